@@ -1,0 +1,87 @@
+"""Pretokenise once, stream padded batches: a fast, exact data loader for language models."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastcollate.collate.batch import Batch as Batch
+    from fastcollate.collate.padding import PaddingCollator as PaddingCollator
+    from fastcollate.collate.padding import padded_collate as padded_collate
+    from fastcollate.dataset import BucketedDataset as BucketedDataset
+    from fastcollate.device import prefetch_to_device as prefetch_to_device
+    from fastcollate.errors import CollateError as CollateError
+    from fastcollate.errors import EncodingError as EncodingError
+    from fastcollate.errors import FastCollateError as FastCollateError
+    from fastcollate.errors import InputError as InputError
+    from fastcollate.errors import LimitError as LimitError
+    from fastcollate.errors import PlanError as PlanError
+    from fastcollate.errors import StateError as StateError
+    from fastcollate.errors import StateMismatchError as StateMismatchError
+    from fastcollate.errors import StorageError as StorageError
+    from fastcollate.errors import StoreChangedError as StoreChangedError
+    from fastcollate.errors import StoreCorruptError as StoreCorruptError
+    from fastcollate.errors import StoreError as StoreError
+    from fastcollate.errors import StoreIncompleteError as StoreIncompleteError
+    from fastcollate.errors import StoreVersionError as StoreVersionError
+    from fastcollate.errors import StoreWriteError as StoreWriteError
+    from fastcollate.errors import UnsafeStoreError as UnsafeStoreError
+    from fastcollate.errors import WorkerError as WorkerError
+    from fastcollate.loader import StreamLoader as StreamLoader
+    from fastcollate.pretokenize import prepare as prepare
+    from fastcollate.ragged import Ragged as Ragged
+    from fastcollate.ragged import RaggedBatch as RaggedBatch
+    from fastcollate.store.reader import TokenStore as TokenStore
+    from fastcollate.store.writer import StoreWriter as StoreWriter
+    from fastcollate.text.encodings import load_encoding as load_encoding
+    from fastcollate.text.prompts import PromptTemplate as PromptTemplate
+
+# Each name is imported when it is first used: whoever prepares data does not pay for torch.
+_HOMES = {
+    "collate.batch": ("Batch",),
+    "collate.padding": ("PaddingCollator", "padded_collate"),
+    "dataset": ("BucketedDataset",),
+    "device": ("prefetch_to_device",),
+    "errors": (
+        "CollateError",
+        "EncodingError",
+        "FastCollateError",
+        "InputError",
+        "LimitError",
+        "PlanError",
+        "StateError",
+        "StateMismatchError",
+        "StorageError",
+        "StoreChangedError",
+        "StoreCorruptError",
+        "StoreError",
+        "StoreIncompleteError",
+        "StoreVersionError",
+        "StoreWriteError",
+        "UnsafeStoreError",
+        "WorkerError",
+    ),
+    "loader": ("StreamLoader",),
+    "pretokenize": ("prepare",),
+    "ragged": ("Ragged", "RaggedBatch"),
+    "store.reader": ("TokenStore",),
+    "store.writer": ("StoreWriter",),
+    "text.encodings": ("load_encoding",),
+    "text.prompts": ("PromptTemplate",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)  # noqa: PLE0605  # the table above is the list
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'fastcollate' has no attribute {name!r}")
+    value: object = getattr(import_module(f"fastcollate.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Self
+
+import torch
+
+__all__ = ["Batch"]
+
+
+class Batch(dict[str, torch.Tensor]):
+    """The tensors of one batch by name, so that `model(**batch)` works, with what is known about them beside.
+
+    Attributes:
+        record_ids: int64[B] on the CPU, where each row belongs in its store (-1: a filler row).
+        num_tokens: real tokens, padding not counted.
+        num_supervised: targets that count in the loss. Aligned labels (`shift_labels=False`) are shifted
+            by the model, which drops the first column: it is not counted.
+        padding_fraction: the part of the cells that is padding.
+
+    >>> batch = Batch({"input_ids": torch.zeros(2, 3, dtype=torch.int64)}, torch.arange(2), 4, 4)
+    >>> batch["input_ids"].shape, batch.num_tokens, round(batch.padding_fraction, 2)
+    (torch.Size([2, 3]), 4, 0.33)
+    """
+
+    record_ids: torch.Tensor
+    num_tokens: int
+    num_supervised: int
+
+    def __init__(
+        self,
+        tensors: Mapping[str, torch.Tensor],
+        record_ids: torch.Tensor,
+        num_tokens: int,
+        num_supervised: int,
+    ) -> None:
+        super().__init__(tensors)
+        self.record_ids = record_ids
+        self.num_tokens = num_tokens
+        self.num_supervised = num_supervised
+
+    @property
+    def padding_fraction(self) -> float:
+        cells = self["input_ids"].numel()
+        return 1.0 - self.num_tokens / cells if cells else 0.0
+
+    def to(self, device: torch.device | str | int, *, non_blocking: bool = False) -> Self:
+        """The same batch with its tensors on `device`; `record_ids` stay on the CPU."""
+        return self.map_tensors(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Self:
+        """The same batch in page-locked memory, from which copies to a CUDA device can be asynchronous."""
+        return self.map_tensors(torch.Tensor.pin_memory)
+
+    def map_tensors(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Self:
+        """The same batch with `function` applied to each tensor."""
+        mapped = copy.copy(self)
+        mapped.update({name: function(tensor) for name, tensor in self.items()})
+        return mapped

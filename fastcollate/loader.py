@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import torch
+from torch.utils.data import DataLoader
+
+from fastcollate.collate.batch import Batch
+from fastcollate.dataset import BucketedDataset
+from fastcollate.device import DeviceCopier, Prefetcher, count_elements
+from fastcollate.errors import InputError, StateError
+
+__all__ = ["LoaderStats", "StreamLoader"]
+
+
+@dataclass(slots=True)
+class LoaderStats:
+    """What a loader has done so far; seconds in the background overlap with the consumer's own work."""
+
+    batches: int = 0
+    tokens: int = 0
+    cells: int = 0
+    seconds_waited: float = 0.0
+    seconds_gather: float = 0.0
+    seconds_collate: float = 0.0
+    seconds_transfer: float = 0.0
+
+    @property
+    def padding_fraction(self) -> float:
+        return 1.0 - self.tokens / self.cells if self.cells else 0.0
+
+
+class StreamLoader:
+    """Device-ready batches of a dataset, prepared ahead in the background, and an exact count of them.
+
+    Iterating it delivers the rest of the current epoch and then moves to the next; leaving a loop early and
+    iterating again goes on where it stopped. `state_dict` counts the batches that were *delivered*, whatever
+    was prepared ahead.
+
+    Args:
+        dataset: a `BucketedDataset`.
+        collate_fn: makes a batch of a `RaggedBatch`, such as a `PaddingCollator`.
+        device: where the tensors go; None is the CPU.
+        prefetch: how many batches wait ready (small ones several at a time, up to 2 MB).
+        transfer: `"padded"` copies the collated tensors.
+        num_workers: worker processes that collate; 0 is the background thread, and faster.
+
+    Raises:
+        InputError: arguments out of range, or a device that does not exist here.
+
+    >>> from fastcollate import PaddingCollator, Ragged, StoreWriter, TokenStore
+    >>> import tempfile
+    >>> directory = tempfile.mkdtemp() + "/store"
+    >>> with StoreWriter(directory, encoding="bytes") as writer:
+    ...     writer.append(Ragged.from_rows([[1, 2, 3], [4, 5, 6], [7]]))
+    >>> dataset = BucketedDataset(TokenStore(directory), batch_size=2, shuffle=False)
+    >>> with StreamLoader(dataset, PaddingCollator(256)) as loader:
+    ...     [tuple(batch["input_ids"].shape) for batch in loader], loader.epoch
+    ([(2, 3), (1, 1)], 1)
+    """
+
+    def __init__(
+        self,
+        dataset: BucketedDataset,
+        collate_fn: Callable[[Any], Any],
+        *,
+        device: torch.device | str | int | None = None,
+        prefetch: int = 2,
+        transfer: Literal["padded", "ragged"] = "padded",
+        num_workers: int = 0,
+    ) -> None:
+        if transfer != "padded":
+            raise InputError(f"transfer is {transfer!r}: this version copies padded tensors; use 'padded'")
+        if prefetch < 1 or num_workers < 0:
+            raise InputError(f"prefetch is {prefetch} and num_workers {num_workers}: at least 1 and 0")
+        self.dataset = dataset
+        self.collate_fn = collate_fn
+        self.prefetch = prefetch
+        self.num_workers = num_workers
+        self.stats = LoaderStats()
+        self._copier = DeviceCopier(device)
+        self._pass: _Pass | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return self._copier.device
+
+    @property
+    def epoch(self) -> int:
+        """The epoch being delivered, or the next one between two."""
+        return self.dataset.epoch
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch on this rank."""
+        return len(self.dataset)
+
+    def __iter__(self) -> Iterator[Any]:
+        self.close()
+        current = self._pass = _Pass(self)
+        while True:
+            if self._pass is not current:  # a state was loaded, the loader closed, or another iteration begun
+                if self._pass is not None:
+                    raise StateError("this iteration was ended by another one of the same loader: use the newer")
+                if not current.reloaded:
+                    return
+                current = self._pass = _Pass(self)
+            try:
+                batch = next(current)
+            except StopIteration:
+                break
+            except BaseException:
+                self.close()
+                raise
+            yield batch
+        self.close()
+        self.dataset.set_epoch(current.epoch + 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The batches delivered so far, as JSON: the same on every rank, valid for any world size."""
+        return self.dataset.state_dict() if self._pass is None else self._pass.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state`; an iteration in progress continues from there at once.
+
+        Raises:
+            StateError: not a state of this library.
+            StateMismatchError: taken over other data, arguments or seed.
+        """
+        self.dataset.check_state_dict(state)
+        if self._pass is not None:
+            self._pass.reloaded = True
+            self.close()
+        self.dataset.load_state_dict(state)
+        self.dataset.skip_finished_epoch()
+
+    def close(self) -> None:
+        """End the background thread. What was not delivered is delivered by the next iteration."""
+        if self._pass is not None:
+            current, self._pass = self._pass, None
+            current.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Pass(Iterator[Any]):
+    """The rest of one epoch: batches made in the background, counted when they are delivered."""
+
+    def __init__(self, loader: StreamLoader) -> None:
+        self.reloaded = False
+        self._dataset = loader.dataset
+        self._copier = loader._copier  # noqa: SLF001
+        self._stats = loader.stats
+        self._start = loader.dataset.position
+        self._delivered = 0
+        self.epoch = self._start.epoch
+        source = _collated(loader, self._stats) if loader.num_workers == 0 else _from_workers(loader)
+        self._ahead = Prefetcher(
+            _copied(source, self._copier, self._stats), depth=loader.prefetch, size=_elements
+        )
+
+    def __next__(self) -> Any:
+        waited = self._ahead.seconds_waited
+        item, event = next(self._ahead)
+        stats = self._stats
+        stats.seconds_waited += self._ahead.seconds_waited - waited
+        self._delivered += 1
+        stats.batches += 1
+        if isinstance(item, Batch):
+            stats.tokens += item.num_tokens
+            stats.cells += item["input_ids"].numel()
+        return self._copier.hand_over(item, event)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._dataset.state_after(self._start, self._delivered)
+
+    def close(self) -> None:
+        """End the thread, and leave the dataset where the deliveries ended."""
+        self._ahead.close()
+        self._dataset.load_state_dict(self.state_dict())
+
+
+def _elements(pair: tuple[Any, object]) -> int:
+    return count_elements(pair[0])
+
+
+def _collated(loader: StreamLoader, stats: LoaderStats) -> Iterator[Any]:
+    batches, collate = iter(loader.dataset), loader.collate_fn
+    while True:
+        begun = time.perf_counter()
+        batch = next(batches, None)
+        if batch is None:
+            return
+        gathered = time.perf_counter()
+        collated = collate(batch)
+        stats.seconds_gather += gathered - begun
+        stats.seconds_collate += time.perf_counter() - gathered
+        yield collated
+
+
+def _from_workers(loader: StreamLoader) -> Iterator[Any]:
+    return iter(
+        DataLoader(
+            loader.dataset, batch_size=None, collate_fn=loader.collate_fn, num_workers=loader.num_workers
+        )
+    )
+
+
+def _copied(source: Iterator[Any], copier: DeviceCopier, stats: LoaderStats) -> Iterator[tuple[Any, Any]]:
+    for item in source:
+        begun = time.perf_counter()
+        pair = copier.copy(item)
+        stats.seconds_transfer += time.perf_counter() - begun
+        yield pair

@@ -1,0 +1,62 @@
+"""A run's position as a small dict of plain JSON, and the check that it belongs here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from fastcollate.errors import StateError, StateMismatchError
+
+__all__ = ["Position", "check_state", "make_state"]
+
+VERSION = 1
+_FIELDS = ("version", "epoch", "batch", "group", "seed", "fingerprint")
+
+
+class Position(NamedTuple):
+    """Where in which order: global batches delivered in `epoch`, planned in steps of `group` batches."""
+
+    epoch: int
+    batch: int
+    group: int
+
+
+def make_state(position: Position, *, seed: int, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """The state_dict of a position: `fingerprint` names the data and the arguments, field by field.
+
+    >>> make_state(Position(2, 40, 4), seed=7, fingerprint={"records": 100})
+    {'version': 1, 'epoch': 2, 'batch': 40, 'group': 4, 'seed': 7, 'fingerprint': {'records': 100}}
+    """
+    return {"version": VERSION, **position._asdict(), "seed": seed, "fingerprint": dict(fingerprint)}
+
+
+def check_state(state: Mapping[str, Any], *, seed: int, fingerprint: Mapping[str, Any]) -> Position:
+    """The position in `state`, if it was taken over the same data with the same arguments.
+
+    Raises:
+        StateError: not a state of this version.
+        StateMismatchError: the first field that differs, its old and its new value.
+    """
+    if not isinstance(state, Mapping) or set(state) != set(_FIELDS):
+        fields = sorted(state) if isinstance(state, Mapping) else type(state).__name__
+        raise StateError(f"not a fastcollate state: it has {fields}, a state has {sorted(_FIELDS)}")
+    if state["version"] != VERSION:
+        raise StateMismatchError(
+            f"the state has version {state['version']!r}, this fastcollate reads {VERSION}: "
+            "resume with the version that took it"
+        )
+    for name, low in (("epoch", 0), ("batch", 0), ("group", 1)):
+        value = state[name]
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value < 2**63:
+            raise StateError(f"the state's {name} is {value!r}: it must be an integer from {low}")
+    if not isinstance(state["fingerprint"], Mapping):
+        raise StateError("the state's fingerprint is not a dict: it was changed since it was taken")
+    now = {"seed": seed, **fingerprint}
+    then = {"seed": state["seed"], **state["fingerprint"]}
+    for name in [*now, *(name for name in then if name not in now)]:
+        if name not in now or name not in then or then[name] != now[name]:
+            raise StateMismatchError(
+                f"the state was taken with {name} {then.get(name)!r}, this dataset has {now.get(name)!r}: "
+                "resume with the same data and arguments, or start a new run"
+            )
+    return Position(state["epoch"], state["batch"], state["group"])

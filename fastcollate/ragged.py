@@ -1,0 +1,267 @@
+"""Ragged arrays: many rows of different lengths in two flat arrays.
+
+Shape letters used in every docstring of this project:
+
+    N  rows or records          B  rows of a batch         T  columns of a batch (its width)
+    V  values (tokens) in all   S  spans in all            K  widths or buckets
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastcollate.errors import InputError
+
+__all__ = ["IntArray", "Ragged", "RaggedBatch", "Rows"]
+
+IntArray = NDArray[np.int64]
+_DTYPES = (np.dtype(np.uint16), np.dtype(np.uint32), np.dtype(np.int64))
+
+
+class Ragged:
+    """Rows of integers, row `i` being `values[offsets[i]:offsets[i + 1]]`.
+
+    Args:
+        values: uint16|uint32|int64[V], kept without a copy.
+        offsets: int64[N+1], rising from `offsets[0] >= 0` to `offsets[N] <= V`.
+
+    Raises:
+        InputError: another dtype, another number of dimensions, or offsets that fall or leave `values`.
+
+    >>> ragged = Ragged(np.array([1, 2, 3, 4, 5], np.uint16), np.array([0, 3, 5]))
+    >>> ragged[1], ragged.lengths
+    (array([4, 5], dtype=uint16), array([3, 2]))
+    """
+
+    __slots__ = ("offsets", "values")
+
+    def __init__(self, values: NDArray[Any], offsets: ArrayLike) -> None:
+        offsets = np.asarray(offsets)
+        if values.ndim != 1 or values.dtype not in _DTYPES:
+            raise InputError(
+                f"Ragged values are {values.dtype} with {values.ndim} dimension(s): "
+                "they must be one-dimensional uint16, uint32 or int64; convert them with .astype(np.int64)"
+            )
+        if offsets.ndim != 1 or offsets.dtype.kind not in "iu" or len(offsets) == 0:
+            raise InputError("Ragged offsets must be a one-dimensional int64 array of N + 1 positions")
+        if offsets[0] < 0 or offsets[-1] > len(values) or bool((offsets[1:] < offsets[:-1]).any()):
+            raise InputError(
+                f"Ragged offsets leave their values: they must rise from 0 to at most {len(values)}"
+            )
+        self.values = values
+        self.offsets: IntArray = offsets.astype(np.int64, copy=False)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        """Row `index`, as a view."""
+        i = range(len(self))[index]
+        return self.values[self.offsets[i] : self.offsets[i + 1]]
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return (self[i] for i in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Ragged):
+            return NotImplemented
+        mine, theirs = self.compact(), other.compact()
+        return (
+            mine.values.dtype == theirs.values.dtype
+            and np.array_equal(mine.offsets, theirs.offsets)
+            and np.array_equal(mine.values, theirs.values)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # arrays change: equal objects cannot promise equal hashes
+
+    def __repr__(self) -> str:
+        return f"Ragged({len(self)} rows, {int(self.lengths.sum())} values, {self.values.dtype})"
+
+    @property
+    def lengths(self) -> IntArray:
+        """int64[N]."""
+        return np.diff(self.offsets)
+
+    def compact(self) -> Ragged:
+        """The same rows, with `offsets[0] == 0` and no value outside a row."""
+        first, last = self.offsets[0], self.offsets[-1]
+        if first == 0 and last == len(self.values):
+            return self
+        return Ragged(self.values[first:last], self.offsets - first)
+
+    def take(self, indices: ArrayLike) -> Ragged:
+        """The rows `indices: int64[M]`, in that order, copied.
+
+        >>> Ragged.from_rows([[1, 2], [3], [4, 5, 6]]).take([2, 1]).values
+        array([4, 5, 6, 3])
+        """
+        chosen = np.asarray(indices, np.int64)
+        return Rows(self.values, self.offsets[:-1][chosen], self.lengths[chosen]).to_ragged()
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[ArrayLike], dtype: type[np.generic] = np.int64) -> Ragged:
+        """Copy rows (lists or arrays of integers) into one array of `dtype`.
+
+        >>> Ragged.from_rows([[7, 8], [9]]).offsets
+        array([0, 2, 3])
+        """
+        arrays = [np.asarray(row) for row in rows]
+        for i, array in enumerate(arrays):
+            if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+                raise InputError(f"row {i} is {array.dtype} with {array.ndim} dimension(s): rows are flat integers")
+        offsets = np.zeros(len(arrays) + 1, np.int64)
+        np.cumsum([len(array) for array in arrays], out=offsets[1:])
+        values = np.empty(offsets[-1], dtype)
+        for array, start in zip(arrays, offsets[:-1].tolist(), strict=True):
+            values[start : start + len(array)] = array
+        return cls(values, offsets)
+
+    @classmethod
+    def concat(cls, parts: Sequence[Ragged]) -> Ragged:
+        """All rows of all parts, one after another; the parts must share a dtype.
+
+        >>> len(Ragged.concat([Ragged.from_rows([[1], [2]]), Ragged.from_rows([[3]])]))
+        3
+        """
+        if not parts:
+            raise InputError("Ragged.concat needs at least one part")
+        if len({part.values.dtype for part in parts}) > 1:
+            raise InputError("Ragged.concat needs parts of one dtype; convert them first")
+        compact = [part.compact() for part in parts]
+        offsets = np.zeros(sum(map(len, parts)) + 1, np.int64)
+        np.cumsum(np.concatenate([part.lengths for part in parts]), out=offsets[1:])
+        return cls(np.concatenate([part.values for part in compact]), offsets)
+
+
+class Rows:
+    """Rows that lie anywhere in a flat array: row `i` is `values[starts[i]:starts[i] + lengths[i]]`.
+
+    A `Ragged` is the special case of rows side by side; this is what a selection of its rows is, without
+    a copy. `starts` and `lengths` are int64[B].
+    """
+
+    __slots__ = ("lengths", "starts", "values")
+
+    def __init__(self, values: NDArray[Any], starts: IntArray, lengths: IntArray) -> None:
+        self.values = values
+        self.starts = starts
+        self.lengths = lengths
+
+    @classmethod
+    def of(cls, ragged: Ragged) -> Rows:
+        """All rows of a `Ragged`, without a copy."""
+        return cls(ragged.values, ragged.offsets[:-1], ragged.lengths)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        """Row `index`, as a view."""
+        i = range(len(self))[index]
+        return self.values[self.starts[i] : self.starts[i] + self.lengths[i]]
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return (self[i] for i in range(len(self)))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel to another process with these rows only, not with the shard they lie in."""
+        return _rows_side_by_side, (self.to_ragged().values, self.lengths)
+
+    def to_ragged(self) -> Ragged:
+        """The rows side by side, copied one slice each (a memcpy: faster than an index array)."""
+        offsets = np.zeros(len(self) + 1, np.int64)
+        np.cumsum(self.lengths, out=offsets[1:])
+        out = np.empty(offsets[-1], self.values.dtype)
+        self.copy_into(out, offsets[:-1])
+        return Ragged(out, offsets)
+
+    def copy_into(self, out: NDArray[Any], begins: IntArray) -> None:
+        """Copy row `i` to `out[begins[i]:]`; `begins` is int64[B]."""
+        values = self.values
+        for start, length, begin in zip(
+            self.starts.tolist(), self.lengths.tolist(), begins.tolist(), strict=True
+        ):
+            out[begin : begin + length] = values[start : start + length]
+
+
+def _rows_side_by_side(values: NDArray[Any], lengths: IntArray) -> Rows:
+    return Rows(values, np.cumsum(lengths) - lengths, lengths)
+
+
+class RaggedBatch(Rows):
+    """The rows of one batch, before padding: what a dataset yields and a collator takes.
+
+    `values` is usually a whole memory-mapped shard, so making a batch copies nothing.
+
+    Attributes:
+        values: uint16|uint32|int64[V].
+        starts, lengths: int64[B].
+        record_ids: int64[B], where each row belongs in its store; -1 is a filler row (length 0).
+        spans: the supervised parts as flat (start, stop) pairs, one row for each row, or None.
+        width: columns the plan fixed for this batch, or None (the longest row decides).
+
+    >>> batch = RaggedBatch.from_ragged(Ragged.from_rows([[1, 2, 3], [4]]))
+    >>> batch.lengths, batch.record_ids
+    (array([3, 1]), array([0, 1]))
+    """
+
+    __slots__ = ("_spans", "record_ids", "width")
+
+    def __init__(
+        self,
+        values: NDArray[Any],
+        starts: IntArray,
+        lengths: IntArray,
+        *,
+        record_ids: IntArray,
+        spans: Rows | Callable[[], Rows] | None = None,
+        width: int | None = None,
+    ) -> None:
+        super().__init__(values, starts, lengths)
+        self.record_ids = record_ids
+        self.width = width
+        self._spans = spans
+
+    @property
+    def spans(self) -> Rows | None:
+        """Looked up on first use: most batches are collated without asking for them."""
+        if callable(self._spans):
+            self._spans = self._spans()
+        return self._spans
+
+    @classmethod
+    def from_ragged(
+        cls,
+        ragged: Ragged,
+        *,
+        record_ids: IntArray | None = None,
+        spans: Ragged | None = None,
+        width: int | None = None,
+    ) -> RaggedBatch:
+        """A batch over the rows of a `Ragged`, numbered from 0 unless `record_ids: int64[B]` says otherwise."""
+        ids = np.arange(len(ragged)) if record_ids is None else np.asarray(record_ids, np.int64)
+        if len(ids) != len(ragged) or (spans is not None and len(spans) != len(ragged)):
+            raise InputError(f"record_ids and spans must have one entry for each of the {len(ragged)} rows")
+        span_rows = None if spans is None else Rows.of(spans)
+        return cls(
+            ragged.values, ragged.offsets[:-1], ragged.lengths, record_ids=ids, spans=span_rows, width=width
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel to another process with these rows only, not with the shard they lie in."""
+        values = self.to_ragged().values
+        return _batch_side_by_side, (values, self.lengths, self.record_ids, self.spans, self.width)
+
+    def __repr__(self) -> str:
+        return f"RaggedBatch({len(self)} rows, {int(self.lengths.sum())} tokens, width={self.width})"
+
+
+def _batch_side_by_side(
+    values: NDArray[Any], lengths: IntArray, record_ids: IntArray, spans: Rows | None, width: int | None
+) -> RaggedBatch:
+    starts = np.cumsum(lengths) - lengths
+    return RaggedBatch(values, starts, lengths, record_ids=record_ids, spans=spans, width=width)

@@ -1,0 +1,142 @@
+"""Writing and mapping one shard, in either layout."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastcollate.errors import InputError, StorageError, StoreCorruptError
+from fastcollate.ragged import IntArray, Ragged
+from fastcollate.store.manifest import ARRAYS, FileEntry, Layout, ShardEntry, file_names
+
+# What pyarrow and NumPy raise for files that are not what they should be.
+_UNREADABLE = (ValueError, TypeError, KeyError, EOFError, NotImplementedError, OSError, InputError)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One shard in memory or mapped: tokens uint16|uint32, spans uint32 (flat pairs), source_rows int64[N]."""
+
+    tokens: Ragged
+    spans: Ragged
+    source_rows: IntArray
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn a failing disk into our own error, with the path."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{path}: {error.strerror or error}: free the disk or check the permissions, then try again"
+        ) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that appears under `path` whole and durable, or not at all."""
+    draft = path.with_name(path.name + ".tmp")
+    with storage_errors(path):
+        with draft.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+
+
+def write_shard(directory: Path, number: int, layout: Layout, shard: Shard) -> ShardEntry:
+    """Write shard `number` and return its line of the manifest."""
+    paths = [directory / name for name in file_names(number, layout)]
+    if layout == "arrow":
+        _write_arrow(paths[0], shard)
+    else:
+        for path, array in zip(paths, _arrays(shard), strict=True):
+            with replacing(path) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+    return ShardEntry(
+        records=len(shard.tokens),
+        tokens=len(shard.tokens.values),
+        span_values=len(shard.spans.values),
+        index_sha256=index_hash(shard),
+        source_rows=[int(shard.source_rows[0]), int(shard.source_rows[-1])],
+        files=[FileEntry(path.name, path.stat().st_size, file_hash(path)) for path in paths],
+    )
+
+
+def map_shard(directory: Path, number: int, layout: Layout, dtype: str) -> Shard:
+    """Memory-map shard `number`; its arrays are read-only views of the files.
+
+    Raises:
+        StoreCorruptError: a file that is not of the layout.
+    """
+    paths = [directory / name for name in file_names(number, layout)]
+    try:
+        arrays = _map_arrow(paths[0]) if layout == "arrow" else [_map_npy(path) for path in paths]
+        expected = [dtype, "int64", "uint32", "int64", "int64"]
+        if [str(array.dtype) for array in arrays] != expected:
+            raise ValueError(f"its arrays are {[str(a.dtype) for a in arrays]}, not {expected}")  # noqa: TRY301
+        return Shard(Ragged(arrays[0], arrays[1]), Ragged(arrays[2], arrays[3]), arrays[4])
+    except _UNREADABLE as error:
+        raise StoreCorruptError(
+            f"{paths[0]} is not a shard of this store ({error}): restore the file or prepare the store again"
+        ) from error
+
+
+def index_hash(shard: Shard) -> str:
+    """SHA-256 of the token offsets (int64, little-endian), which every read trusts."""
+    return hashlib.sha256(np.ascontiguousarray(shard.tokens.offsets, "<i8").data).hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with storage_errors(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _arrays(shard: Shard) -> list[NDArray[Any]]:
+    arrays = [shard.tokens.values, shard.tokens.offsets, shard.spans.values, shard.spans.offsets, shard.source_rows]
+    assert len(arrays) == len(ARRAYS)
+    return arrays
+
+
+def _write_arrow(path: Path, shard: Shard) -> None:
+    import pyarrow as pa  # noqa: PLC0415  # the npy layout and `import fastcollate` do without it
+
+    values, offsets, spans, span_offsets, source_rows = (pa.array(array) for array in _arrays(shard))
+    columns = {
+        "input_ids": pa.LargeListArray.from_arrays(offsets, values),
+        "spans": pa.LargeListArray.from_arrays(span_offsets, spans),
+        "source_row": source_rows,
+    }
+    batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+    with replacing(path) as file, pa.ipc.new_file(file, batch.schema) as writer:
+        writer.write_batch(batch)
+
+
+def _map_arrow(path: Path) -> list[NDArray[Any]]:
+    import pyarrow as pa  # noqa: PLC0415
+
+    file = pa.ipc.open_file(pa.memory_map(str(path)))
+    if file.num_record_batches != 1 or file.schema.names != ["input_ids", "spans", "source_row"]:
+        raise ValueError("it has other columns or record batches")
+    tokens, spans, source_rows = file.get_batch(0).columns
+    if any(column.null_count for column in (tokens, spans, source_rows, tokens.values, spans.values)):
+        raise ValueError("it holds nulls")
+    arrays = (tokens.values, tokens.offsets, spans.values, spans.offsets, source_rows)
+    return [array.to_numpy(zero_copy_only=True) for array in arrays]
+
+
+def _map_npy(path: Path) -> NDArray[Any]:
+    if path.stat().st_size == 0:
+        raise ValueError("it is empty")
+    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    return mapped.view(np.ndarray)  # the memmap subclass makes each slice several times slower

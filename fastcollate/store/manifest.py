@@ -1,0 +1,203 @@
+"""The store format, version 1.
+
+A store is a directory of shards and one `manifest.json`. Each shard holds `records_per_shard` records (the
+last one may hold fewer) in one of two layouts, both plain enough to be read without this library:
+
+    arrow   shard-00000.arrow             Arrow IPC file with one record batch:
+                                          input_ids   large_list<uint16 | uint32>
+                                          spans       large_list<uint32>   start, stop, start, stop, ...
+                                          source_row  int64                row of the source it came from
+    npy     shard-00000.input_ids.npy     uint16|uint32[V], all records side by side
+            shard-00000.offsets.npy       int64[N+1], record i is input_ids[offsets[i]:offsets[i+1]]
+            shard-00000.spans.npy         uint32[2S]
+            shard-00000.span_offsets.npy  int64[N+1], into spans
+            shard-00000.source_row.npy    int64[N]
+
+Token ids have the smallest of the two dtypes that holds the vocabulary. Spans are the supervised tokens,
+relative to their record. The manifest is canonical JSON (sorted keys, no white space) and is renamed into
+place last: a directory with a manifest is a whole store, one without is none. It names no clock, host or
+path, so equal input gives equal bytes. Its SHA-256 is the store's fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_type_hints
+
+from fastcollate.errors import StoreCorruptError, StoreVersionError, UnsafeStoreError
+from fastcollate.text.encodings import EncodingInfo
+
+VERSION = 1
+MANIFEST = "manifest.json"
+ARRAYS = ("input_ids", "offsets", "spans", "span_offsets", "source_row")
+
+Layout = Literal["arrow", "npy"]
+
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+def file_names(shard: int, layout: Layout) -> list[str]:
+    """The files of shard number `shard`.
+
+    >>> file_names(3, "arrow")
+    ['shard-00003.arrow']
+    """
+    stem = f"shard-{shard:05d}"
+    return [f"{stem}.arrow"] if layout == "arrow" else [f"{stem}.{array}.npy" for array in ARRAYS]
+
+
+def is_store_file(name: str) -> bool:
+    """Whether `name` is one that a writer of this format makes, finished or not.
+
+    >>> is_store_file("shard-00000.offsets.npy.tmp"), is_store_file("notes.txt")
+    (True, False)
+    """
+    arrays = "|".join(ARRAYS)
+    return re.fullmatch(rf"(manifest\.json|shard-\d{{5,}}\.(arrow|({arrays})\.npy))(\.tmp)?", name) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file of a shard: its plain name, its size and the hash of all its bytes."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShardEntry:
+    """One shard: counts, the hash of its token offsets, and the first and last row of the source."""
+
+    records: int
+    tokens: int
+    span_values: int
+    index_sha256: str
+    source_rows: list[int]
+    files: list[FileEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All of `manifest.json`; `lengths` is the histogram as sorted [length, count] pairs."""
+
+    encoding: EncodingInfo
+    template: str | None
+    dtype: str
+    layout: Layout
+    records_per_shard: int
+    has_spans: bool
+    shards: list[ShardEntry]
+    lengths: list[list[int]]
+    rejected: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def records(self) -> int:
+        return sum(shard.records for shard in self.shards)
+
+    @property
+    def tokens(self) -> int:
+        return sum(shard.tokens for shard in self.shards)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the manifest's bytes, and through the hashes in it, of the whole store."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON: the same store gives the same bytes."""
+        content = {"format": "fastcollate", "version": VERSION, **asdict(self)}
+        return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"
+
+    @classmethod
+    def from_bytes(cls, data: bytes, path: str) -> Manifest:
+        """Parse and check a manifest; `path` is for the messages.
+
+        Raises:
+            StoreCorruptError: not JSON, or a field missing, of another type or out of range.
+            StoreVersionError: another format or version.
+            UnsafeStoreError: a file name that is not the plain name of a shard.
+        """
+        try:
+            content = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise StoreCorruptError(f"{path} is not JSON ({error}): restore it or prepare the store again") from None
+        if not isinstance(content, dict) or content.get("format") != "fastcollate":
+            raise StoreVersionError(f"{path} is not a fastcollate manifest: give the directory of a store")
+        if content.get("version") != VERSION:
+            raise StoreVersionError(
+                f"{path} has version {content.get('version')!r}, this fastcollate reads {VERSION}: "
+                "install the version that wrote it, or prepare the store again"
+            )
+        manifest = _build(cls, {k: v for k, v in content.items() if k not in ("format", "version")}, path)
+        assert isinstance(manifest, cls)
+        _check(manifest, path)
+        return manifest
+
+
+def _build(kind: type, content: Any, path: str) -> object:
+    """Turn JSON into the dataclass `kind`, with every field present and of its declared type."""
+    hints = get_type_hints(kind)
+    if not isinstance(content, dict) or set(content) != set(hints):
+        odd = sorted(set(content) ^ set(hints)) if isinstance(content, dict) else [repr(content)[:40]]
+        raise StoreCorruptError(f"{path}: fields of {kind.__name__} are missing or unknown: {', '.join(odd)}")
+    return kind(**{name: _convert(hints[name], content[name], f"{path}: {name}") for name in hints})
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if hint in (FileEntry, ShardEntry, EncodingInfo):
+        return _build(hint, value, where)
+    if hint == list[ShardEntry] or hint == list[FileEntry]:
+        inner = FileEntry if hint == list[FileEntry] else ShardEntry
+        return [_build(inner, item, where) for item in _typed(list, value, where)]
+    if hint == list[int]:
+        return [_count(item, where) for item in _typed(list, value, where)]
+    if hint == list[list[int]]:
+        return [_convert(list[int], item, where) for item in _typed(list, value, where)]
+    if hint == dict[str, int]:
+        return {key: _count(item, where) for key, item in _typed(dict, value, where).items()}
+    if hint is int:
+        return _count(value, where)
+    if hint is bool:
+        return _typed(bool, value, where)
+    if value is None and hint == str | None:
+        return None
+    return _typed(str, value, where)
+
+
+def _typed(kind: type, value: Any, where: str) -> Any:
+    if not isinstance(value, kind):
+        raise StoreCorruptError(f"{where} is {value!r:.40}: it must be a {kind.__name__}; restore the manifest")
+    return value
+
+
+def _count(value: Any, where: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+        raise StoreCorruptError(f"{where} is {value!r:.40}: it must be a count from 0; restore the manifest")
+    return value
+
+
+def _check(manifest: Manifest, path: str) -> None:
+    if manifest.layout not in ("arrow", "npy") or manifest.dtype not in ("uint16", "uint32"):
+        raise StoreVersionError(f"{path}: layout {manifest.layout!r} with {manifest.dtype!r} is unknown")
+    for number, shard in enumerate(manifest.shards):
+        names = [file.name for file in shard.files]
+        if names != file_names(number, manifest.layout):
+            raise UnsafeStoreError(
+                f"{path}: shard {number} names the files {names!r:.80}: a store's files have plain names "
+                f"such as {file_names(number, manifest.layout)[0]}; do not open it"
+            )
+        full = number + 1 < len(manifest.shards)
+        fits = shard.records == manifest.records_per_shard if full else shard.records <= manifest.records_per_shard
+        if not fits or not 0 < shard.records <= shard.tokens or len(shard.source_rows) != 2:  # noqa: PLR2004
+            raise StoreCorruptError(f"{path}: shard {number} has impossible counts; restore the manifest")
+        if not all(_HEX.fullmatch(h) for h in (shard.index_sha256, *(f.sha256 for f in shard.files))):
+            raise StoreCorruptError(f"{path}: shard {number} has a hash that is no SHA-256; restore the manifest")
+    pairs = manifest.lengths
+    if any(len(p) != 2 for p in pairs) or [p[0] for p in pairs] != sorted({p[0] for p in pairs}):  # noqa: PLR2004
+        raise StoreCorruptError(f"{path}: the length histogram is not sorted pairs; restore the manifest")
+    if sum(c for _, c in pairs) != manifest.records or sum(n * c for n, c in pairs) != manifest.tokens:
+        raise StoreCorruptError(f"{path}: the length histogram and the shards disagree; restore the manifest")

@@ -1,0 +1,183 @@
+import pickle
+
+import pytest
+
+from fastcollate.errors import InputError
+from fastcollate.text.prompts import Part, PromptTemplate, Segment
+
+SENTENCE = (
+    "Below is an instruction that describes a task. "
+    "Write a response that appropriately completes the request."
+)
+PAIRED = (
+    "Below is an instruction that describes a task, paired with an input that provides further context. "
+    "Write a response that appropriately completes the request."
+)
+RECORD = {"instruction": "Add.", "input": "2, 2", "output": "4"}
+
+
+def text_of(segments: list[Segment]) -> str:
+    return "".join(text for text, _ in segments)
+
+
+def learned(segments: list[Segment]) -> str:
+    return "".join(text for text, supervised in segments if supervised)
+
+
+def message_of(template: PromptTemplate, record: dict, **options) -> tuple[str, str]:
+    with pytest.raises(InputError) as caught:
+        template.segments(record, **options)
+    assert "\n" not in str(caught.value)
+    return caught.value.reason, str(caught.value)
+
+
+def test_alpaca_learns_its_response_header():
+    segments = PromptTemplate.named("alpaca").segments(RECORD)
+    assert text_of(segments) == (
+        SENTENCE + "\n\n### Instruction:\nAdd.\n\n### Input:\n2, 2\n\n### Response:\n4"
+    )
+    assert learned(segments) == "\n\n### Response:\n4"
+
+
+@pytest.mark.parametrize("absent", [{}, {"input": None}, {"input": ""}])
+def test_alpaca_leaves_an_empty_input_out(absent):
+    segments = PromptTemplate.named("alpaca").segments({"instruction": "Hi.", "output": "Yo", **absent})
+    assert text_of(segments) == SENTENCE + "\n\n### Instruction:\nHi.\n\n### Response:\nYo"
+
+
+def test_stanford_alpaca_learns_the_output_only():
+    segments = PromptTemplate.named("stanford_alpaca").segments(RECORD)
+    assert text_of(segments) == (
+        PAIRED + "\n\n### Instruction:\nAdd.\n\n### Input:\n2, 2\n\n### Response:\n4"
+    )
+    assert learned(segments) == "4"
+
+
+def test_stanford_alpaca_without_input_has_the_short_sentence():
+    segments = PromptTemplate.named("stanford_alpaca").segments({"instruction": "Hi.", "output": "Yo"})
+    assert text_of(segments) == SENTENCE + "\n\n### Instruction:\nHi.\n\n### Response:\nYo"
+
+
+def test_prompt_completion_puts_nothing_between():
+    segments = PromptTemplate.named("prompt_completion").segments({"prompt": "a", "completion": "b"})
+    assert segments == [("a", False), ("b", True)]
+
+
+def test_text_learns_everything():
+    assert PromptTemplate.named("text").segments({"text": "abc"}) == [("abc", True)]
+
+
+def test_a_required_field_may_be_an_empty_string():
+    assert PromptTemplate.named("text").segments({"text": ""}) == [("", True)]
+
+
+def test_braces_in_data_are_data():
+    record = {"prompt": "{completion} {0} {{x}}", "completion": "{prompt.__class__}"}
+    assert text_of(PromptTemplate.named("prompt_completion").segments(record)) == (
+        "{completion} {0} {{x}}{prompt.__class__}"
+    )
+
+
+def test_double_braces_in_a_template_are_braces():
+    assert PromptTemplate("t", (Part("{{{a}}} {{a}}"),)).segments({"a": "x"}) == [("{x} {a}", False)]
+
+
+def test_fields_rename_keys_of_the_record():
+    segments = PromptTemplate.named("alpaca").segments(
+        {"question": "Why?", "answer": "So."}, fields={"instruction": "question", "output": "answer"}
+    )
+    assert text_of(segments) == SENTENCE + "\n\n### Instruction:\nWhy?\n\n### Response:\nSo."
+
+
+def test_a_field_is_optional_only_where_every_mention_depends_on_it():
+    template = PromptTemplate("t", (Part("{a}", when="a"), Part("{b}", when="b"), Part("{b}", unless="c")))
+    assert (template.required, template.optional) == (("b",), ("a", "c"))
+
+
+def test_a_template_survives_pickling():
+    template = PromptTemplate.named("stanford_alpaca")
+    copy = pickle.loads(pickle.dumps(template))
+    assert copy == template
+    assert copy.segments(RECORD) == template.segments(RECORD)
+
+
+def test_a_missing_field_is_named_with_what_the_record_has():
+    reason, message = message_of(PromptTemplate.named("alpaca"), {"question": "a", "answer": "b"})
+    assert reason == "missing_field"
+    assert message == (
+        'field "instruction" is missing (the record has "question", "answer"): template "alpaca" needs it in '
+        'every record; add it, or say which key holds it with fields={"instruction": ...}'
+    )
+
+
+def test_an_empty_record_says_so():
+    reason, message = message_of(PromptTemplate.named("text"), {})
+    assert reason == "missing_field"
+    assert message.startswith('field "text" is missing (the record is empty): ')
+
+
+def test_a_null_field_is_missing():
+    reason, message = message_of(PromptTemplate.named("text"), {"body": None}, fields={"text": "body"})
+    assert reason == "missing_field"
+    assert message.startswith('field "body" is null: template "text" needs it in every record')
+
+
+@pytest.mark.parametrize("name", ["instruction", "input", "output"])
+def test_a_field_of_another_type_is_refused_even_if_optional(name):
+    assert message_of(PromptTemplate.named("alpaca"), {**RECORD, name: 5}) == (
+        "not_string",
+        f'field "{name}" is of type int (5): template "alpaca" takes strings; convert it first',
+    )
+
+
+def test_a_long_value_is_cut_in_the_message():
+    _, message = message_of(PromptTemplate.named("text"), {"text": ["line\n"] * 1000})
+    assert len(message) < 200
+
+
+def test_an_unknown_field_in_the_mapping_names_the_known_ones():
+    reason, message = message_of(PromptTemplate.named("alpaca"), RECORD, fields={"outptu": "answer"})
+    assert reason == "unknown_field"
+    assert message == (
+        'template "alpaca" has no field "outptu": fields= maps the template\'s own names '
+        "(instruction, output, input) to keys of the records"
+    )
+
+
+def test_a_mapping_to_no_string_is_refused():
+    assert message_of(PromptTemplate.named("text"), {}, fields={"text": 3}) == (
+        "unknown_field",
+        'fields["text"] is 3: it must be a key of the records, a string',
+    )
+
+
+def test_an_unknown_template_suggests_a_near_one():
+    with pytest.raises(InputError) as caught:
+        PromptTemplate.named("alpca")
+    assert str(caught.value) == (
+        'template "alpca" is unknown: use one of alpaca, prompt_completion, stanford_alpaca, text, '
+        'or a PromptTemplate of your own; did you mean "alpaca"?'
+    )
+
+
+@pytest.mark.parametrize("text", ["{a.b}", "{a[0]}", "{a!r}", "{a:>5}", "{}", "{0}", "{a b}", "{a:{b}}"])
+def test_only_plain_names_go_between_braces(text):
+    with pytest.raises(InputError, match=r"is not a plain name .* write {field}, without attribute"):
+        Part(text)
+
+
+@pytest.mark.parametrize("text", ["{", "}", "{a", "a}b", None])
+def test_unbalanced_braces_are_refused(text):
+    with pytest.raises(InputError, match=r"is broken .* double a brace to mean the brace itself"):
+        Part(text)
+
+
+@pytest.mark.parametrize("condition", [{"when": ""}, {"unless": "a.b"}, {"when": 3}])
+def test_conditions_take_plain_names(condition):
+    with pytest.raises(InputError, match="when= and unless= take one plain name"):
+        Part("x", **condition)
+
+
+def test_a_template_needs_a_part():
+    with pytest.raises(InputError, match='template "t" has no parts: give at least one Part'):
+        PromptTemplate("t", ())
