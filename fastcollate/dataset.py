@@ -105,7 +105,8 @@ class BucketedDataset(IterableDataset[RaggedBatch]):
         }
         # epoch, first batch and group of the next iteration, in shared memory: persistent DataLoader workers
         # hold a copy of this object, and set_epoch must reach them.
-        self._next = torch.tensor([0, 0, self.world_size]).share_memory_()
+        self._next = torch.tensor([0, 0, self.world_size])
+        self._next.share_memory_()  # type: ignore[no-untyped-call]
         self._own_next: Position | None = None  # a worker's own, from its own state_dict
         self._stream: _Stream | None = None
         self._loads = 0
@@ -214,8 +215,8 @@ class BucketedDataset(IterableDataset[RaggedBatch]):
             return
         record = int((self._clip(self.store.lengths) == longest).argmax())
         raise PlanError(
-            f"record {record} has {longest} tokens and would be padded to {widest}, more than max_tokens={budget}: "
-            "raise max_tokens or set max_length"
+            f"record {record} has {longest} tokens and would be padded to {widest}, more than "
+            f"max_tokens={budget}: raise max_tokens or set max_length"
         )
 
     def _clip(self, lengths: IntArray) -> IntArray:
@@ -285,4 +286,6 @@ def _place_in_world(rank: int | None, world_size: int | None) -> tuple[int, int]
     try:
         return check_world(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
     except ValueError:
-        raise PlanError("the environment's RANK and WORLD_SIZE are no integers: unset them or give rank=") from None
+        raise PlanError(
+            "the environment's RANK and WORLD_SIZE are no integers: unset them or give rank="
+        ) from None

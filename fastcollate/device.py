@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import torch
 
 from fastcollate.errors import InputError
 
-__all__ = ["DeviceCopier", "Prefetcher", "prefetch_to_device"]
+__all__ = ["DeviceCopier", "OnDevice", "Prefetcher", "prefetch_to_device"]
 
 T = TypeVar("T")
 
@@ -142,6 +142,13 @@ def _parcels(source: Iterator[T], size: Callable[[T], int], shared: _Shared[T]) 
         yield parcel
 
 
+class OnDevice(NamedTuple):
+    """A batch on its way to a device, and the event after which it is there (None: it is there now)."""
+
+    item: Any
+    event: torch.cuda.Event | None
+
+
 class DeviceCopier:
     """Copies what a batch is made of (dicts, tuples, lists, tensors) to one device.
 
@@ -154,27 +161,29 @@ class DeviceCopier:
 
     def __init__(self, device: torch.device | str | int | None) -> None:
         self.device = check_device(device)
-        self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        self._stream: torch.cuda.Stream | None = None
+        if self.device.type == "cuda":
+            self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
 
-    def copy(self, item: Any) -> tuple[Any, torch.cuda.Event | None]:
+    def copy(self, item: Any) -> OnDevice:
         """`item` on the device, and the event after which it is really there (None: it is)."""
         if self.device.type == "cpu":
-            return item, None
+            return OnDevice(item, None)
         if self._stream is None:
-            return _map_tensors(item, lambda tensor: tensor.to(self.device)), None
+            return OnDevice(_map_tensors(item, lambda tensor: tensor.to(self.device)), None)
         with torch.cuda.stream(self._stream):
             moved = _map_tensors(item, self._copy_pinned)
-            event = torch.cuda.Event()
+            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             event.record(self._stream)
-        return moved, event
+        return OnDevice(moved, event)
 
-    def hand_over(self, item: Any, event: torch.cuda.Event | None) -> Any:
+    def hand_over(self, copied: OnDevice) -> Any:
         """Let the current stream use what `copy` returned."""
-        if event is not None:
+        if copied.event is not None:
             stream = torch.cuda.current_stream(self.device)
-            stream.wait_event(event)
-            _map_tensors(item, lambda tensor: _record(tensor, stream))
-        return item
+            stream.wait_event(copied.event)
+            _map_tensors(copied.item, lambda tensor: _record(tensor, stream))
+        return copied.item
 
     def _copy_pinned(self, tensor: torch.Tensor) -> torch.Tensor:
         pinned = tensor if tensor.is_pinned() else tensor.pin_memory()
@@ -224,7 +233,7 @@ def count_elements(item: Any) -> int:
         return sum(map(count_elements, item.values()))
     if isinstance(item, (list, tuple)):
         return sum(map(count_elements, item))
-    return 1
+    return 0
 
 
 def prefetch_to_device(
@@ -240,13 +249,11 @@ def prefetch_to_device(
     [1, 2]
     """
     copier = DeviceCopier(device)
-    ahead = Prefetcher(
-        (copier.copy(item) for item in loader), depth=prefetch, size=lambda pair: count_elements(pair[0])
-    )
+    ahead = Prefetcher((copier.copy(item) for item in loader), depth=prefetch, size=count_elements)
     return _handed_over(copier, ahead)
 
 
-def _handed_over(copier: DeviceCopier, ahead: Prefetcher[Any]) -> Iterator[Any]:
+def _handed_over(copier: DeviceCopier, ahead: Prefetcher[OnDevice]) -> Iterator[Any]:
     with ahead:
-        for item, event in ahead:
-            yield copier.hand_over(item, event)
+        for copied in ahead:
+            yield copier.hand_over(copied)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from fastcollate.collate.batch import Batch
 from fastcollate.dataset import BucketedDataset
-from fastcollate.device import DeviceCopier, Prefetcher, count_elements
+from fastcollate.device import DeviceCopier, OnDevice, Prefetcher, count_elements
 from fastcollate.errors import InputError, StateError
 
 __all__ = ["LoaderStats", "StreamLoader"]
@@ -19,7 +19,7 @@ __all__ = ["LoaderStats", "StreamLoader"]
 
 @dataclass(slots=True)
 class LoaderStats:
-    """What a loader has done so far; seconds in the background overlap with the consumer's own work."""
+    """What a loader has done so far; what the background thread does overlaps with the consumer's own work."""
 
     batches: int = 0
     tokens: int = 0
@@ -31,11 +31,16 @@ class LoaderStats:
 
     @property
     def padding_fraction(self) -> float:
+        """The part of all cells delivered that held no token."""
         return 1.0 - self.tokens / self.cells if self.cells else 0.0
 
 
 class StreamLoader:
-    """Device-ready batches of a dataset, prepared ahead in the background, and an exact count of them.
+    """Device-ready batches of a dataset, and an exact count of them.
+
+    For a CUDA device batches are prepared ahead: a background thread gathers, collates and copies them. On the
+    CPU they are made when they are asked for: there a thread would share the interpreter with its consumer
+    and, measured, cost more than it hides; `num_workers` has processes do the work instead.
 
     Iterating it delivers the rest of the current epoch and then moves to the next; leaving a loop early and
     iterating again goes on where it stopped. `state_dict` counts the batches that were *delivered*, whatever
@@ -45,9 +50,9 @@ class StreamLoader:
         dataset: a `BucketedDataset`.
         collate_fn: makes a batch of a `RaggedBatch`, such as a `PaddingCollator`.
         device: where the tensors go; None is the CPU.
-        prefetch: how many batches wait ready (small ones several at a time, up to 2 MB).
+        prefetch: how many batches wait ready on the device (small ones several at a time, up to 2 MB).
         transfer: `"padded"` copies the collated tensors.
-        num_workers: worker processes that collate; 0 is the background thread, and faster.
+        num_workers: processes that gather and collate; 0 is nearly always faster.
 
     Raises:
         InputError: arguments out of range, or a device that does not exist here.
@@ -87,6 +92,7 @@ class StreamLoader:
 
     @property
     def device(self) -> torch.device:
+        """Where the batches are delivered."""
         return self._copier.device
 
     @property
@@ -100,24 +106,31 @@ class StreamLoader:
 
     def __iter__(self) -> Iterator[Any]:
         self.close()
-        current = self._pass = _Pass(self)
-        while True:
-            if self._pass is not current:  # a state was loaded, the loader closed, or another iteration begun
-                if self._pass is not None:
-                    raise StateError("this iteration was ended by another one of the same loader: use the newer")
-                if not current.reloaded:
+        current: _Pass | None = _Pass(self)
+        self._pass = current
+        try:
+            while current is not None:
+                try:
+                    batch = next(current)
+                except StopIteration:
+                    self.close()
+                    self.dataset.set_epoch(current.epoch + 1)
                     return
-                current = self._pass = _Pass(self)
-            try:
-                batch = next(current)
-            except StopIteration:
-                break
-            except BaseException:
+                yield batch
+                current = self._continued(current)
+        finally:
+            if self._pass is current:
                 self.close()
-                raise
-            yield batch
-        self.close()
-        self.dataset.set_epoch(current.epoch + 1)
+
+    def _continued(self, current: _Pass) -> _Pass | None:
+        """The pass that goes on after `current` was delivered from: another one if a state was loaded."""
+        if self._pass is current:
+            return current
+        if self._pass is not None:
+            raise StateError("another iteration of this loader has begun: use that one")
+        if current.reloaded:
+            self._pass = _Pass(self)
+        return self._pass
 
     def state_dict(self) -> dict[str, Any]:
         """The batches delivered so far, as JSON: the same on every rank, valid for any world size."""
@@ -138,7 +151,7 @@ class StreamLoader:
         self.dataset.skip_finished_epoch()
 
     def close(self) -> None:
-        """End the background thread. What was not delivered is delivered by the next iteration."""
+        """End the thread and the processes, if any. What was not delivered is delivered by the next iteration."""
         if self._pass is not None:
             current, self._pass = self._pass, None
             current.close()
@@ -153,7 +166,7 @@ class StreamLoader:
 
 
 class _Pass(Iterator[Any]):
-    """The rest of one epoch: batches made in the background, counted when they are delivered."""
+    """The rest of one epoch, counted batch by batch as it is delivered."""
 
     def __init__(self, loader: StreamLoader) -> None:
         self.reloaded = False
@@ -163,37 +176,36 @@ class _Pass(Iterator[Any]):
         self._start = loader.dataset.position
         self._delivered = 0
         self.epoch = self._start.epoch
-        source = _collated(loader, self._stats) if loader.num_workers == 0 else _from_workers(loader)
-        self._ahead = Prefetcher(
-            _copied(source, self._copier, self._stats), depth=loader.prefetch, size=_elements
-        )
+        made = _collated(loader, self._stats) if loader.num_workers == 0 else _from_workers(loader)
+        self._source: Generator[Any, None, None] | Prefetcher[OnDevice] = made
+        if loader.device.type != "cpu":
+            copied = _copied(made, self._copier, self._stats)
+            self._source = Prefetcher(copied, depth=loader.prefetch, size=count_elements)
 
     def __next__(self) -> Any:
-        waited = self._ahead.seconds_waited
-        item, event = next(self._ahead)
         stats = self._stats
-        stats.seconds_waited += self._ahead.seconds_waited - waited
+        begun = time.perf_counter()
+        item = next(self._source)
+        stats.seconds_waited += time.perf_counter() - begun
+        if isinstance(item, OnDevice):
+            item = self._copier.hand_over(item)
         self._delivered += 1
         stats.batches += 1
         if isinstance(item, Batch):
             stats.tokens += item.num_tokens
             stats.cells += item["input_ids"].numel()
-        return self._copier.hand_over(item, event)
+        return item
 
     def state_dict(self) -> dict[str, Any]:
         return self._dataset.state_after(self._start, self._delivered)
 
     def close(self) -> None:
-        """End the thread, and leave the dataset where the deliveries ended."""
-        self._ahead.close()
+        """End the source, and leave the dataset where the deliveries ended."""
+        self._source.close()
         self._dataset.load_state_dict(self.state_dict())
 
 
-def _elements(pair: tuple[Any, object]) -> int:
-    return count_elements(pair[0])
-
-
-def _collated(loader: StreamLoader, stats: LoaderStats) -> Iterator[Any]:
+def _collated(loader: StreamLoader, stats: LoaderStats) -> Generator[Any, None, None]:
     batches, collate = iter(loader.dataset), loader.collate_fn
     while True:
         begun = time.perf_counter()
@@ -207,17 +219,16 @@ def _collated(loader: StreamLoader, stats: LoaderStats) -> Iterator[Any]:
         yield collated
 
 
-def _from_workers(loader: StreamLoader) -> Iterator[Any]:
-    return iter(
-        DataLoader(
-            loader.dataset, batch_size=None, collate_fn=loader.collate_fn, num_workers=loader.num_workers
-        )
+def _from_workers(loader: StreamLoader) -> Generator[Any, None, None]:
+    """A generator, so that closing it ends the worker processes."""
+    yield from DataLoader(
+        loader.dataset, batch_size=None, collate_fn=loader.collate_fn, num_workers=loader.num_workers
     )
 
 
-def _copied(source: Iterator[Any], copier: DeviceCopier, stats: LoaderStats) -> Iterator[tuple[Any, Any]]:
+def _copied(source: Iterator[Any], copier: DeviceCopier, stats: LoaderStats) -> Iterator[OnDevice]:
     for item in source:
         begun = time.perf_counter()
-        pair = copier.copy(item)
+        copied = copier.copy(item)
         stats.seconds_transfer += time.perf_counter() - begun
-        yield pair
+        yield copied

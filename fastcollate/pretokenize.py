@@ -84,7 +84,7 @@ def prepare(
     >>> records = [{"instruction": "Say hi.", "output": "Hi."}]
     >>> store = prepare(records, tempfile.mkdtemp() + "/store", encoding="bytes")
     >>> len(store), store.spans(0).tolist()
-    (1, [[124, 145]])
+    (1, [[131, 151]])
     """
     _check(engine=engine, overlong=overlong, on_error=on_error, max_length=max_length, workers=workers)
     chosen = template if isinstance(template, PromptTemplate) else PromptTemplate.named(template)
@@ -101,7 +101,9 @@ def prepare(
     with StoreWriter(output, encoding=loaded, layout=layout, records_per_shard=records_per_shard) as writer:
         writer.template = chosen.name
         seen = 0
-        for encoded in _encode_all(recipe, _numbered(read_chunks(source, size=_CHUNK, on_error=on_error)), workers):
+        for encoded in _encode_all(
+            recipe, _numbered(read_chunks(source, size=_CHUNK, on_error=on_error)), workers
+        ):
             writer.append(encoded.tokens, encoded.spans, encoded.source_rows)
             writer.rejected.update(encoded.rejected)
             seen += len(encoded.tokens)
@@ -113,9 +115,7 @@ def prepare(
     return TokenStore(output)
 
 
-def _check(
-    *, engine: str, overlong: str, on_error: str, max_length: int | None, workers: int | None
-) -> None:
+def _check(*, engine: str, overlong: str, on_error: str, max_length: int | None, workers: int | None) -> None:
     if engine != "local":
         raise InputError(f"engine is {engine!r}: this version runs workers on this machine; use engine='local'")
     if overlong not in ("truncate", "drop", "error"):
@@ -195,9 +195,7 @@ class _Recipe:
                 self._reject(chunk, i, str(error), error.reason, rejected)
         return kept, documents
 
-    def _usable(
-        self, chunk: Chunk, kept: list[int], lengths: IntArray, rejected: Counter[str]
-    ) -> IntArray:
+    def _usable(self, chunk: Chunk, kept: list[int], lengths: IntArray, rejected: Counter[str]) -> IntArray:
         """int64[M]: the records that have tokens, and not too many."""
         good = lengths > 0
         for i in np.flatnonzero(~good).tolist():

@@ -49,9 +49,7 @@ class Ragged:
         if offsets.ndim != 1 or offsets.dtype.kind not in "iu" or len(offsets) == 0:
             raise InputError("Ragged offsets must be a one-dimensional int64 array of N + 1 positions")
         if offsets[0] < 0 or offsets[-1] > len(values) or bool((offsets[1:] < offsets[:-1]).any()):
-            raise InputError(
-                f"Ragged offsets leave their values: they must rise from 0 to at most {len(values)}"
-            )
+            raise InputError(f"Ragged offsets leave their values: they must rise from 0 to at most {len(values)}")
         self.values = values
         self.offsets: IntArray = offsets.astype(np.int64, copy=False)
 
@@ -112,7 +110,9 @@ class Ragged:
         arrays = [np.asarray(row) for row in rows]
         for i, array in enumerate(arrays):
             if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-                raise InputError(f"row {i} is {array.dtype} with {array.ndim} dimension(s): rows are flat integers")
+                raise InputError(
+                    f"row {i} is {array.dtype} with {array.ndim} dimension(s): rows are flat integers"
+                )
         offsets = np.zeros(len(arrays) + 1, np.int64)
         np.cumsum([len(array) for array in arrays], out=offsets[1:])
         values = np.empty(offsets[-1], dtype)
@@ -182,9 +182,7 @@ class Rows:
     def copy_into(self, out: NDArray[Any], begins: IntArray) -> None:
         """Copy row `i` to `out[begins[i]:]`; `begins` is int64[B]."""
         values = self.values
-        for start, length, begin in zip(
-            self.starts.tolist(), self.lengths.tolist(), begins.tolist(), strict=True
-        ):
+        for start, length, begin in zip(self.starts.tolist(), self.lengths.tolist(), begins.tolist(), strict=True):
             out[begin : begin + length] = values[start : start + length]
 
 

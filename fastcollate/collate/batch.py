@@ -42,6 +42,7 @@ class Batch(dict[str, torch.Tensor]):
 
     @property
     def padding_fraction(self) -> float:
+        """The part of the cells that holds no token."""
         cells = self["input_ids"].numel()
         return 1.0 - self.num_tokens / cells if cells else 0.0
 

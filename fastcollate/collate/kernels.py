@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +10,10 @@ from numpy.typing import NDArray
 from fastcollate.collate.layout import NO_TAIL, RowLayout
 from fastcollate.ragged import IntArray, Rows
 
-__all__ = ["Target", "mark_real", "mark_spans", "place_rows"]
-
-# Cells of padding a row above which slicing each row beats masking the whole rectangle (measured:
-# benchmarks/bench_collate.py).
-_WASTE_PER_ROW = 96
+__all__ = ["Target", "mark_spans", "place_rows"]
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One tensor to fill: `out` int64[B, T] gets each sequence from token `first` on, and `fill` elsewhere."""
 
     out: IntArray
@@ -27,92 +21,115 @@ class Target:
     fill: int
 
 
-def place_rows(values: NDArray[Any], layout: RowLayout, targets: list[Target]) -> None:
-    """Write every row into every target.
+def place_rows(
+    values: NDArray[Any], layout: RowLayout, targets: list[Target], mask: IntArray | None = None
+) -> None:
+    """Write every row into every target, and into `mask` int64[B, T] 1 where there is a token, else 0.
 
     Rows [1 2 3] and [4] with tail 9, shift 1, targets (first=0, fill=0) and (first=1, fill=-1):
 
-        [[1 2 3]     [[2 3 9]
-         [4 0 0]]     [9 -1 -1]]
+        [[1 2 3]     [[2  3  9]     mask [[1 1 1]
+         [4 0 0]]     [9 -1 -1]]          [1 0 0]]
     """
-    rows = len(layout.starts)
-    waste = rows * layout.columns - int(layout.real.sum())
-    extent = layout.columns + layout.shift
-    if waste <= _WASTE_PER_ROW * rows and len(values) >= extent:
-        _place_rectangle(values, layout, targets, extent)
+    if layout.mostly_even and len(values) >= layout.columns + layout.shift:
+        _place_rectangle(values, layout, targets, mask)
     else:
-        _place_slices(values, layout, targets)
-    if layout.tails is not None:
+        _place_slices(values, layout, targets, mask)
+    if layout.tails is not None:  # a tail is its row's last token: where labels are shifted, inputs lack it
         for target in targets:
-            _place_tails(layout, target)
+            if target.first == layout.shift:
+                _place_tails(layout, layout.tails, target.out)
 
 
 def _place_rectangle(
-    values: NDArray[Any], layout: RowLayout, targets: list[Target], extent: int
+    values: NDArray[Any], layout: RowLayout, targets: list[Target], mask: IntArray | None
 ) -> None:
-    """Copy `extent` values for each row, whatever follows it, then overwrite what is padding.
+    """Copy as many values for each row as the batch is wide, whatever follows it, then overwrite the padding.
 
     `windows[s]` is `values[s:s + extent]`, an overlapping view, so `windows[starts]` is one memcpy a row.
     """
     starts = layout.starts if layout.lead is None else layout.starts - layout.lead
-    size = values.itemsize
-    windows = np.ndarray(
-        (len(values) - extent + 1, extent), values.dtype, buffer=values.data, strides=(size, size)
-    )
-    inside = starts.clip(0, len(values) - extent)
-    found = windows[inside]
-    beyond = np.flatnonzero(inside != starts)
-    for i in beyond.tolist():  # rows at either end of `values`: too close to it for a whole window
+    extent = layout.columns + layout.shift
+    size, last = values.itemsize, len(values) - extent
+    windows = np.ndarray((last + 1, extent), values.dtype, buffer=values.data, strides=(size, size))
+    if np.maximum.reduce(starts) <= last and (layout.lead is None or np.minimum.reduce(starts) >= 0):
+        found = windows[starts]
+    else:
+        found = windows[starts.clip(0, last)]
+        _mend_ends(values, layout, found, np.flatnonzero((starts < 0) | (starts > last)))
+    for out, first, _ in targets:
+        out[:] = found[:, first : first + layout.columns]
+    if mask is not None:
+        mask.fill(1)
+    if layout.shortest < layout.columns:
+        region, padding = _padding(layout)
+        for out, _, fill in targets if mask is None else [*targets, Target(mask, 0, 0)]:
+            np.copyto(out[:, region], fill, where=padding)
+
+
+def _mend_ends(values: NDArray[Any], layout: RowLayout, found: NDArray[Any], rows: IntArray) -> None:
+    """Copy the rows that lie too close to either end of `values` for a whole window around them."""
+    for i in rows.tolist():
         lead = 0 if layout.lead is None else int(layout.lead[i])
         start, count = int(layout.starts[i]), int(layout.copied[i])
         found[i, lead : lead + count] = values[start : start + count]
-    for target in targets:
-        target.out[:] = found[:, target.first : target.first + layout.columns]
-    if layout.shortest < layout.columns:
-        region, padding = _padding(layout)
-        for target in targets:
-            np.copyto(target.out[:, region], target.fill, where=padding)
 
 
 def _padding(layout: RowLayout) -> tuple[slice, NDArray[np.bool_]]:
-    """The columns in which some row is padded, and where in them: bool[B, len(region)]."""
-    ragged = layout.columns - layout.shortest
+    """The columns in which some row is padded, and where in them: bool[B, len(region)].
+
+    Columns are compared as 16-bit integers where they fit, four times as many at a time.
+    """
+    small: type[np.signedinteger[Any]] = np.int16 if layout.columns < 2**15 else np.int64
     if layout.lead is None:
-        region = slice(layout.shortest, layout.columns)
-        return region, np.arange(layout.shortest, layout.columns) >= layout.real[:, None]
-    return slice(0, ragged), np.arange(ragged) < layout.lead[:, None]
+        columns = np.arange(layout.shortest, layout.columns, dtype=small)
+        return slice(layout.shortest, layout.columns), columns >= layout.real.astype(small)[:, None]
+    columns = np.arange(layout.columns - layout.shortest, dtype=small)
+    return slice(0, len(columns)), columns < layout.lead.astype(small)[:, None]
 
 
-def _place_slices(values: NDArray[Any], layout: RowLayout, targets: list[Target]) -> None:
+def _place_slices(values: NDArray[Any], layout: RowLayout, targets: list[Target], mask: IntArray | None) -> None:
     """One slice assignment a row and target: best where rows are long and their lengths differ."""
-    width = layout.columns
-    starts = layout.starts.tolist()
-    begins = np.arange(0, len(starts) * width, width)
-    if layout.lead is not None:
-        begins = begins + layout.lead
-    places = begins.tolist()
-    for target in targets:
-        target.out.fill(target.fill)
-        flat, first = target.out.reshape(-1), target.first
-        counts = np.minimum(np.maximum(layout.copied - first, 0), layout.real).tolist()
-        for start, count, place in zip(starts, counts, places, strict=True):
+    starts, places = layout.starts.tolist(), _places(layout)
+    for out, first, fill in targets:
+        out.fill(fill)
+        flat = out.reshape(-1)
+        for start, count, place in zip(starts, _copied(layout, first), places, strict=True):
             flat[place : place + count] = values[start + first : start + first + count]
+    if mask is not None:
+        mask.fill(0)
+        flat = mask.reshape(-1)
+        for count, place in zip(layout.counts, places, strict=True):
+            flat[place : place + count] = 1
 
 
-def _place_tails(layout: RowLayout, target: Target) -> None:
-    assert layout.tails is not None
-    columns = layout.copied - target.first
-    rows = np.flatnonzero((layout.tails != NO_TAIL) & (columns >= 0) & (columns < layout.real))
-    lead = 0 if layout.lead is None else layout.lead[rows]
-    target.out[rows, columns[rows] + lead] = layout.tails[rows]
+def _copied(layout: RowLayout, first: int) -> list[int]:
+    """How many tokens of each row go from `values` to a target that begins at token `first`."""
+    if isinstance(layout.tails, np.ndarray):
+        counts: list[int] = np.minimum(np.maximum(layout.copied - first, 0), layout.real).tolist()
+        return counts
+    if layout.tails is None or first < layout.shift:
+        return layout.counts
+    return [count - 1 for count in layout.counts]
 
 
-def mark_real(layout: RowLayout, out: IntArray) -> None:
-    """The attention mask: `out` int64[B, T] gets 1 where a row has a token and 0 where it is padded."""
-    out.fill(1)
-    if layout.shortest < layout.columns:
-        region, padding = _padding(layout)
-        np.copyto(out[:, region], 0, where=padding)
+def _places(layout: RowLayout) -> list[int]:
+    """Where each row begins in the flattened batch."""
+    begins = range(0, len(layout.starts) * layout.columns, layout.columns)
+    return list(begins if layout.lead is None else (np.array(begins) + layout.lead).tolist())
+
+
+def _place_tails(layout: RowLayout, tails: IntArray | int, out: IntArray) -> None:
+    """Put the last token of each row after its others."""
+    if layout.lead is not None or (layout.shortest == layout.columns and isinstance(tails, int)):
+        columns: IntArray | int = layout.columns - 1  # every row ends in the last column
+    else:
+        columns = layout.copied - layout.shift
+    if isinstance(tails, int):
+        out[np.arange(len(out)) if isinstance(columns, np.ndarray) else slice(None), columns] = tails
+        return
+    rows = np.flatnonzero(tails != NO_TAIL)
+    out[rows, columns[rows] if isinstance(columns, np.ndarray) else columns] = tails[rows]
 
 
 def mark_spans(spans: Rows, layout: RowLayout) -> NDArray[np.bool_]:
@@ -122,18 +139,19 @@ def mark_spans(spans: Rows, layout: RowLayout) -> NDArray[np.bool_]:
     span (1, 3) of 4 columns: [0 1 0 -1] -> [0 1 1 0].
     """
     rows, extent = len(spans), layout.columns + layout.shift
+    begin = np.zeros(rows, np.int64) if layout.lead is None else layout.lead
+    end = begin + layout.copied
     flat = spans.to_ragged()
     owner = np.repeat(np.arange(rows), flat.lengths // 2)
-    moved = (0 if layout.lead is None else layout.lead) - layout.cut
-    low = np.broadcast_to(np.asarray(layout.lead if layout.lead is not None else 0), rows)
+    least, most = (begin + layout.shift)[owner], end[owner]  # a row's first `shift` tokens are no labels
+    moved = (begin - layout.cut)[owner]
     edges = np.zeros((rows, extent + 1), np.int8)
     for values, step in ((flat.values[::2], 1), (flat.values[1::2], -1)):
-        places = values.astype(np.int64) + np.broadcast_to(moved, rows)[owner]
-        np.add.at(edges, (owner, places.clip(low[owner], (low + layout.copied)[owner])), step)
+        np.add.at(edges, (owner, (values.astype(np.int64) + moved).clip(least, most)), step)
     inside = np.cumsum(edges[:, :extent], axis=1, dtype=np.int8).astype(bool)
     if layout.tails is not None:
-        ended = np.flatnonzero(layout.tails != NO_TAIL)
-        inside[ended, low[ended] + layout.copied[ended]] = _tail_supervised(spans, layout)[ended]
+        ended = np.flatnonzero(np.broadcast_to(np.asarray(layout.tails) != NO_TAIL, rows))
+        inside[ended, end[ended]] = _tail_supervised(spans, layout)[ended]
     return inside[:, layout.shift :]
 
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from fastcollate.collate.batch import Batch
-from fastcollate.collate.kernels import Target, mark_real, mark_spans, place_rows
+from fastcollate.collate.kernels import Target, mark_spans, place_rows
 from fastcollate.collate.layout import RowLayout, Truncation, lay_out
 from fastcollate.collate.rows import FlatRows, flatten_rows
 from fastcollate.errors import CollateError
@@ -100,26 +100,31 @@ class PaddingCollator:
             pad_to_multiple_of=self.pad_to_multiple_of,
         )
         shape = (len(flat.batch), layout.columns)
-        arrays = np.empty((1 + self.labels + (not self.as_tuple), *shape), np.int64)
-        inputs, labels = arrays[0], arrays[-1] if self.labels else None
-        self._place(flat, layout, inputs, labels)
+        inputs = np.empty(shape, np.int64)  # one allocation each: a huge one for all would never be reused
+        labels = np.empty(shape, np.int64) if self.labels else None
+        mask = None if self.as_tuple else np.empty(shape, np.int64)
+        self._place(flat, layout, inputs, labels, mask)
         supervised = self._supervise(flat, layout, labels)
-        if self.as_tuple:
+        if mask is None:
             return torch.from_numpy(inputs), torch.from_numpy(labels)
-        mark_real(layout, arrays[1])
-        names = ("input_ids", "attention_mask", "labels")
-        tensors = {name: torch.from_numpy(array) for name, array in zip(names, arrays, strict=False)}
-        ids = torch.from_numpy(flat.batch.record_ids.copy())
-        return Batch(tensors, ids, int(layout.real.sum()), supervised)
+        tensors = {"input_ids": torch.from_numpy(inputs), "attention_mask": torch.from_numpy(mask)}
+        if labels is not None:
+            tensors["labels"] = torch.from_numpy(labels)
+        return Batch(tensors, torch.from_numpy(flat.batch.record_ids.copy()), layout.tokens, supervised)
 
     def _place(
-        self, flat: FlatRows, layout: RowLayout, inputs: IntArray, labels: IntArray | None
+        self,
+        flat: FlatRows,
+        layout: RowLayout,
+        inputs: IntArray,
+        labels: IntArray | None,
+        mask: IntArray | None,
     ) -> None:
         unlabelled = self.pad_token_id if self.ignore_index is None else self.ignore_index
         targets = [Target(inputs, 0, self.pad_token_id)]
         if labels is not None and flat.labels is None:
             targets.append(Target(labels, layout.shift, unlabelled))
-        place_rows(flat.batch.values, layout, targets)
+        place_rows(flat.batch.values, layout, targets, mask)
         if labels is not None and flat.labels is not None:
             targets = [Target(labels, layout.shift, unlabelled)]
             place_rows(flat.labels, layout.for_labels(flat.labels), targets)
@@ -138,7 +143,7 @@ class PaddingCollator:
                 return int(np.count_nonzero(keep[:, 1 - layout.shift :]))
         if flat.labels is not None:
             return int(np.count_nonzero(counted != self.ignore_index))
-        tokens = int(layout.real.sum())
+        tokens = layout.tokens
         if layout.shift:
             return tokens
         in_first = layout.real > 0 if layout.lead is None else layout.lead == 0
@@ -199,5 +204,6 @@ def padded_collate(
         shift_labels=True,
         as_tuple=True,
     )
-    inputs, targets = collator(batch)
-    return inputs.to(target), targets.to(target)
+    pair = collator(batch)
+    assert isinstance(pair, tuple)
+    return pair[0].to(target), pair[1].to(target)

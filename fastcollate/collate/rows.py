@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,8 +16,7 @@ from fastcollate.ragged import IntArray, Ragged, RaggedBatch, Rows
 __all__ = ["FlatRows", "flatten_rows"]
 
 
-@dataclass(frozen=True, slots=True)
-class FlatRows:
+class FlatRows(NamedTuple):
     """Rows ready for the kernels; `labels` holds one label for each value of `batch.values`, if given."""
 
     batch: RaggedBatch
@@ -38,9 +36,8 @@ def flatten_rows(rows: RaggedBatch | Sequence[Any]) -> FlatRows:
         batch, labels = _flatten(list(rows))
     if len(batch) == 0:
         raise CollateError("the batch is empty: a batch needs at least one row; check the sampler or drop_last")
-    empty = batch.lengths == 0
-    if empty.any():
-        empty &= batch.record_ids >= 0
+    if 0 in batch.lengths.tolist():
+        empty = (batch.lengths == 0) & (batch.record_ids >= 0)
         if empty.any():
             raise CollateError(f"row {int(empty.argmax())} is empty: a row needs at least one token; leave it out")
     return FlatRows(batch, labels)

@@ -58,7 +58,9 @@ def check_batching(
         if value is not None and check_integer(name, value) < 1:
             raise PlanError(f"{name} is {value}: it must be at least 1")
     if batch_size is not None and window < batch_size:
-        raise PlanError(f"window is {window}, smaller than a batch of {batch_size}: sort at least one batch at a time")
+        raise PlanError(
+            f"window is {window}, smaller than a batch of {batch_size}: sort at least one batch at a time"
+        )
 
 
 def choose_widths(

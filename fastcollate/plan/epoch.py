@@ -49,6 +49,7 @@ class Window:
         return len(self.starts)
 
     def batch(self, index: int) -> PlannedBatch:
+        """Batch `index` of the window, filled up with filler rows."""
         ids = self.record_ids[self.starts[index] : self.stops[index]]
         if missing := int(self.rows[index]) - len(ids):
             ids = np.concatenate([ids, np.full(missing, -1, np.int64)])
@@ -86,6 +87,7 @@ class EpochPlan:
 
     @cached_property
     def num_windows(self) -> int:
+        """Windows of near-equal size, none larger than `window` asks for (or than one step)."""
         return max(1, -(-self.num_records // self.window))
 
     @cached_property
@@ -147,11 +149,11 @@ class EpochPlan:
     def _sorted(self, begin: int, end: int) -> tuple[IntArray, IntArray]:
         """The records at positions [begin, end) of the epoch's order, longest first: ids and lengths."""
         ids = np.arange(begin, end)
+        if begin == end:
+            return ids, ids
         if self.shuffle:
             ids = permute(ids, self.num_records, derive_key(self.seed, self.epoch, _RECORDS))
         lengths = self.lengths_at(ids)
-        if len(lengths) == 0:
-            return ids, lengths
         longest = int(lengths.max())
         shortfall = longest - lengths
         narrow = np.uint16 if longest < 2**16 else np.int64  # NumPy sorts 16-bit integers by radix

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from fastcollate.errors import PlanError
@@ -42,9 +44,7 @@ def optimal_widths(lengths: IntArray, counts: IntArray, k: int) -> list[int]:
     return widths[::-1]
 
 
-def _one_more_width(
-    values: list[int], below: list[int], cells: list[float]
-) -> tuple[list[float], list[int]]:
+def _one_more_width(values: list[int], below: list[int], cells: list[float]) -> tuple[list[float], list[int]]:
     """Cells after one more width, and for each prefix the shorter prefix it extends (exact integers)."""
     lines: list[tuple[int, float, int]] = []  # slope -below[i], value cells[i] at zero, i
     first = 0
@@ -71,9 +71,7 @@ def _one_more_width(
     return after, chosen
 
 
-def _hidden(
-    before: tuple[int, float, int], line: tuple[int, float, int], new: tuple[int, float, int]
-) -> bool:
+def _hidden(before: tuple[int, float, int], line: tuple[int, float, int], new: tuple[int, float, int]) -> bool:
     """Whether `line` lies nowhere below both its neighbours."""
     return (line[1] - before[1]) * (new[0] - line[0]) >= (new[1] - line[1]) * (line[0] - before[0])
 
@@ -84,7 +82,7 @@ def check_widths(widths: list[int], longest: int) -> list[int]:
     Raises:
         PlanError: widths that do not rise from 1, or none that holds the longest record.
     """
-    if not widths or widths[0] < 1 or any(b <= a for a, b in zip(widths, widths[1:], strict=False)):
+    if not widths or widths[0] < 1 or any(b <= a for a, b in pairwise(widths)):
         raise PlanError(f"buckets are {widths}: widths must rise and be at least 1, as in [64, 128, 256]")
     if widths[-1] < longest:
         raise PlanError(

@@ -83,7 +83,7 @@ def map_shard(directory: Path, number: int, layout: Layout, dtype: str) -> Shard
         arrays = _map_arrow(paths[0]) if layout == "arrow" else [_map_npy(path) for path in paths]
         expected = [dtype, "int64", "uint32", "int64", "int64"]
         if [str(array.dtype) for array in arrays] != expected:
-            raise ValueError(f"its arrays are {[str(a.dtype) for a in arrays]}, not {expected}")  # noqa: TRY301
+            raise ValueError(f"its arrays are {[str(a.dtype) for a in arrays]}, not {expected}")
         return Shard(Ragged(arrays[0], arrays[1]), Ragged(arrays[2], arrays[3]), arrays[4])
     except _UNREADABLE as error:
         raise StoreCorruptError(
@@ -103,7 +103,13 @@ def file_hash(path: Path) -> str:
 
 
 def _arrays(shard: Shard) -> list[NDArray[Any]]:
-    arrays = [shard.tokens.values, shard.tokens.offsets, shard.spans.values, shard.spans.offsets, shard.source_rows]
+    arrays = [
+        shard.tokens.values,
+        shard.tokens.offsets,
+        shard.spans.values,
+        shard.spans.offsets,
+        shard.source_rows,
+    ]
     assert len(arrays) == len(ARRAYS)
     return arrays
 
@@ -138,5 +144,5 @@ def _map_arrow(path: Path) -> list[NDArray[Any]]:
 def _map_npy(path: Path) -> NDArray[Any]:
     if path.stat().st_size == 0:
         raise ValueError("it is empty")
-    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    return mapped.view(np.ndarray)  # the memmap subclass makes each slice several times slower
+    mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+    return mapped  # the memmap subclass makes each slice several times slower

@@ -24,8 +24,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_type_hints
+from dataclasses import asdict, dataclass, field, is_dataclass
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from fastcollate.errors import StoreCorruptError, StoreVersionError, UnsafeStoreError
 from fastcollate.text.encodings import EncodingInfo
@@ -96,10 +96,12 @@ class Manifest:
 
     @property
     def records(self) -> int:
+        """Records of all shards."""
         return sum(shard.records for shard in self.shards)
 
     @property
     def tokens(self) -> int:
+        """Tokens of all shards."""
         return sum(shard.tokens for shard in self.shards)
 
     @property
@@ -124,7 +126,9 @@ class Manifest:
         try:
             content = json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise StoreCorruptError(f"{path} is not JSON ({error}): restore it or prepare the store again") from None
+            raise StoreCorruptError(
+                f"{path} is not JSON ({error}): restore it or prepare the store again"
+            ) from None
         if not isinstance(content, dict) or content.get("format") != "fastcollate":
             raise StoreVersionError(f"{path} is not a fastcollate manifest: give the directory of a store")
         if content.get("version") != VERSION:
@@ -138,7 +142,7 @@ class Manifest:
         return manifest
 
 
-def _build(kind: type, content: Any, path: str) -> object:
+def _build(kind: Any, content: Any, path: str) -> object:
     """Turn JSON into the dataclass `kind`, with every field present and of its declared type."""
     hints = get_type_hints(kind)
     if not isinstance(content, dict) or set(content) != set(hints):
@@ -148,24 +152,19 @@ def _build(kind: type, content: Any, path: str) -> object:
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
-    if hint in (FileEntry, ShardEntry, EncodingInfo):
+    """`value` as the type `hint` says; lists and dicts item by item."""
+    kind, inner = get_origin(hint), get_args(hint)
+    if kind is list:
+        return [_convert(inner[0], item, where) for item in _typed(list, value, where)]
+    if kind is dict:
+        return {key: _convert(inner[1], item, where) for key, item in _typed(dict, value, where).items()}
+    if is_dataclass(hint):
         return _build(hint, value, where)
-    if hint == list[ShardEntry] or hint == list[FileEntry]:
-        inner = FileEntry if hint == list[FileEntry] else ShardEntry
-        return [_build(inner, item, where) for item in _typed(list, value, where)]
-    if hint == list[int]:
-        return [_count(item, where) for item in _typed(list, value, where)]
-    if hint == list[list[int]]:
-        return [_convert(list[int], item, where) for item in _typed(list, value, where)]
-    if hint == dict[str, int]:
-        return {key: _count(item, where) for key, item in _typed(dict, value, where).items()}
     if hint is int:
         return _count(value, where)
-    if hint is bool:
-        return _typed(bool, value, where)
-    if value is None and hint == str | None:
+    if value is None and type(None) in inner:
         return None
-    return _typed(str, value, where)
+    return _typed(bool if hint is bool else str, value, where)
 
 
 def _typed(kind: type, value: Any, where: str) -> Any:
@@ -192,12 +191,12 @@ def _check(manifest: Manifest, path: str) -> None:
             )
         full = number + 1 < len(manifest.shards)
         fits = shard.records == manifest.records_per_shard if full else shard.records <= manifest.records_per_shard
-        if not fits or not 0 < shard.records <= shard.tokens or len(shard.source_rows) != 2:  # noqa: PLR2004
+        if not fits or not 0 < shard.records <= shard.tokens or len(shard.source_rows) != 2:
             raise StoreCorruptError(f"{path}: shard {number} has impossible counts; restore the manifest")
         if not all(_HEX.fullmatch(h) for h in (shard.index_sha256, *(f.sha256 for f in shard.files))):
             raise StoreCorruptError(f"{path}: shard {number} has a hash that is no SHA-256; restore the manifest")
     pairs = manifest.lengths
-    if any(len(p) != 2 for p in pairs) or [p[0] for p in pairs] != sorted({p[0] for p in pairs}):  # noqa: PLR2004
+    if any(len(p) != 2 for p in pairs) or [p[0] for p in pairs] != sorted({p[0] for p in pairs}):
         raise StoreCorruptError(f"{path}: the length histogram is not sorted pairs; restore the manifest")
     if sum(c for _, c in pairs) != manifest.records or sum(n * c for n, c in pairs) != manifest.tokens:
         raise StoreCorruptError(f"{path}: the length histogram and the shards disagree; restore the manifest")

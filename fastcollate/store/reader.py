@@ -46,9 +46,7 @@ class TokenStore:
     (2, 5, array([3, 2]), array([ 72, 105, 256], dtype=uint16))
     """
 
-    def __init__(
-        self, path: str | Path, *, verify: Verify = "index", cache_dir: str | Path | None = None
-    ) -> None:
+    def __init__(self, path: str | Path, *, verify: Verify = "index", cache_dir: str | Path | None = None) -> None:
         if verify not in ("none", "index", "full"):
             raise InputError(f"verify is {verify!r}: it must be 'none', 'index' or 'full'")
         if cache_dir is not None or "://" in str(path):
@@ -93,6 +91,7 @@ class TokenStore:
 
     @property
     def eot_token_id(self) -> int:
+        """The end-of-text token of the encoding."""
         return self.manifest.encoding.eot_token_id
 
     @property
@@ -116,6 +115,7 @@ class TokenStore:
 
     @cached_property
     def num_tokens(self) -> int:
+        """Tokens of all records."""
         if self._count == self.manifest.records:
             return self.manifest.tokens
         return int(self.lengths.sum())
@@ -145,9 +145,7 @@ class TokenStore:
             return self._gather_filled(indices, width)
         rows = self._rows("tokens", indices)
         spans = partial(self._rows, "spans", indices) if self.has_spans else None
-        return RaggedBatch(
-            rows.values, rows.starts, rows.lengths, record_ids=indices, spans=spans, width=width
-        )
+        return RaggedBatch(rows.values, rows.starts, rows.lengths, record_ids=indices, spans=spans, width=width)
 
     def _gather_filled(self, indices: IntArray, width: int | None) -> RaggedBatch:
         real = indices[indices >= 0]
@@ -171,7 +169,7 @@ class TokenStore:
     def take(self, indices: ArrayLike) -> Ragged:
         """The records `indices: int64[M]` side by side, copied."""
         chosen = np.asarray(indices, np.int64)
-        if len(chosen) and not (-1 < int(chosen.min()) and int(chosen.max()) < len(self)):
+        if len(chosen) and (int(chosen.min()) < 0 or int(chosen.max()) >= len(self)):
             raise InputError(f"take got an index outside the store: records are numbered 0 to {len(self) - 1}")
         return self._rows("tokens", chosen).to_ragged()
 
@@ -216,7 +214,9 @@ class TokenStore:
         counts = {name: 0 if share is None else int(len(self) * share) for name, share in shares.items()}
         rest = len(self) - sum(counts.values())
         if rests > 1 or rest < 0 or min(counts.values(), default=0) < 0:
-            raise InputError(f"split shares {dict(shares)!r}: each from 0 to 1, together at most 1, one None at most")
+            raise InputError(
+                f"split shares {dict(shares)!r}: each from 0 to 1, together at most 1, one None at most"
+            )
         parts: dict[str, TokenStore] = {}
         first = 0
         for name, share in shares.items():
@@ -227,8 +227,8 @@ class TokenStore:
 
     def _view(self, first: int, count: int) -> TokenStore:
         view = object.__new__(TokenStore)
-        view.path, view.manifest, view._shards = self.path, self.manifest, self._shards  # noqa: SLF001
-        view._first, view._count = self._first + first, count  # noqa: SLF001
+        view.path, view.manifest, view._shards = self.path, self.manifest, self._shards
+        view._first, view._count = self._first + first, count
         return view
 
     def _locate(self, index: int) -> tuple[Shard, int]:
@@ -270,7 +270,12 @@ class TokenStore:
     def _check_index(self) -> None:
         for entry, shard in zip(self.manifest.shards, self._shards, strict=True):
             name = self.path / entry.files[0].name
-            counts = (len(shard.tokens), len(shard.tokens.values), len(shard.spans.values), len(shard.source_rows))
+            counts = (
+                len(shard.tokens),
+                len(shard.tokens.values),
+                len(shard.spans.values),
+                len(shard.source_rows),
+            )
             rows = [int(shard.source_rows[0]), int(shard.source_rows[-1])]
             expected = (entry.records, entry.tokens, entry.span_values, entry.records)
             if counts != expected or rows != entry.source_rows or index_hash(shard) != entry.index_sha256:

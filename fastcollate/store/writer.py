@@ -4,14 +4,14 @@ import shutil
 from collections import Counter
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import tiktoken
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fastcollate.errors import InputError, StoreWriteError
-from fastcollate.ragged import IntArray, Ragged
+from fastcollate.ragged import Ragged
 from fastcollate.store.layouts import Shard, replacing, storage_errors, write_shard
 from fastcollate.store.manifest import MANIFEST, Layout, Manifest, ShardEntry, is_store_file
 from fastcollate.text.encodings import describe, load_encoding
@@ -82,9 +82,7 @@ class StoreWriter:
         else:
             self._abandon()
 
-    def append(
-        self, ragged: Ragged, spans: Ragged | None = None, source_rows: ArrayLike | None = None
-    ) -> None:
+    def append(self, ragged: Ragged, spans: Ragged | None = None, source_rows: ArrayLike | None = None) -> None:
         """Add records.
 
         Args:
@@ -101,7 +99,9 @@ class StoreWriter:
         else:
             rows = np.asarray(source_rows, np.int64)
         if rows.shape != (len(ragged),):
-            raise StoreWriteError(f"source_rows has shape {rows.shape}: it needs one row for each of {len(ragged)}")
+            raise StoreWriteError(
+                f"source_rows has shape {rows.shape}: it needs one row for each of {len(ragged)}"
+            )
         self._has_spans |= spans is not None
         pairs = self._check_spans(ragged, spans)
         tokens = Ragged(ragged.values.astype(self._dtype, copy=False), ragged.offsets)

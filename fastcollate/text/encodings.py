@@ -85,9 +85,7 @@ def _gpt2_is_cached() -> bool:
     """Whether tiktoken will find both files, whole, where it looks for them."""
     default = str(Path(tempfile.gettempdir(), "data-gym-cache"))
     folder = os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR", default))
-    return folder != "" and all(
-        _read_verified(Path(folder, key), digest) for key, digest in _GPT2_CACHED.items()
-    )
+    return folder != "" and all(_read_verified(Path(folder, key), digest) for key, digest in _GPT2_CACHED.items())
 
 
 def _packaged_encoder() -> bytes | None:
@@ -188,9 +186,7 @@ class EncodedChunk(NamedTuple):
     span_offsets: IntArray
 
 
-def encode_chunk(
-    encoding: tiktoken.Encoding, documents: Sequence[Sequence[tuple[str, bool]]]
-) -> EncodedChunk:
+def encode_chunk(encoding: tiktoken.Encoding, documents: Sequence[Sequence[tuple[str, bool]]]) -> EncodedChunk:
     """Encode documents, each given as (text, supervised) segments; no end token is appended.
 
     Each document's whole text is encoded at once, as ordinary text (`<|endoftext|>` in it is just letters),

@@ -116,9 +116,7 @@ class PromptTemplate:
             )
         return cls(name, _BUILT_IN[name])
 
-    def segments(
-        self, record: Mapping[str, Any], *, fields: Mapping[str, str] | None = None
-    ) -> list[Segment]:
+    def segments(self, record: Mapping[str, Any], *, fields: Mapping[str, str] | None = None) -> list[Segment]:
         """The text of one record, one segment for each part that applies to it.
 
         Args:
@@ -226,8 +224,7 @@ def _short(value: object) -> str:
 
 
 _SHORT = (
-    "Below is an instruction that describes a task. "
-    "Write a response that appropriately completes the request."
+    "Below is an instruction that describes a task. Write a response that appropriately completes the request."
 )
 _PAIRED = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "

@@ -150,9 +150,7 @@ def _chunks_of(path: str, local: Path, size: int, *, skip: bool) -> Iterator[Chu
     except OSError as error:
         raise _unreadable(path, error) from error
     if not count:
-        why = (
-            ", ".join(f"{n} rejected as {reason}" for reason, n in sorted(rejected.items())) or "it is empty"
-        )
+        why = ", ".join(f"{n} rejected as {reason}" for reason, n in sorted(rejected.items())) or "it is empty"
         raise InputError(f"{path}: holds no records ({why}): {_RULE}", path=path, reason="no_records")
 
 

@@ -1,0 +1,141 @@
+"""The command line: `fastcollate VERB ...`, one file a verb.
+
+Only the verb that is asked for is imported, so that `fastcollate info` does not wait for another verb's imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Never
+
+from fastcollate.cli.output import printable
+from fastcollate.errors import FastCollateError
+
+VERBS = {
+    "prepare": "tokenise records once, into a store",
+    "info": "what a store holds",
+    "show": "one record, decoded, with prompt and response told apart",
+    "verify": "hash every byte of a store against its manifest",
+    "demo": "the whole path on built-in data, beside the plain loop",
+}
+_EXAMPLE = """\
+example:
+  fastcollate demo
+  fastcollate prepare data.jsonl --output store
+  fastcollate show store --record 3
+
+`fastcollate VERB --help` has the options of a verb, and an example.
+"""
+_INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended,
+_PIPE_CLOSED = 141  # and for one whose reader went away
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code: 0, 1 (an error, in one line), 2 (usage), 130 (Ctrl-C).
+
+    >>> main(["info", "/no/such/store"])
+    1
+    """
+    _accept_any_text()
+    try:
+        code = _run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()  # here, where a closed pipe can still be handled
+    except FastCollateError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("interrupted")
+        return _INTERRUPTED
+    except BrokenPipeError:
+        _discard_output()
+        return _PIPE_CLOSED
+    except OSError as error:  # the library's own are FastCollateErrors: what is left is our printing
+        _discard_output()
+        return _fail(f"the output cannot be written ({error.strerror or error})")
+    return code
+
+
+def _run(argv: Sequence[str]) -> int:
+    verb = next((word for word in argv if not word.startswith("-")), None)
+    module = import_module(f"fastcollate.cli.{verb}") if verb in VERBS else None
+    parser = _parser(verb, module)
+    try:
+        if not argv:
+            parser.print_help(sys.stderr)
+            return 2
+        args = parser.parse_args(argv)
+    except SystemExit as stop:  # argparse has printed help, the version or what is wrong
+        return int(stop.code or 0)
+    assert module is not None
+    module.run(args)
+    return 0
+
+
+def _parser(verb: str | None, module: Any) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fastcollate",
+        description="Pretokenise once, stream padded batches.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for name, summary in VERBS.items():
+        sub = verbs.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if name == verb:
+            sub.epilog = module.EXAMPLE
+            module.add_arguments(sub)
+            sub.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    return parser
+
+
+class _Version(argparse.Action):
+    """Looked up only when asked for: that reads the installed packages' metadata."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> Never:
+        try:
+            found = version("fastcollate")
+        except PackageNotFoundError:
+            found = "(a source tree that is not installed)"
+        print(f"fastcollate {found}")
+        parser.exit()
+
+
+def _fail(message: str) -> int:
+    try:
+        print(f"fastcollate: {printable(' '.join(message.split()))}", file=sys.stderr)
+    except OSError:  # nobody reads that either
+        _discard_output()
+    return 1
+
+
+def _accept_any_text() -> None:
+    """Print what a terminal's encoding lacks as an escape, rather than fail on it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _discard_output() -> None:
+    """Let the interpreter's last flush succeed: what is still buffered has nowhere to go."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

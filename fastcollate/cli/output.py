@@ -1,0 +1,97 @@
+"""What the verbs print with: aligned lines for people, one JSON object for machines, progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+# Control characters but tab and newline, and those that turn the direction of writing: in data they would
+# steer the terminal they are shown on.
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def print_json(content: Mapping[str, object]) -> None:
+    """The one JSON object of a verb under `--json`."""
+    print(json.dumps(content))
+
+
+def print_fields(fields: Mapping[str, str]) -> None:
+    """One line a field, the values under each other."""
+    width = max(map(len, fields))
+    for name, value in fields.items():
+        print(f"{name:{width}}  {printable(value)}")
+
+
+def printable(text: str) -> str:
+    r"""The text with what would steer a terminal spelled out.
+
+    >>> print(printable("red: \x1b[31m"))
+    red: \x1b[31m
+    """
+    return _STEERING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    >>> plural(1, "shard"), plural(1100, "record")
+    ('1 shard', '1,100 records')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def file_size(count: int) -> str:
+    """A number of bytes in a unit people read.
+
+    >>> file_size(999), file_size(233_210), file_size(999_999)
+    ('999 B', '233 kB', '1.00 MB')
+    """
+    value, unit = float(count), 0
+    while value >= (1000 if unit == 0 else 999.5) and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    decimals = 0 if unit == 0 or value >= 100 else 1 if value >= 10 else 2
+    return f"{value:,.{decimals}f} {_UNITS[unit]}"
+
+
+def rejections(counts: Mapping[str, int]) -> str:
+    """Rejected records by reason, the most frequent first.
+
+    >>> rejections({"not_json": 1, "overlong": 12}), rejections({})
+    ('13 (12 overlong, 1 not_json)', 'none')
+    """
+    if not counts:
+        return "none"
+    reasons = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return f"{sum(counts.values()):,} ({', '.join(f'{count:,} {reason}' for reason, count in reasons)})"
+
+
+def columns() -> int:
+    """How wide to print: the terminal, up to 100 columns."""
+    return max(40, min(100, shutil.get_terminal_size().columns))
+
+
+def uses_colour() -> bool:
+    """Whether stdout is a terminal, and its owner has not asked for plain text (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def can_print(text: str) -> bool:
+    """Whether stdout's encoding has all of `text`."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def open_progress(unit: str) -> Any:
+    """A bar on stderr that is cleared when it closes; silent when stderr is no terminal."""
+    from tqdm import tqdm  # noqa: PLC0415  # verbs without a bar do not wait for it
+
+    return tqdm(unit=unit, unit_scale=True, disable=None, leave=False, dynamic_ncols=True, file=sys.stderr)

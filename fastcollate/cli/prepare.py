@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import argparse
+import shlex
+import time
+
+from fastcollate.cli.output import file_size, open_progress, plural, print_fields, print_json, rejections
+from fastcollate.pretokenize import prepare
+from fastcollate.store.reader import TokenStore
+
+EXAMPLE = """\
+example:
+  fastcollate prepare data.json --output store
+  fastcollate prepare 'train/*.jsonl' --output store --fields instruction=question,output=answer --max-length 1024
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `fastcollate.prepare`, under the same names."""
+    add = parser.add_argument
+    add("source", nargs="+", metavar="SOURCE", help="JSON or JSON Lines: paths, globs or URLs")
+    add("--output", required=True, metavar="DIR", help="the directory to make")
+    add("--encoding", default="gpt2", help='any name tiktoken knows, or "bytes" (default: gpt2)')
+    add("--template", default="alpaca", help="how records become text (default: alpaca)")
+    add("--fields", type=_fields, metavar="F=K,...", help="keys of the records, by the template's fields")
+    add("--max-length", type=int, metavar="N", help="the most tokens of a record")
+    overlong = ["truncate", "drop", "error"]
+    add("--overlong", choices=overlong, default="truncate", help="what happens to longer ones (default: truncate)")
+    add("--no-eot", action="store_true", help="do not end records with the end-of-text token")
+    add("--layout", choices=["arrow", "npy"], default="arrow", help="of the files (default: arrow)")
+    add("--records-per-shard", type=int, default=262_144, metavar="N", help="(default: 262144)")
+    add("--workers", type=int, metavar="N", help="processes (default: as many as are worth it)")
+    add("--engine", choices=["local", "ray"], default="local", help="where they run (default: local)")
+    on_error = "stop at a bad record, or skip and count it (default: raise)"
+    add("--on-error", choices=["raise", "skip"], default="raise", help=on_error)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Make the store, and say what is in it."""
+    begun = time.perf_counter()
+    with open_progress(" records") as progress:
+        store = prepare(
+            args.source,
+            args.output,
+            encoding=args.encoding,
+            template=args.template,
+            fields=args.fields,
+            append_eot=not args.no_eot,
+            max_length=args.max_length,
+            overlong=args.overlong,
+            layout=args.layout,
+            records_per_shard=args.records_per_shard,
+            workers=args.workers,
+            engine=args.engine,
+            on_error=args.on_error,
+            progress=progress.update,
+        )
+    summary = _summary(store, time.perf_counter() - begun)
+    if args.json:
+        print_json(summary)
+    else:
+        _print(store, summary)
+
+
+def _summary(store: TokenStore, seconds: float) -> dict[str, object]:
+    manifest = store.manifest
+    return {
+        "path": str(store.path),
+        "records": len(store),
+        "tokens": store.num_tokens,
+        "rejected": manifest.rejected,
+        "encoding": store.encoding,
+        "template": manifest.template,
+        "shards": len(manifest.shards),
+        "bytes": sum(file.bytes for shard in manifest.shards for file in shard.files),
+        "fingerprint": store.fingerprint,
+        "seconds": round(seconds, 3),
+    }
+
+
+def _print(store: TokenStore, summary: dict[str, object]) -> None:
+    size = file_size(int(str(summary["bytes"])))
+    print_fields(
+        {
+            "records": f"{len(store):,}",
+            "tokens": f"{store.num_tokens:,} ({store.encoding}, template {store.manifest.template})",
+            "rejected": rejections(store.manifest.rejected),
+            "path": f"{store.path} ({plural(len(store.manifest.shards), 'shard')}, {size})",
+            "seconds": f"{summary['seconds']:.2f}",
+        }
+    )
+    print(f"\nnext: fastcollate info {shlex.quote(str(store.path))}")
+
+
+def _fields(text: str) -> dict[str, str]:
+    """`instruction=question,output=answer` as a dict."""
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(field and key for field, _, key in pairs):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no list of field=key pairs, such as instruction=question,output=answer"
+        )
+    return {field.strip(): key.strip() for field, _, key in pairs}

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from fastcollate.cli.output import plural, print_json, uses_colour
+from fastcollate.cli.transcript import Part, as_colours, as_marked, parts_of
+from fastcollate.errors import InputError
+from fastcollate.store.reader import TokenStore
+
+EXAMPLE = """\
+example:
+  fastcollate show store --record 3
+
+On a terminal prompts are dim and responses, which a model learns to write, are green; elsewhere, or with
+NO_COLOR set, each part stands under a line that names it.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The directory and the record."""
+    parser.add_argument("store", metavar="DIR", help="the directory of a store")
+    parser.add_argument("--record", type=int, default=0, metavar="I", help="its number, from 0 (default: 0)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print one record."""
+    store = TokenStore(args.store)
+    if not 0 <= args.record < len(store):
+        raise InputError(
+            f"{args.store} has no record {args.record}: its {plural(len(store), 'record')} are numbered from 0 "
+            f"to {len(store) - 1}"
+        )
+    parts, row = parts_of(store, args.record), store.source_row(args.record)
+    if args.json:
+        print_json(
+            {
+                "path": str(store.path),
+                "record": args.record,
+                "tokens": parts[-1].stop,
+                "source_row": row,
+                "parts": [asdict(part) for part in parts],
+            }
+        )
+        return
+    print(f"record {args.record:,} of {len(store):,}: {_counts(parts)}, from row {row:,} of the source\n")
+    print(as_colours(parts) if uses_colour() else as_marked(parts))
+
+
+def _counts(parts: list[Part]) -> str:
+    learned = sum(part.stop - part.start for part in parts if part.kind == "response")
+    total = plural(parts[-1].stop, "token")
+    return total if parts[0].kind == "text" else f"{total}, {learned:,} of them the response"

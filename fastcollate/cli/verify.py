@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import argparse
+import time
+
+from fastcollate.cli.output import file_size, plural, print_json
+from fastcollate.store.reader import TokenStore
+
+EXAMPLE = """\
+example:
+  fastcollate verify store && echo intact
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The directory."""
+    parser.add_argument("store", metavar="DIR", help="the directory of a store")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Hash everything; what has changed is an error that names the file."""
+    begun = time.perf_counter()
+    store = TokenStore(args.store)
+    files = [file for shard in store.manifest.shards for file in shard.files]
+    total = sum(file.bytes for file in files)
+    store.verify()
+    seconds = round(time.perf_counter() - begun, 3)
+    if args.json:
+        found = {"path": str(store.path), "ok": True, "files": len(files), "bytes": total}
+        print_json({**found, "fingerprint": store.fingerprint, "seconds": seconds})
+    else:
+        print(f"ok: {plural(len(files), 'file')}, {file_size(total)}, {seconds:.2f} s")

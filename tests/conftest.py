@@ -1,0 +1,9 @@
+import pytest
+from stores import lognormal_lengths, write_store
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    """1,003 records of 1 to 200 tokens in four shards, with spans."""
+    lengths = lognormal_lengths(1003)
+    return write_store(tmp_path_factory.mktemp("data") / "store", lengths, records_per_shard=300, spans=True)

@@ -1,0 +1,102 @@
+"""Slow and obvious: what the fast code must equal."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+
+def notebook_collate(batch, pad_token_id=50256, ignore_index=-100, allowed_max_length=None, device="cpu"):
+    """The collate function of the notebook: padded row by row, masked by token value."""
+    longest = max(len(item) + 1 for item in batch)
+    inputs_list, targets_list = [], []
+    for item in batch:
+        padded = [*item, pad_token_id]
+        padded += [pad_token_id] * (longest - len(padded))
+        inputs = torch.tensor(padded[:-1])
+        targets = torch.tensor(padded[1:])
+        places = torch.nonzero(targets == pad_token_id).squeeze()
+        if places.numel() > 1:
+            targets[places[1:]] = ignore_index
+        if allowed_max_length is not None:
+            inputs, targets = inputs[:allowed_max_length], targets[:allowed_max_length]
+        inputs_list.append(inputs)
+        targets_list.append(targets)
+    return torch.stack(inputs_list).to(device), torch.stack(targets_list).to(device)
+
+
+def truncate_row(tokens, positions, limit, truncation):
+    """`tokens` cut to `limit`, with the positions they had."""
+    if limit is None or len(tokens) <= limit:
+        return tokens, positions
+    if truncation == "right":
+        return tokens[:limit], positions[:limit]
+    if truncation == "left":
+        return tokens[-limit:], positions[-limit:]
+    assert truncation == "keep_end"
+    return [*tokens[: limit - 1], tokens[-1]], [*positions[: limit - 1], positions[-1]]
+
+
+def pad_rows(  # noqa: C901, PLR0912
+    rows,
+    pad_token_id,
+    *,
+    ignore_index=-100,
+    end_token_id=None,
+    max_length=None,
+    truncation="right",
+    padding_side="right",
+    pad_to_multiple_of=1,
+    shift_labels=False,
+    supervise="all",
+    spans=None,
+    given_labels=None,
+    fillers=0,
+    width=None,
+):
+    """`PaddingCollator`, one token at a time: (input_ids, attention_mask, labels, num_tokens, num_supervised)."""
+    triples = []
+    for i, row in enumerate(rows):
+        tokens = list(row)
+        labels = list(given_labels[i]) if given_labels is not None else list(row)
+        if supervise == "response":
+            inside = {p for start, stop in spans[i] for p in range(start, stop)}
+            labels = [label if p in inside else ignore_index for p, label in enumerate(labels)]
+        if end_token_id is not None:
+            tokens, labels = [*tokens, end_token_id], [*labels, end_token_id]
+        limit = None if max_length is None else max_length + shift_labels
+        tokens, kept = truncate_row(tokens, list(range(len(tokens))), limit, truncation)
+        labels = [labels[p] for p in kept]
+        triples.append((tokens[:-1], labels[1:]) if shift_labels else (tokens, labels))
+    triples += [([], [])] * fillers
+    columns = max(1, *(len(tokens) for tokens, _ in triples)) if width is None else width
+    columns = -(-columns // pad_to_multiple_of) * pad_to_multiple_of
+    fill = pad_token_id if ignore_index is None else ignore_index
+    ids, mask, targets = [], [], []
+    for tokens, labels in triples:
+        missing = columns - len(tokens)
+        pieces = (tokens, [1] * len(tokens), labels), ([pad_token_id] * missing, [0] * missing, [fill] * missing)
+        first, second = pieces if padding_side == "right" else pieces[::-1]
+        for out, a, b in zip((ids, mask, targets), first, second, strict=True):
+            out.append(list(a) + list(b))
+    arrays = [np.array(out, np.int64).reshape(len(triples), columns) for out in (ids, mask, targets)]
+    counted = arrays[2] if shift_labels else arrays[2][:, 1:]
+    supervised = counted.size if ignore_index is None else int((counted != ignore_index).sum())
+    return (*arrays, sum(len(tokens) for tokens, _ in triples), supervised)
+
+
+def best_widths(lengths, counts, k):
+    """The least cells any `k` widths need, by trying them all."""
+    from itertools import combinations
+
+    best = None
+    longest = max(lengths)
+    for chosen in combinations(lengths, min(k, len(lengths))):
+        if chosen[-1] != longest:
+            continue
+        cells = sum(
+            count * next(width for width in chosen if width >= length)
+            for length, count in zip(lengths, counts, strict=True)
+        )
+        best = cells if best is None else min(best, cells)
+    return best
