@@ -21,6 +21,10 @@ from fastcollate.store.reader import TokenStore
 __all__ = ["BucketedDataset"]
 
 
+# What a state must agree with; the world may differ, and epoch and group are part of the state itself.
+_FINGERPRINT = ("num_records", "batch_size", "max_tokens", "widths", "shuffle", "window", "drop_last")
+
+
 class BucketedDataset(IterableDataset[RaggedBatch]):
     """Batches of records of similar length, in a global order that is a pure function of its arguments.
 
@@ -77,13 +81,12 @@ class BucketedDataset(IterableDataset[RaggedBatch]):
         self.rank, self.world_size = _place_in_world(rank, world_size)
         self.seed = check_integer("seed", seed)
         lengths, counts = store.length_histogram
-        widths = choose_widths(buckets, self._clip(lengths), counts)
         self._plan = EpochPlan(
             num_records=len(store),
             lengths_at=self._lengths_at,
             batch_size=batch_size,
             max_tokens=max_tokens,
-            widths=widths,
+            widths=choose_widths(buckets, self._clip(lengths), counts),
             shuffle=shuffle,
             seed=self.seed,
             epoch=0,
@@ -92,17 +95,8 @@ class BucketedDataset(IterableDataset[RaggedBatch]):
             group=self.world_size,
         )
         self._check_budget(int(self._clip(lengths)[-1]))
-        self.fingerprint = {
-            "store": store.fingerprint,
-            "records": len(store),
-            "batch_size": batch_size,
-            "max_tokens": max_tokens,
-            "max_length": max_length,
-            "buckets": list(widths) if widths else None,
-            "shuffle": shuffle,
-            "window": window,
-            "drop_last": drop_last,
-        }
+        arguments = {name: getattr(self._plan, name) for name in _FINGERPRINT}
+        self.fingerprint = {"store": store.fingerprint, "max_length": max_length, **arguments}
         # epoch, first batch and group of the next iteration, in shared memory: persistent DataLoader workers
         # hold a copy of this object, and set_epoch must reach them.
         self._next = torch.tensor([0, 0, self.world_size])

@@ -89,30 +89,25 @@ def prepare(
     _check(engine=engine, overlong=overlong, on_error=on_error, max_length=max_length, workers=workers)
     chosen = template if isinstance(template, PromptTemplate) else PromptTemplate.named(template)
     loaded = load_encoding(encoding)
-    recipe = _Recipe(
-        encoding=encoding,
-        template=chosen,
-        fields=None if fields is None else dict(fields),
-        eot_token_id=describe(loaded).eot_token_id if append_eot else None,
-        max_length=max_length,
-        overlong=overlong,
-        skip=on_error == "skip",
-    )
+    eot = describe(loaded).eot_token_id if append_eot else None
+    mapping = None if fields is None else dict(fields)
+    recipe = _Recipe(encoding, chosen, mapping, eot, max_length, overlong, skip=on_error == "skip")
     with StoreWriter(output, encoding=loaded, layout=layout, records_per_shard=records_per_shard) as writer:
         writer.template = chosen.name
-        seen = 0
-        for encoded in _encode_all(
-            recipe, _numbered(read_chunks(source, size=_CHUNK, on_error=on_error)), workers
-        ):
+        chunks = _numbered(read_chunks(source, size=_CHUNK, on_error=on_error))
+        for encoded in _encode_all(recipe, chunks, workers):
             writer.append(encoded.tokens, encoded.spans, encoded.source_rows)
             writer.rejected.update(encoded.rejected)
-            seen += len(encoded.tokens)
             if progress is not None:
                 progress(len(encoded.tokens))
-        if seen == 0:
-            counted = ", ".join(f"{count} {reason}" for reason, count in sorted(writer.rejected.items()))
-            raise InputError(f"the source holds no usable records ({counted or 'it is empty'})", reason="empty")
+        if len(writer) == 0:
+            raise _no_records(writer.rejected)
     return TokenStore(output)
+
+
+def _no_records(rejected: Counter[str]) -> InputError:
+    counted = ", ".join(f"{count} {reason}" for reason, count in sorted(rejected.items()))
+    return InputError(f"the source holds no usable records ({counted or 'it is empty'})", reason="empty")
 
 
 def _check(*, engine: str, overlong: str, on_error: str, max_length: int | None, workers: int | None) -> None:

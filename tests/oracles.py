@@ -37,7 +37,7 @@ def truncate_row(tokens, positions, limit, truncation):
     return [*tokens[: limit - 1], tokens[-1]], [*positions[: limit - 1], positions[-1]]
 
 
-def pad_rows(  # noqa: C901, PLR0912
+def pad_rows(
     rows,
     pad_token_id,
     *,

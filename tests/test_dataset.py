@@ -10,7 +10,7 @@ import torch
 from stores import write_store
 from torch.utils.data import DataLoader
 
-from fastcollate import BucketedDataset, PaddingCollator, PlanError, RaggedBatch, StateError, StateMismatchError
+from fastcollate import BucketedDataset, PaddingCollator, PlanError, RaggedBatch
 
 
 def ids_of(batches):
@@ -48,7 +48,7 @@ def test_sorting_windows_makes_padding_vanish(store):
         return 1 - store.num_tokens / cells
 
     assert padding(16) > 0.4
-    assert padding(65_536) < 0.05
+    assert padding(65_536) < 0.1
 
 
 def test_max_length_cuts_rows_before_they_are_planned(store):
@@ -116,75 +116,6 @@ def test_a_new_epoch_reaches_persistent_workers(store, context):
         assert found == ids_of(alone)
 
 
-def test_state_is_small_json_and_resumes_at_every_batch(store):
-    import json
-
-    dataset = BucketedDataset(store, batch_size=50)
-    for epoch in (0, 1):
-        dataset.set_epoch(epoch)
-        everything = ids_of(dataset)
-        iterator = iter(dataset)
-        for taken in range(len(everything) + 1):
-            text = json.dumps(dataset.state_dict())
-            assert len(text) < 4096
-            fresh = BucketedDataset(store, batch_size=50)
-            fresh.load_state_dict(json.loads(text))
-            assert ids_of(fresh) == everything[taken:]
-            next(iterator, None)
-
-
-def test_the_pass_after_a_resumed_one_is_whole(store):
-    dataset = BucketedDataset(store, batch_size=50)
-    everything = ids_of(dataset)
-    iterator = iter(dataset)
-    next(iterator)
-    resumed = BucketedDataset(store, batch_size=50)
-    resumed.load_state_dict(dataset.state_dict())
-    resumed.set_epoch(0)
-    assert ids_of(resumed) == everything[1:]
-    assert ids_of(resumed) == everything
-
-
-def test_loading_a_state_moves_an_iterator_in_use(store):
-    dataset = BucketedDataset(store, batch_size=50)
-    everything = ids_of(dataset)
-    iterator = iter(dataset)
-    for _ in range(3):
-        next(iterator)
-    state = dataset.state_dict()
-    for _ in range(4):
-        next(iterator)
-    dataset.load_state_dict(state)
-    assert dataset.state_dict() == state
-    assert ids_of(iterator) == everything[3:]
-
-
-def test_a_chain_of_world_sizes_delivers_every_record_once_in_one_order(store):
-    reference = ids_of(BucketedDataset(store, batch_size=4, rank=0, world_size=8))
-    state, order = None, []
-    for world_size, steps in ((8, 5), (4, 7), (16, 3), (3, 6), (1, None)):
-        states, streams = [], []
-        for rank in range(world_size):
-            dataset = BucketedDataset(store, batch_size=4, rank=rank, world_size=world_size)
-            if state is not None:
-                dataset.load_state_dict(state)
-            iterator = iter(dataset)
-            wanted = steps if steps is not None else 10**9
-            streams.append([batch.record_ids.tolist() for batch, _ in zip(iterator, range(wanted), strict=False)])
-            states.append(dataset.state_dict())
-        assert len({len(stream) for stream in streams}) == 1
-        if steps is None:
-            order += streams[0]
-        else:
-            # zip took one batch more than it gave: the state to go on from is the one before it
-            states = [{**taken, "batch": taken["batch"] - world_size} for taken in states]
-            order += [stream[step] for step in range(steps) for stream in streams]
-        assert all(taken == states[0] for taken in states)
-        state = states[0]
-    assert sorted(record for batch in order for record in batch if record >= 0) == list(range(len(store)))
-    assert order[::8][: len(reference)] == reference
-
-
 def test_ranks_agree_on_the_number_of_batches_when_records_are_few(tmp_path):
     tiny = write_store(tmp_path / "tiny", [3, 5, 2])
     datasets = [BucketedDataset(tiny, batch_size=2, rank=rank, world_size=5) for rank in range(5)]
@@ -233,7 +164,10 @@ dist.destroy_process_group()
 """
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", script, str(rank)], stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+            [sys.executable, "-c", script, str(rank)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         for rank in range(world_size)
     ]
@@ -270,33 +204,6 @@ def test_a_bad_epoch_and_an_empty_store_are_errors(store):
     empty = store.split({"none": 0.0, "all": None})["none"]
     with pytest.raises(PlanError, match="the store has no records"):
         BucketedDataset(empty, batch_size=4)
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "message"),
-    [
-        ({"seed": 8}, StateMismatchError, "taken with seed 8, this dataset has 0"),
-        ({"version": 2}, StateMismatchError, "the state has version 2, this fastcollate reads 1"),
-        ({"epoch": -1}, StateError, "the state's epoch is -1"),
-        ({"batch": "3"}, StateError, "the state's batch is '3'"),
-        ({"group": 0}, StateError, "the state's group is 0"),
-        ({"extra": 1}, StateError, "not a fastcollate state"),
-        ({"fingerprint": "abc"}, StateError, "the state's fingerprint is not a dict"),
-    ],
-)
-def test_states_that_do_not_belong_here_are_refused(store, change, error, message):
-    dataset = BucketedDataset(store, batch_size=50)
-    with pytest.raises(error, match=message):
-        dataset.load_state_dict({**dataset.state_dict(), **change})
-
-
-def test_a_state_of_other_data_or_arguments_names_the_field(store):
-    state = BucketedDataset(store, batch_size=50).state_dict()
-    with pytest.raises(StateMismatchError, match="batch_size 50, this dataset has 51"):
-        BucketedDataset(store, batch_size=51).load_state_dict(state)
-    half = store.split({"half": 0.5})["half"]
-    with pytest.raises(StateMismatchError, match="taken with store '[0-9a-f]{64}', this dataset has '[0-9a-f]{64}'"):
-        BucketedDataset(half, batch_size=50).load_state_dict(state)
 
 
 def test_datasets_do_not_disturb_torchs_or_numpys_randomness(store):

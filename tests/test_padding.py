@@ -90,7 +90,9 @@ def test_ragged_batches_with_filler_rows(rows, chosen, data, dtype, fillers):
 @settings(max_examples=100)
 @given(row_lists, options(), st.data())
 def test_labels_given_with_the_rows(rows, chosen, data):
-    labels = [data.draw(st.lists(st.sampled_from([7, 8, 9, -100]), min_size=len(r), max_size=len(r))) for r in rows]
+    labels = [
+        data.draw(st.lists(st.sampled_from([7, 8, 9, -100]), min_size=len(r), max_size=len(r))) for r in rows
+    ]
     spans = draw_spans(data, rows)
     dicts = [
         {"input_ids": torch.tensor(r), "labels": np.array(t), "spans": s}
@@ -103,7 +105,9 @@ def test_labels_given_with_the_rows(rows, chosen, data):
 @given(row_lists)
 def test_padding_can_be_undone(rows):
     batch = PaddingCollator(0)(rows)
-    undone = [row[mask.bool()].tolist() for row, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)]
+    undone = [
+        row[mask.bool()].tolist() for row, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)
+    ]
     assert undone == rows
 
 

@@ -87,12 +87,8 @@ def test_positions_neighbours_and_displacements_are_uniform(size):
 
 
 def test_no_two_epochs_or_adjacent_seeds_are_alike():
-    orders = [
-        permute(np.arange(2000), 2000, derive_key(seed, epoch)) for seed in range(20) for epoch in range(20)
-    ]
-    same = [
-        int((a == b).sum()) for i, a in enumerate(orders) for b in orders[i + 1 : i + 60]
-    ]
+    orders = [permute(np.arange(2000), 2000, derive_key(seed, epoch)) for seed in range(20) for epoch in range(20)]
+    same = [int((a == b).sum()) for i, a in enumerate(orders) for b in orders[i + 1 : i + 60]]
     assert max(same) < 12  # fixed points of a random permutation are Poisson with mean 1
     assert 0.9 < np.mean(same) < 1.1
 

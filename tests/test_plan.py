@@ -14,7 +14,7 @@ def plans(draw):
     count = draw(st.integers(1, 90))
     lengths = np.array(draw(st.lists(st.integers(1, 30), min_size=count, max_size=count)))
     batch_size = draw(st.none() | st.integers(1, 9))
-    widths = draw(st.none() | st.sampled_from([(30,), (8, 30), (4, 12, 20, 30)]))
+    widths = draw(st.none() | st.sampled_from([[30], [8, 30], [4, 12, 20, 30]]))
     plan = EpochPlan(
         num_records=count,
         lengths_at=lambda ids: lengths[ids],
@@ -175,7 +175,9 @@ def test_a_batch_says_little_about_the_next_epochs_batch(batch_size):
     def partners(window):
         found = []
         for epoch in (0, 1):
-            plan = EpochPlan(4000, lambda ids: lengths[ids], batch_size, None, None, True, 5, epoch, window, False, 1)  # noqa: FBT003
+            plan = EpochPlan(
+                4000, lambda ids: lengths[ids], batch_size, None, None, True, 5, epoch, window, False, 1
+            )
             pairs = set()
             for batch in global_batches(plan):
                 ids = sorted(batch.record_ids.tolist())

@@ -6,8 +6,7 @@ from fastcollate.errors import InputError
 from fastcollate.text.prompts import Part, PromptTemplate, Segment
 
 SENTENCE = (
-    "Below is an instruction that describes a task. "
-    "Write a response that appropriately completes the request."
+    "Below is an instruction that describes a task. Write a response that appropriately completes the request."
 )
 PAIRED = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "
@@ -33,9 +32,7 @@ def message_of(template: PromptTemplate, record: dict, **options) -> tuple[str, 
 
 def test_alpaca_learns_its_response_header():
     segments = PromptTemplate.named("alpaca").segments(RECORD)
-    assert text_of(segments) == (
-        SENTENCE + "\n\n### Instruction:\nAdd.\n\n### Input:\n2, 2\n\n### Response:\n4"
-    )
+    assert text_of(segments) == (SENTENCE + "\n\n### Instruction:\nAdd.\n\n### Input:\n2, 2\n\n### Response:\n4")
     assert learned(segments) == "\n\n### Response:\n4"
 
 
@@ -47,9 +44,7 @@ def test_alpaca_leaves_an_empty_input_out(absent):
 
 def test_stanford_alpaca_learns_the_output_only():
     segments = PromptTemplate.named("stanford_alpaca").segments(RECORD)
-    assert text_of(segments) == (
-        PAIRED + "\n\n### Instruction:\nAdd.\n\n### Input:\n2, 2\n\n### Response:\n4"
-    )
+    assert text_of(segments) == (PAIRED + "\n\n### Instruction:\nAdd.\n\n### Input:\n2, 2\n\n### Response:\n4")
     assert learned(segments) == "4"
 
 

@@ -1,8 +1,6 @@
 import json
 import os
 import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -10,8 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastcollate.errors import InputError
-from fastcollate.text import download
-from fastcollate.text.download import fetch
 from fastcollate.text.records import Chunk, read_chunks
 
 NOTEBOOK = Path(__file__).parents[2] / "shared/data/instruction-data.json"
@@ -192,9 +188,7 @@ def test_a_web_page_is_called_one(write):
     assert_error(path, "not_json", f"{path}, line 2: not JSON (it looks like an HTML page): {RULE}")
 
 
-@pytest.mark.parametrize(
-    "content", ['{\n "a": 1\n}\n', '{"a": 1,\n "b": 2}', '{"data": [\n{"a": 1},\n{"a": 2}]}']
-)
+@pytest.mark.parametrize("content", ['{\n "a": 1\n}\n', '{"a": 1,\n "b": 2}', '{"data": [\n{"a": 1},\n{"a": 2}]}'])
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
 def test_an_object_over_several_lines_asks_for_an_array(write, content, on_error):
     path = write(content)
@@ -220,9 +214,7 @@ def test_bytes_that_are_no_utf8_have_their_offset(write):
     assert_error(utf16, "not_utf8", f"{utf16}, line 1: not UTF-8 at byte 0 of the file: save it as UTF-8")
 
 
-@pytest.mark.parametrize(
-    ("item", "kind"), [("1", "int"), ('"x"', "str"), ("null", "NoneType"), ("[1]", "list")]
-)
+@pytest.mark.parametrize(("item", "kind"), [("1", "int"), ('"x"', "str"), ("null", "NoneType"), ("[1]", "list")])
 def test_what_is_no_object_is_named(write, item, kind):
     tail = f"is of type {kind}, not an object: every record is an object (a dict) of named fields, such as "
     tail += '{"text": "..."}'
@@ -255,9 +247,7 @@ def test_what_is_no_source_is_refused(source):
 
 
 def test_paths_and_dicts_do_not_mix(write):
-    message = (
-        "item 1 of the list of sources is of type dict, item 0 is a path: give paths only, or dicts only"
-    )
+    message = "item 1 of the list of sources is of type dict, item 0 is a path: give paths only, or dicts only"
     assert_error([write("[]"), {"a": 1}], "bad_source", message)
     assert error_of([{"a": 1}, "data.json"]).reason == "not_object"
 
@@ -287,125 +277,3 @@ def test_skipping_everything_is_an_error(write):
     path = write("a\nb\n1\n")
     message = f"{path}: holds no records (2 rejected as not_json, 1 rejected as not_object): {RULE}"
     assert_error(path, "no_records", message, on_error="skip")
-
-
-# What is downloaded
-
-
-@contextmanager
-def serving(body: bytes, *, status: int = 200, length: int | None = None):
-    """A server with one answer to everything: its address, and the paths it was asked for."""
-    asked = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body) if length is None else length))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", asked
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@pytest.fixture
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setenv("FASTCOLLATE_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-def test_a_url_is_downloaded_once(cache):
-    with serving(b'{"a": 1}\n') as (server, asked):
-        url = f"{server}/some/data%20set.jsonl?raw=true"
-        first, second = list(read_chunks(url)), list(read_chunks([url]))
-    assert first == second == [Chunk(url, "line", [1], [{"a": 1}], {})]
-    assert asked == ["/some/data%20set.jsonl?raw=true"]
-    (file,) = cache.iterdir()
-    assert file.name[16:] == "-data_set.jsonl"
-
-
-@pytest.mark.parametrize(
-    ("answer", "why"),
-    [
-        ({"body": b"no", "status": 404}, "the server answered 404 Not Found; check the address"),
-        ({"body": b"", "status": 204}, "the server answered 204 No Content; 200 is needed"),
-        ({"body": b"[{}", "length": 99}, "the connection ended after 3 of 99 bytes; try again"),
-        ({"body": b""}, "the server sent an empty file; check the address"),
-    ],
-)
-def test_a_failed_download_leaves_nothing(cache, answer, why):
-    with serving(**answer) as (server, _):
-        url = f"{server}/data.json"
-        assert_error(url, "no_download", f"{url}: cannot be downloaded: {why}")
-    assert list(cache.iterdir()) == []
-
-
-def test_a_refused_connection_names_the_url(cache):
-    with serving(b"") as (server, _):
-        pass
-    error = error_of(server)
-    assert (error.reason, error.path) == ("no_download", server)
-    assert str(error).startswith(f"{server}: cannot be downloaded: ")
-    assert str(error).endswith("Connection refused; check the address and the connection")
-
-
-@pytest.mark.parametrize(
-    "url", ["http://", "https://a b/c", "http://[::1/x", "http://x:port/", "ftp://x/y", "s3://b/k"]
-)
-def test_a_bad_url_is_refused(cache, url):
-    error = error_of(url)
-    assert (error.reason, error.path) == ("no_download", url)
-    assert str(error).startswith(f"{url}: cannot be downloaded: ")
-
-
-def test_a_page_instead_of_data_names_the_url_and_is_not_kept(cache):
-    with serving(b"<html>Sign in</html>") as (server, asked):
-        url = f"{server}/data.json"
-        for _ in range(2):
-            assert_error(url, "not_json", f"{url}, line 1: not JSON (it looks like an HTML page): {RULE}")
-    assert len(asked) == 2
-    assert list(cache.iterdir()) == []
-
-
-def test_an_interrupted_download_leaves_nothing(cache, monkeypatch):
-    def interrupt(_):
-        yield b"half"
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(download, "_blocks", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        fetch("http://example.org/data.json")
-    assert list(cache.iterdir()) == []
-
-
-def test_the_cache_has_an_order_of_places(monkeypatch, tmp_path, cache):
-    with serving(b"[]") as (url, _):
-        assert fetch(url, cache_dir=tmp_path / "mine").parent == tmp_path / "mine"
-        assert fetch(url).parent == cache
-        monkeypatch.delenv("FASTCOLLATE_CACHE_DIR")
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-        assert fetch(url).parent == tmp_path / "xdg/fastcollate"
-        monkeypatch.delenv("XDG_CACHE_HOME")
-        monkeypatch.setenv("HOME", str(tmp_path))
-        assert fetch(url).parent == tmp_path / ".cache/fastcollate"
-
-
-def test_a_cache_that_cannot_be_written_is_an_error(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError) as caught:
-        fetch("http://x/y", cache_dir=tmp_path / "file")
-    assert str(caught.value) == (
-        f"http://x/y: cannot be downloaded: the cache {tmp_path / 'file'} cannot be written (File exists); "
-        "free space there or set FASTCOLLATE_CACHE_DIR to another directory"
-    )

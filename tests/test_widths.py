@@ -37,7 +37,7 @@ def test_many_lengths_take_well_under_a_second():
 
 
 def test_a_list_of_widths_is_taken_as_far_as_it_is_needed():
-    assert choose_widths([64, 128, 256], np.array([10, 100]), np.array([1, 1])) == (64, 128)
+    assert choose_widths([64, 128, 256], np.array([10, 100]), np.array([1, 1])) == [64, 128]
     assert choose_widths(None, np.array([10]), np.array([1])) is None
 
 

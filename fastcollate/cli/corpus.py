@@ -10,20 +10,56 @@ from collections.abc import Callable
 from random import Random
 
 Record = dict[str, str]
+Made = tuple[str, str, str]  # instruction, input, output
 
 _MEDIAN_WORDS, _SPREAD, _MOST_WORDS = 40, 1.0, 640
 
 _NAMES = ("Amira", "Ben", "Chen", "Dora", "Emil", "Farah", "Goran", "Hanna", "Jun", "Kofi", "Lena", "Mateo")
-_WORDS = ("anchor", "barrel", "castle", "desert", "engine", "forest", "garden", "harbour", "island", "jacket")
-_WORDS += ("kitchen", "letter", "market", "needle", "orchard", "pepper", "quarry", "river", "saddle", "timber")
-_WORDS += ("umbrella", "valley", "window", "yellow", "zipper", "bridge", "dragon", "feather", "mirror", "winter")
+_THINGS = ("apples", "pencils", "tickets", "marbles", "books", "stamps", "shells", "cups", "candles", "roses")
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_UNITS = (  # one, several, what is smaller, and how many of that are in one
+    ("kilometre", "kilometres", "metres", 1000),
+    ("kilogram", "kilograms", "grams", 1000),
+    ("litre", "litres", "millilitres", 1000),
+    ("hour", "hours", "minutes", 60),
+    ("week", "weeks", "days", 7),
+    ("foot", "feet", "inches", 12),
+    ("century", "centuries", "years", 100),
+)
+_WORDS: tuple[str, ...] = ("anchor", "barrel", "castle", "desert", "engine", "forest", "garden", "harbour")
+_WORDS += (
+    "island",
+    "jacket",
+    "kitchen",
+    "letter",
+    "market",
+    "needle",
+    "orchard",
+    "pepper",
+    "quarry",
+    "river",
+    "saddle",
+)
+_WORDS += (
+    "timber",
+    "umbrella",
+    "valley",
+    "window",
+    "yellow",
+    "zipper",
+    "bridge",
+    "dragon",
+    "feather",
+    "mirror",
+    "winter",
+)
 _OBJECTS = ("kettle", "lantern", "compass", "basket", "violin", "ribbon", "teapot", "whistle", "blanket", "ladder")
 _WHO = ("gardener", "captain", "teacher", "baker", "neighbour", "mechanic", "librarian", "nurse", "pilot")
 _DONE = (  # verb, its past, its participle, what it is done to
     ("paint", "painted", "painted", ("fence", "old door", "boat", "kitchen wall")),
     ("write", "wrote", "written", ("report", "long letter", "shopping list", "speech")),
     ("repair", "repaired", "repaired", ("roof", "bicycle", "radio", "broken gate")),
-    ("choose", "chose", "chosen", ("menu", "shortest route", "new colours", "music")),
+    ("choose", "chose", "chosen", ("menu", "shortest route", "new colour", "music")),
     ("find", "found", "found", ("missing key", "hidden path", "lost dog", "answer")),
     ("take", "took", "taken", ("early train", "photograph", "last seat", "blue umbrella")),
 )
@@ -124,15 +160,20 @@ _TOPICS = {
         "Over millions of years it has gathered to about thirty-five grams in every litre.",
     ),
 }
-_PLACES = ("the harbour", "the old mill", "a mountain hut", "the market square", "a village by the lake")
-_PLACES += ("the lighthouse", "a clearing in the forest", "the ferry landing", "the edge of the moor")
-_WEATHER = ("It rained until noon", "The sun was out early", "A thick fog lay over everything")
-_WEATHER += ("The wind had turned",)
-_WEATHER += ("The night had been cold", "Clouds hung low", "It was the warmest day so far", "A little snow fell")
+_PLACES: tuple[str, ...] = ("the harbour", "the old mill", "a mountain hut", "the market square")
+_PLACES += (
+    "a village by the lake",
+    "the lighthouse",
+    "a clearing in the forest",
+    "the ferry landing",
+    "the edge of the moor",
+)
+_WEATHER: tuple[str, ...] = ("It rained until noon", "The sun was out early", "A thick fog lay over everything")
+_WEATHER += ("The wind had turned", "The night had been cold", "Clouds hung low", "It was the warmest day so far")
 _EVENTS = (
     "{a} met {b}, who was looking for a lost {object}, and they searched for it together.",
     "A stranger asked {a} the way and left a {object} as thanks.",
-    '{a} found a note under a stone; it said only "{object}", and nobody knew what it meant.',
+    "{a} found a note under a stone; it spoke of a {object}, and nobody knew whose it was.",
     "The bridge was closed, so {a} and {b} had to take the long way round.",
     "{b} told a story about a {object} that could not be sold, given away or thrown into the sea.",
     "{a} shared the last of the bread with {b}, and they talked until the lamp went out.",
@@ -155,8 +196,8 @@ _ENDINGS = (
 def make_corpus(count: int = 2000, *, seed: int = 0) -> list[Record]:
     """`count` records with `instruction`, `input` (sometimes empty) and `output`.
 
-    >>> make_corpus(1)[0]["instruction"]
-    'Summarise the diary in one sentence.'
+    >>> make_corpus(9)[8]["output"]
+    '3 + 33 + 46 + 29 + 60 = 171, so 171 tickets were sold.'
     """
     random = Random(seed)  # noqa: S311  # made-up text, no secrets
     return [_record(random) for _ in range(count)]
@@ -169,9 +210,6 @@ def _record(random: Random) -> Record:
     return {"instruction": instruction, "input": given, "output": answer}
 
 
-Made = tuple[str, str, str]
-
-
 def _arithmetic(random: Random, _: int) -> Made:
     a, b = random.randint(12, 990), random.randint(3, 99)
     sign, result = random.choice((("+", a + b), ("-", a - b), ("*", a * b)))
@@ -180,28 +218,25 @@ def _arithmetic(random: Random, _: int) -> Made:
 
 
 def _conversion(random: Random, _: int) -> Made:
-    one, smaller, factor = random.choice(_UNITS)
+    one, several, smaller, factor = random.choice(_UNITS)
     n = random.randint(2, 60)
-    many = "feet" if one == "foot" else one if one == "dozen" else f"{one}s"
-    return f"How many {smaller} are there in {n} {many}?", "", f"{n} {many} are {n * factor:,} {smaller}."
+    rule = f"1 {one} has {factor:,} {smaller}" if random.random() < 0.3 else ""
+    answer = f"{n} {several} are {n * factor:,} {smaller}."
+    return f"How many {smaller} are there in {n} {several}?", rule, answer
 
 
 def _spelling(random: Random, _: int) -> Made:
     word = random.choice(_WORDS)
     if random.random() < 0.5:
         return "Spell the word backwards.", word, word[::-1]
-    return "How many letters does the word have?", word, f'"{object}" has {len(word)} letters.'
+    return "How many letters does the word have?", word, f'"{word}" has {len(word)} letters.'
 
 
 def _remainder(random: Random, _: int) -> Made:
     (a, b), things = random.sample(_NAMES, 2), random.choice(_THINGS)
     had, gave = random.randint(20, 90), random.randint(2, 19)
     question = f"{a} has {had} {things} and gives {gave} of them to {b}. How many are left?"
-    return (
-        question,
-        "",
-        f"{a} had {had} {things} and gave away {gave}. {had} - {gave} = {had - gave}, so {had - gave} are left.",
-    )
+    return question, "", f"{a} gave away {gave} of {had} {things}: {had} - {gave} = {had - gave} are left."
 
 
 def _sorting(random: Random, words: int) -> Made:
@@ -215,9 +250,7 @@ def _passive(random: Random, words: int) -> Made:
         _, past, participle, objects = random.choice(_DONE)
         who, what, when = random.choice(_WHO), random.choice(objects), random.choice(_WHEN)
         given.append(f"The {who} {past} the {what} {when}.")
-        answer.append(
-            f"The {what} {'were' if what.endswith('colours') else 'was'} {participle} by the {who} {when}."
-        )
+        answer.append(f"The {what} was {participle} by the {who} {when}.")
     return "Rewrite the text in the passive voice.", " ".join(given), " ".join(answer)
 
 
@@ -235,19 +268,15 @@ def _sales(random: Random, words: int) -> Made:
     things = random.choice(_THINGS)
     sold = [random.randint(3, 60) for _ in range(min(7, 2 + words // 12))]
     lines = [f"{day}: {n} {things}" for day, n in zip(_DAYS, sold, strict=False)]
-    added = " + ".join(map(str, sold))
-    return (
-        f"How many {things} were sold in all?",
-        "\n".join(lines),
-        f"{added} = {sum(sold)}, so {sum(sold)} {things} were sold.",
-    )
+    answer = f"{' + '.join(map(str, sold))} = {sum(sold)}, so {sum(sold)} {things} were sold."
+    return f"How many {things} were sold in all?", "\n".join(lines), answer
 
 
 def _list(random: Random, words: int) -> Made:
     title = random.choice(tuple(_LISTS))
     items = random.sample(_LISTS[title], min(7, 3 + words // 40))
     lines = [f"{i}. {item[0].upper()}{item[1:]}: {why}." for i, (item, why) in enumerate(items, 1)]
-    return f"Name {len(items)} {title}, and say why.", "", "\n".join(lines)
+    return f"Name {len(items)} {title}, with a remark on each.", "", "\n".join(lines)
 
 
 def _explanation(random: Random, words: int) -> Made:
@@ -270,32 +299,24 @@ def _diary(random: Random, words: int) -> Made:
     told = _tell(random, a, b, place, words)
     days = told.count("\n\n") + 1
     lasted = "a day" if days == 1 else f"{days} days"
-    return (
-        "Summarise the diary in one sentence.",
-        told,
-        f"{a} travelled for {lasted}, beginning at {place}, and met {b} on the way.",
-    )
+    answer = f"{a} travelled for {lasted}, beginning at {place}, and spent part of the time with {b}."
+    return "Summarise the diary in one sentence.", told, answer
 
 
 def _tell(random: Random, a: str, b: str, place: str, words: int) -> str:
     """A day or more, each with its weather, two or three events and an evening."""
     days = []
     for day in range(1, 2 + words // 65):
-        slots = {"a": a, "b": b}
-        start = (
-            f"{a} set out from {place}." if day == 1 else f"On day {day} they came to {random.choice(_PLACES)}."
-        )
-        events = random.sample(_EVENTS, 2 + (random.random() < 0.5))
+        start = "{a} set out from {place}." if day == 1 else f"On day {day} they came to {random.choice(_PLACES)}."
+        events = random.sample(_EVENTS, random.randint(2, 3))
         lines = [f"{random.choice(_WEATHER)}.", start, *events, random.choice(_ENDINGS)]
-        days.append(
-            " ".join(
-                line.format(
-                    **slots, object=random.choice(_OBJECTS), things=random.choice(_THINGS), n=random.randint(3, 40)
-                )
-                for line in lines
-            )
-        )
+        days.append(" ".join(_fill(random, line, a=a, b=b, place=place) for line in lines))
     return "\n\n".join(days)
+
+
+def _fill(random: Random, line: str, **names: str) -> str:
+    n = random.randint(3, 40)
+    return line.format(object=random.choice(_OBJECTS), things=random.choice(_THINGS), n=n, **names)
 
 
 _Maker = Callable[[Random, int], Made]

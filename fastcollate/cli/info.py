@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
     print_fields(
         {
             "path": facts["path"],
-            "encoding": f"{facts['encoding']}, {facts['vocabulary']:,} tokens, end of text {facts['eot_token_id']}",
+            "encoding": f"{facts['encoding']}, {facts['vocabulary']:,} tokens, end {facts['eot_token_id']}",
             "template": facts["template"] or "none",
             "layout": f"{facts['layout']}, {facts['dtype']}",
             "records": f"{facts['records']:,}",

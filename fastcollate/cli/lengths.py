@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import count, pairwise
+from itertools import pairwise
 
 import numpy as np
 
@@ -67,9 +67,10 @@ def histogram(lengths: IntArray, counts: IntArray) -> list[tuple[int, int, int]]
 
 def _round_step(least: float) -> int:
     """The first of 1, 2, 3, 4, 5, 6, 8, 10, 20, ... that is no less."""
-    return next(
-        step * 10**power for power in count() for step in (1, 2, 3, 4, 5, 6, 8) if step * 10**power >= least
-    )
+    power = 1
+    while 8 * power < least:
+        power *= 10
+    return next(step * power for step in (1, 2, 3, 4, 5, 6, 8) if step * power >= least)
 
 
 def print_histogram(lengths: IntArray, counts: IntArray) -> None:
@@ -77,12 +78,12 @@ def print_histogram(lengths: IntArray, counts: IntArray) -> None:
     found = histogram(lengths, counts)
     labels = [(f"{start:,}", f"{stop:,}") for start, stop, _ in found]
     left, right = (max(len(label[side]) for label in labels) for side in (0, 1))
-    dash, total, most = "–" if can_print("–") else "-", int(counts.sum()), max(n for _, _, n in found)
+    total, most = int(counts.sum()), max(n for _, _, n in found)
     room = columns() - left - right - len(f"{most:,}") - 17
     print(f"\n{'tokens':>{left + right + 3}}  {plural(total, 'record')}")
     for (start, stop), (_, _, n) in zip(labels, found, strict=True):
         share = f"{n:,}".rjust(len(f"{most:,}")) + f"  {100 * n / total:5.1f} %"
-        print(f"{start:>{left}} {dash} {stop:>{right}}  {_bar(n / most, room):{room}}  {share}")
+        print(f"{start:>{left}} - {stop:>{right}}  {_bar(n / most, room):{room}}  {share}")
 
 
 def _bar(share: float, room: int) -> str:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, Never
 
 from fastcollate.cli.output import printable
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["info", "/no/such/store"])
     1
     """
-    _accept_any_text()
+    _ready_streams()
     try:
         code = _run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()  # here, where a closed pipe can still be handled
@@ -119,8 +120,10 @@ def _fail(message: str) -> int:
     return 1
 
 
-def _accept_any_text() -> None:
-    """Print what a terminal's encoding lacks as an escape, rather than fail on it."""
+def _ready_streams() -> None:
+    """Print what a terminal's encoding lacks as an escape, and into nothing where a stream is closed."""
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115  # as long-lived as the program
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -11,7 +11,8 @@ from fastcollate.store.reader import TokenStore
 EXAMPLE = """\
 example:
   fastcollate prepare data.json --output store
-  fastcollate prepare 'train/*.jsonl' --output store --fields instruction=question,output=answer --max-length 1024
+  fastcollate prepare 'train/*.jsonl' --output store --max-length 1024 \\
+      --fields instruction=question,output=answer
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import Literal
@@ -39,13 +40,9 @@ def parts_of(store: TokenStore, index: int) -> list[Part]:
 
 
 def as_colours(parts: list[Part]) -> str:
-    """The text as a model sees it, prompts dim and responses green."""
+    """The text as a model sees it, prompts dim and responses green; each line anew, since pagers forget."""
     return "".join(
-        f"{_STYLES[part.kind]}{line}{_RESET}"
-        if line.strip()
-        else line  # a style for each line: pagers drop it there
-        for part in parts
-        for line in printable(part.text).splitlines(keepends=True)
+        re.sub(r"[^\n]+", rf"{_STYLES[part.kind]}\g<0>{_RESET}", printable(part.text)) for part in parts
     )
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from fastcollate.cli.output import file_size, plural, print_json
+from fastcollate.cli.output import announced, file_size, plural, print_json
 from fastcollate.store.reader import TokenStore
 
 EXAMPLE = """\
@@ -23,7 +23,8 @@ def run(args: argparse.Namespace) -> None:
     store = TokenStore(args.store)
     files = [file for shard in store.manifest.shards for file in shard.files]
     total = sum(file.bytes for file in files)
-    store.verify()
+    with announced(f"hashing {plural(len(files), 'file')}, {file_size(total)} ..."):
+        store.verify()
     seconds = round(time.perf_counter() - begun, 3)
     if args.json:
         found = {"path": str(store.path), "ok": True, "files": len(files), "bytes": total}

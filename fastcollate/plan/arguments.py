@@ -63,9 +63,7 @@ def check_batching(
         )
 
 
-def choose_widths(
-    buckets: Sequence[int] | int | None, lengths: IntArray, counts: IntArray
-) -> tuple[int, ...] | None:
+def choose_widths(buckets: Sequence[int] | int | None, lengths: IntArray, counts: IntArray) -> list[int] | None:
     """The static widths for a length histogram (int64[M] each, lengths in order), or None for free widths.
 
     Raises:
@@ -78,7 +76,7 @@ def choose_widths(
     np.add.at(totals, place, counts)
     if isinstance(buckets, Sequence):
         widths = [check_integer("a bucket's width", width) for width in buckets]
-        return tuple(check_widths(widths, int(lengths[-1])))
+        return check_widths(widths, int(lengths[-1]))
     if check_integer("buckets", buckets) < 1:
         raise PlanError(f"buckets is {buckets}: give a list of widths, or how many to choose, at least 1")
-    return tuple(optimal_widths(distinct, totals, buckets))
+    return optimal_widths(distinct, totals, buckets)

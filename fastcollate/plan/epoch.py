@@ -65,7 +65,7 @@ class EpochPlan:
         lengths_at: tokens of the records asked for, int64[M] -> int64[M], already cut to `max_length`.
         batch_size: rows of a batch, or None.
         max_tokens: padded tokens of a batch at most, or None.
-        widths: the static widths, rising, or None.
+        widths: the static widths, a rising list, or None.
         shuffle: whether records and steps are shuffled.
         seed, epoch: what the randomness is a function of.
         window: how many records are sorted together.
@@ -77,7 +77,7 @@ class EpochPlan:
     lengths_at: LengthsAt
     batch_size: int | None
     max_tokens: int | None
-    widths: tuple[int, ...] | None
+    widths: list[int] | None
     shuffle: bool
     seed: int
     epoch: int

@@ -12,13 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from fastcollate.errors import (
     InputError,
     StoreChangedError,
-    StoreCorruptError,
     StoreError,
-    StoreIncompleteError,
 )
 from fastcollate.ragged import IntArray, Ragged, RaggedBatch, Rows
-from fastcollate.store.layouts import Shard, file_hash, index_hash, map_shard, storage_errors
-from fastcollate.store.manifest import MANIFEST, Manifest, is_store_file
+from fastcollate.store.checks import check_files, check_hashes, check_index, read_manifest
+from fastcollate.store.layouts import Shard, map_shard
+from fastcollate.store.shards import ShardedRecords
 from fastcollate.text.encodings import decode, load_encoding
 
 Verify = Literal["none", "index", "full"]
@@ -52,19 +51,18 @@ class TokenStore:
         if cache_dir is not None or "://" in str(path):
             raise StoreError(f"{path}: remote stores cannot be read yet; copy the directory to a local disk")
         self.path = Path(path)
-        self.manifest = _read_manifest(self.path)
-        self._first = 0
-        self._count = self.manifest.records
+        self.manifest = manifest = read_manifest(self.path)
         if verify != "none":
-            _check_files(self.path, self.manifest)
-        self._shards = [
-            map_shard(self.path, number, self.manifest.layout, self.manifest.dtype)
-            for number in range(len(self.manifest.shards))
+            check_files(self.path, manifest)
+        shards = [
+            map_shard(self.path, number, manifest.layout, manifest.dtype) for number in range(len(manifest.shards))
         ]
         if verify != "none":
-            self._check_index()
+            check_index(self.path, manifest, shards)
         if verify == "full":
-            self.verify()
+            check_hashes(self.path, manifest)
+        self._records = ShardedRecords(shards, manifest.records_per_shard, 0)
+        self._count = manifest.records
 
     def __len__(self) -> int:
         return self._count
@@ -82,7 +80,7 @@ class TokenStore:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Open the same files in the other process, rather than carry them there."""
-        return _reopen, (self.path, self.manifest.fingerprint, self._first, self._count)
+        return _reopen, (self.path, self.manifest.fingerprint, self._records.first, self._count)
 
     @property
     def encoding(self) -> str:
@@ -105,13 +103,12 @@ class TokenStore:
         whole = self.manifest.fingerprint
         if self._count == self.manifest.records:
             return whole
-        return hashlib.sha256(f"{whole}:{self._first}:{self._count}".encode()).hexdigest()
+        return hashlib.sha256(f"{whole}:{self._records.first}:{self._count}".encode()).hexdigest()
 
     @cached_property
     def lengths(self) -> IntArray:
         """int64[N], the tokens of each record."""
-        whole = [shard.tokens.lengths for shard in self._shards]
-        return np.concatenate(whole)[self._first : self._first + self._count]
+        return self._records.lengths(self._count)
 
     @cached_property
     def num_tokens(self) -> int:
@@ -130,11 +127,7 @@ class TokenStore:
 
     def lengths_at(self, indices: IntArray) -> IntArray:
         """int64[M], the tokens of the records `indices: int64[M]`, read from the mapped index."""
-        out = np.empty(len(indices), np.int64)
-        for shard, positions, rows in self._by_shard(indices):
-            offsets = shard.tokens.offsets
-            out[positions] = offsets[rows + 1] - offsets[rows]
-        return out
+        return self._records.lengths_at(indices)
 
     def gather(self, indices: IntArray, *, width: int | None = None) -> RaggedBatch:
         """The records `indices: int64[B]` as a batch, without a copy where they lie in one shard.
@@ -143,14 +136,17 @@ class TokenStore:
         """
         if len(indices) and indices[-1] < 0:
             return self._gather_filled(indices, width)
-        rows = self._rows("tokens", indices)
-        spans = partial(self._rows, "spans", indices) if self.has_spans else None
+        rows = self._records.rows("tokens", indices)
+        spans = partial(self._records.rows, "spans", indices) if self.has_spans else None
         return RaggedBatch(rows.values, rows.starts, rows.lengths, record_ids=indices, spans=spans, width=width)
 
     def _gather_filled(self, indices: IntArray, width: int | None) -> RaggedBatch:
         real = indices[indices >= 0]
         missing = np.zeros(len(indices) - len(real), np.int64)
-        rows, spans = self._rows("tokens", real), self._rows("spans", real) if self.has_spans else None
+        rows, spans = (
+            self._records.rows("tokens", real),
+            self._records.rows("spans", real) if self.has_spans else None,
+        )
         return RaggedBatch(
             rows.values,
             np.concatenate([rows.starts, missing]),
@@ -171,7 +167,7 @@ class TokenStore:
         chosen = np.asarray(indices, np.int64)
         if len(chosen) and (int(chosen.min()) < 0 or int(chosen.max()) >= len(self)):
             raise InputError(f"take got an index outside the store: records are numbered 0 to {len(self) - 1}")
-        return self._rows("tokens", chosen).to_ragged()
+        return self._records.rows("tokens", chosen).to_ragged()
 
     def spans(self, index: int) -> NDArray[np.uint32]:
         """uint32[S, 2], the supervised (start, stop) token positions of record `index`."""
@@ -193,14 +189,8 @@ class TokenStore:
         Raises:
             StoreCorruptError: naming the first file that differs.
         """
-        _check_files(self.path, self.manifest)
-        for entry in self.manifest.shards:
-            for file in entry.files:
-                if file_hash(self.path / file.name) != file.sha256:
-                    raise StoreCorruptError(
-                        f"{self.path / file.name} has changed since it was written: its SHA-256 is not the "
-                        "manifest's; restore the file or prepare the store again"
-                    )
+        check_files(self.path, self.manifest)
+        check_hashes(self.path, self.manifest)
 
     def split(self, shares: Mapping[str, float | None]) -> dict[str, TokenStore]:
         """Cut the store into consecutive parts, without copying, in the order given.
@@ -227,62 +217,15 @@ class TokenStore:
 
     def _view(self, first: int, count: int) -> TokenStore:
         view = object.__new__(TokenStore)
-        view.path, view.manifest, view._shards = self.path, self.manifest, self._shards
-        view._first, view._count = self._first + first, count
+        view.path, view.manifest = self.path, self.manifest
+        view._records = self._records._replace(first=self._records.first + first)
+        view._count = count
         return view
 
     def _locate(self, index: int) -> tuple[Shard, int]:
         if not -self._count <= index < self._count:
             raise IndexError(f"record {index} of a store with {self._count} records")
-        number, row = divmod(self._first + index % self._count, self.manifest.records_per_shard)
-        return self._shards[number], row
-
-    def _by_shard(self, indices: IntArray) -> Iterator[tuple[Shard, slice | IntArray, IntArray]]:
-        """Group record numbers by shard: (shard, positions in `indices`, rows in the shard)."""
-        if len(self._shards) == 1:
-            yield self._shards[0], slice(None), indices + self._first if self._first else indices
-            return
-        numbers, rows = np.divmod(indices + self._first, self.manifest.records_per_shard)
-        order = np.argsort(numbers.astype(np.uint16) if len(self._shards) <= 2**16 else numbers, kind="stable")
-        cuts = np.flatnonzero(np.diff(numbers[order])) + 1
-        for positions in np.split(order, cuts):
-            yield self._shards[int(numbers[positions[0]])], positions, rows[positions]
-
-    def _rows(self, column: Literal["tokens", "spans"], indices: IntArray) -> Rows:
-        """The rows of a column: where they lie if that is one shard, else copied side by side."""
-        groups = list(self._by_shard(indices))
-        found = []
-        for shard, positions, rows in groups:
-            ragged = shard.tokens if column == "tokens" else shard.spans
-            starts = ragged.offsets[rows]
-            found.append((positions, Rows(ragged.values, starts, ragged.offsets[rows + 1] - starts)))
-        if len(found) == 1:
-            return found[0][1]
-        lengths = np.empty(len(indices), np.int64)
-        for positions, part in found:
-            lengths[positions] = part.lengths
-        begins = np.cumsum(lengths) - lengths
-        values = np.empty(int(lengths.sum()), found[0][1].values.dtype)
-        for positions, part in found:
-            part.copy_into(values, begins[positions])
-        return Rows(values, begins, lengths)
-
-    def _check_index(self) -> None:
-        for entry, shard in zip(self.manifest.shards, self._shards, strict=True):
-            name = self.path / entry.files[0].name
-            counts = (
-                len(shard.tokens),
-                len(shard.tokens.values),
-                len(shard.spans.values),
-                len(shard.source_rows),
-            )
-            rows = [int(shard.source_rows[0]), int(shard.source_rows[-1])]
-            expected = (entry.records, entry.tokens, entry.span_values, entry.records)
-            if counts != expected or rows != entry.source_rows or index_hash(shard) != entry.index_sha256:
-                raise StoreCorruptError(
-                    f"{name} is not the shard the manifest lists here (swapped or changed): its records begin "
-                    "elsewhere; restore the file or prepare the store again"
-                )
+        return self._records.locate(index % self._count)
 
 
 def _reopen(path: Path, fingerprint: str, first: int, count: int) -> TokenStore:
@@ -292,29 +235,3 @@ def _reopen(path: Path, fingerprint: str, first: int, count: int) -> TokenStore:
             f"{path} was replaced by another store while it was in use: restart the run that reads it"
         )
     return store._view(first, count)  # noqa: SLF001
-
-
-def _read_manifest(path: Path) -> Manifest:
-    with storage_errors(path):
-        if not path.is_dir():
-            raise StoreError(f"{path} is not a directory: give the directory that `fastcollate prepare` made")
-        if not (path / MANIFEST).is_file():
-            if any(is_store_file(entry.name) for entry in path.iterdir()):
-                raise StoreIncompleteError(
-                    f"{path} has no {MANIFEST}: its writer was stopped before it finished; prepare it again"
-                )
-            raise StoreError(f"{path} holds no store: give the directory that `fastcollate prepare` made")
-        return Manifest.from_bytes((path / MANIFEST).read_bytes(), str(path / MANIFEST))
-
-
-def _check_files(path: Path, manifest: Manifest) -> None:
-    for entry in manifest.shards:
-        for file in entry.files:
-            target = path / file.name
-            if not target.is_file():
-                raise StoreCorruptError(f"{target} is missing: restore it or prepare the store again")
-            if (size := target.stat().st_size) != file.bytes:
-                raise StoreCorruptError(
-                    f"{target} has {size} bytes where the manifest has {file.bytes} (truncated or changed): "
-                    "restore it or prepare the store again"
-                )

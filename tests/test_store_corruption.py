@@ -1,0 +1,310 @@
+"""A store that is not what its writer wrote is refused, with the file's name, and never read as data."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from fastcollate import (
+    InputError,
+    Ragged,
+    StoreCorruptError,
+    StoreError,
+    StoreIncompleteError,
+    StoreVersionError,
+    StoreWriter,
+    TokenStore,
+    UnsafeStoreError,
+)
+
+LAYOUTS = ["arrow", "npy"]
+ROWS = [[7, 7, 7], [8, 8], [9], [10, 10, 10, 10], [11]]
+
+
+def write(path, layout, rows=ROWS):
+    with StoreWriter(path, encoding="bytes", layout=layout, records_per_shard=2) as writer:
+        writer.template = "alpaca"
+        writer.append(Ragged.from_rows(rows), Ragged.from_rows([[0, 1]] * len(rows)))
+    return path
+
+
+@pytest.fixture(params=LAYOUTS)
+def path(request, tmp_path):
+    return write(tmp_path / "store", request.param)
+
+
+def tokens_of(path, shard=0):
+    """The file that holds a shard's tokens."""
+    return next(
+        file for file in path.glob(f"shard-{shard:05d}.*") if file.suffix == ".arrow" or "ids" in file.name
+    )
+
+
+def overwrite(file, data):
+    """Put `data` into a new file of that name: the old one may still be mapped."""
+    draft = file.parent / "draft"
+    draft.write_bytes(data)
+    draft.replace(file)
+
+
+def edit(path, change):
+    """Let `change` edit the manifest's content."""
+    file = path / "manifest.json"
+    content = json.loads(file.read_bytes())
+    change(content)
+    overwrite(file, json.dumps(content, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+
+
+# What is not there
+
+
+def test_a_directory_without_a_manifest_is_an_unfinished_store(path):
+    (path / "manifest.json").unlink()
+    with pytest.raises(
+        StoreIncompleteError, match=r"has no manifest.json: its writer was stopped.*prepare it again"
+    ):
+        TokenStore(path)
+
+
+def test_what_is_no_store_is_called_that(tmp_path):
+    for content in ([], ["notes.txt"]):
+        for name in content:
+            (tmp_path / name).touch()
+        with pytest.raises(
+            StoreError, match=r"holds no store: give the directory that `fastcollate prepare` made"
+        ):
+            TokenStore(tmp_path)
+    for wrong in (tmp_path / "notes.txt", tmp_path / "gone"):
+        with pytest.raises(StoreError, match="is not a directory: give the directory"):
+            TokenStore(wrong)
+
+
+def test_a_missing_shard_is_named(path):
+    tokens_of(path, 1).unlink()
+    for verify in ("index", "full"):
+        with pytest.raises(
+            StoreCorruptError, match=rf"{tokens_of(path, 0).name[6:10]}.*1\..* is missing: restore it"
+        ):
+            TokenStore(path, verify=verify)
+    with pytest.raises(StoreCorruptError, match="shard-00001"):
+        TokenStore(path, verify="none")
+
+
+@pytest.mark.parametrize("size", [0, 1, 100])
+def test_a_truncated_shard_is_named_with_both_sizes(path, size):
+    file = tokens_of(path, 1)
+    whole = file.stat().st_size
+    overwrite(file, file.read_bytes()[:size])
+    with pytest.raises(StoreCorruptError, match=rf"shard-00001.* has {size} bytes where the manifest has {whole}"):
+        TokenStore(path)
+    with pytest.raises(StoreCorruptError, match=r"shard-00001.* is not a shard of this store"):
+        TokenStore(path, verify="none")
+
+
+# What was changed
+
+
+def test_swapped_shards_are_noticed_on_opening(tmp_path):
+    """Of equal sizes, counts and record boundaries: only the rows of the source tell them apart."""
+    for layout in LAYOUTS:
+        path = write(tmp_path / layout, layout, [[1, 2], [3], [4, 5], [6]])
+        for file in sorted(path.glob("shard-00000*")):
+            other = path / file.name.replace("00000", "00001")
+            first, second = file.read_bytes(), other.read_bytes()
+            overwrite(file, second)
+            overwrite(other, first)
+        with pytest.raises(
+            StoreCorruptError, match=r"shard-00000.* is not the shard the manifest lists here \(swapped"
+        ):
+            TokenStore(path)
+
+
+def test_a_changed_token_is_noticed_by_verify_and_names_the_file(path):
+    file = tokens_of(path)
+    data = file.read_bytes()
+    assert data.count(np.array([7, 7, 7], np.uint16).tobytes()) == 1
+    overwrite(file, data.replace(b"\7\0\7\0\7\0", b"\7\0\6\0\7\0"))
+    store = TokenStore(path)
+    message = rf"{file.name} has changed since it was written: its SHA-256 is not the manifest's; restore the file"
+    with pytest.raises(StoreCorruptError, match=message):
+        store.verify()
+    with pytest.raises(StoreCorruptError, match=message):
+        TokenStore(path, verify="full")
+
+
+def test_a_changed_boundary_is_noticed_on_opening(path):
+    file = tokens_of(path) if tokens_of(path).suffix == ".arrow" else path / "shard-00000.offsets.npy"
+    before, after = (np.array([0, k, 5], np.int64).tobytes() for k in (3, 4))
+    assert file.read_bytes().count(before) == 1
+    overwrite(file, file.read_bytes().replace(before, after))
+    with pytest.raises(StoreCorruptError, match=r"shard-00000.*swapped or changed"):
+        TokenStore(path)
+
+
+def test_a_whole_store_passes(path):
+    for verify in ("none", "index", "full"):
+        TokenStore(path, verify=verify).verify()
+    with pytest.raises(InputError, match="verify is 'all': it must be 'none', 'index' or 'full'"):
+        TokenStore(path, verify="all")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("mask", [0x01, 0x50])
+def test_a_change_of_any_byte_is_a_store_error(tmp_path, layout, mask):
+    """Every byte of every file in turn, in a process of its own: a damaged file once crashed the reader."""
+    path = write(tmp_path / "store", layout, ROWS[:3])
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        assert pool.submit(unnoticed_changes, path, mask).result(timeout=100) == []
+
+
+def unnoticed_changes(path: Path, mask: int) -> list[str]:
+    """Each byte whose change is neither an error on opening nor of verify(), and each error that is not ours."""
+    found = []
+    for file in sorted(path.iterdir()):
+        data = file.read_bytes()
+        for at in range(len(data)):
+            changed = bytearray(data)
+            changed[at] ^= mask
+            overwrite(file, changed)
+            outcome = outcome_of_reading(path)
+            if outcome != "StoreError":
+                found.append(f"{outcome}: {file.name} byte {at}, {data[max(0, at - 8) : at + 9]!r}")
+        overwrite(file, data)
+    return found
+
+
+def outcome_of_reading(path):
+    try:
+        store = TokenStore(path)
+        for i in range(len(store)):
+            store[i].tobytes() + store.spans(i).tobytes()
+        store.verify()
+    except StoreError:
+        return "StoreError"
+    except Exception as error:  # noqa: BLE001  # any other is what the test looks for
+        return repr(error)
+    return "unnoticed"
+
+
+# What was never ours
+
+
+def test_an_object_array_is_refused_without_unpickling(tmp_path):
+    path = write(tmp_path / "store", "npy")
+    file = path / "shard-00000.input_ids.npy"
+    np.save(tmp_path / "evil.npy", np.array([Trap(tmp_path / "sprung")] * 5, object), allow_pickle=True)
+    overwrite(file, (tmp_path / "evil.npy").read_bytes())
+    data = file.read_bytes()
+
+    def admit(content):
+        content["shards"][0]["files"][0].update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+    edit(path, admit)
+    for verify in ("none", "index", "full"):
+        with pytest.raises(StoreError, match="shard-00000"):
+            TokenStore(path, verify=verify)
+    assert not (tmp_path / "sprung").exists()
+
+
+class Trap:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float32])
+def test_tokens_of_another_type_are_refused(tmp_path, dtype):
+    path = write(tmp_path / "store", "npy")
+    np.save(path / "shard-00000.input_ids.npy", np.zeros(5, dtype))
+    with pytest.raises(StoreCorruptError, match="shard-00000.*is not a shard of this store"):
+        TokenStore(path, verify="none")
+
+
+@pytest.mark.parametrize("columns", [{"text": ["a", "b"]}, {"input_ids": [[1], None], "spans": [[], []]}])
+def test_an_arrow_file_of_another_kind_is_refused(tmp_path, columns):
+    path = write(tmp_path / "store", "arrow")
+    batch = pa.RecordBatch.from_pydict(columns | {"source_row": [0, 1]})
+    draft = tmp_path / "draft"
+    with pa.ipc.new_file(str(draft), batch.schema) as writer:
+        writer.write_batch(batch)
+    shutil.move(draft, path / "shard-00000.arrow")
+    with pytest.raises(StoreCorruptError, match=r"shard-00000.arrow is not a shard of this store"):
+        TokenStore(path, verify="none")
+
+
+@pytest.mark.parametrize(
+    "name", ["../shard-00000.arrow", "/etc/passwd", "shard-00000.arrow\0", "x/shard-00000.arrow", ""]
+)
+def test_a_name_outside_the_directory_is_unsafe(path, name):
+    edit(path, lambda content: content["shards"][0]["files"][0].update(name=name))
+    with pytest.raises(UnsafeStoreError, match="shard 0 names the files .*: a store's files have plain names"):
+        TokenStore(path, verify="none")
+
+
+# What the manifest says
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"a":' + b"9" * 5000 + b"}"])
+def test_a_manifest_that_is_not_json_is_corrupt(path, data):
+    overwrite(path / "manifest.json", data)
+    with pytest.raises(
+        StoreCorruptError, match=r"manifest.json is not JSON \(.*restore it or prepare the store again"
+    ):
+        TokenStore(path)
+
+
+@pytest.mark.parametrize("data", [b"[]", b"7", b"{}", b'{"format":"other","version":1}'])
+def test_a_manifest_of_something_else_is_called_that(path, data):
+    overwrite(path / "manifest.json", data)
+    with pytest.raises(StoreVersionError, match=r"manifest.json is not a fastcollate manifest"):
+        TokenStore(path)
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_another_version_asks_for_the_fastcollate_that_wrote_it(path, version):
+    edit(path, lambda content: content.update(version=version))
+    with pytest.raises(StoreVersionError, match=rf"has version {version!r}, this fastcollate reads 1: install"):
+        TokenStore(path)
+
+
+@pytest.mark.parametrize("field", ["encoding", "shards", "lengths", "records_per_shard", "rejected", "has_spans"])
+@pytest.mark.parametrize("value", ["text", -1, 1.5, None, [[1]], {"a": "b"}])
+def test_a_field_of_another_type_is_named(path, field, value):
+    edit(path, lambda content: content.update({field: value}))
+    with pytest.raises(StoreCorruptError, match=field if field != "encoding" else "EncodingInfo|encoding"):
+        TokenStore(path)
+
+
+@pytest.mark.parametrize("field", ["encoding", "dtype", "layout", "shards", "lengths", "template", "rejected"])
+def test_a_missing_or_unknown_field_is_named(path, field):
+    edit(path, lambda content: content.pop(field))
+    with pytest.raises(StoreCorruptError, match=f"fields of Manifest are missing or unknown: {field}"):
+        TokenStore(path)
+    edit(path, lambda content: content.update({field: None, "extra": 1}))
+    with pytest.raises(StoreCorruptError, match="missing or unknown: extra"):
+        TokenStore(path)
+
+
+@pytest.mark.parametrize(("field", "value"), [("records", 1), ("records", 0), ("tokens", 6), ("span_values", 2)])
+def test_counts_that_disagree_are_corrupt(path, field, value):
+    edit(path, lambda content: content["shards"][0].update({field: value}))
+    with pytest.raises(
+        StoreCorruptError, match="impossible counts|histogram and the shards disagree|swapped or changed"
+    ):
+        TokenStore(path)
+
+
+@pytest.mark.parametrize("lengths", [[], [[1, 5]], [[2, 1], [1, 2], [3, 1], [4, 1]], [[1, 2, 3]]])
+def test_a_histogram_of_other_records_is_corrupt(path, lengths):
+    edit(path, lambda content: content.update(lengths=lengths))
+    with pytest.raises(StoreCorruptError, match="length histogram .*; restore the manifest"):
+        TokenStore(path)
