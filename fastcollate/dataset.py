@@ -73,13 +73,10 @@ class BucketedDataset(IterableDataset[RaggedBatch]):
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
-        check_batching(
-            len(store), batch_size=batch_size, max_tokens=max_tokens, max_length=max_length, window=window
-        )
+        check_batching(len(store), batch_size, max_tokens, max_length, window)
         self.store = store
         self.max_length = max_length
         self.rank, self.world_size = _place_in_world(rank, world_size)
-        self.seed = check_integer("seed", seed)
         lengths, counts = store.length_histogram
         self._plan = EpochPlan(
             num_records=len(store),
@@ -88,7 +85,7 @@ class BucketedDataset(IterableDataset[RaggedBatch]):
             max_tokens=max_tokens,
             widths=choose_widths(buckets, self._clip(lengths), counts),
             shuffle=shuffle,
-            seed=self.seed,
+            seed=check_integer("seed", seed),
             epoch=0,
             window=window,
             drop_last=drop_last,
@@ -97,10 +94,7 @@ class BucketedDataset(IterableDataset[RaggedBatch]):
         self._check_budget(int(self._clip(lengths)[-1]))
         arguments = {name: getattr(self._plan, name) for name in _FINGERPRINT}
         self.fingerprint = {"store": store.fingerprint, "max_length": max_length, **arguments}
-        # epoch, first batch and group of the next iteration, in shared memory: persistent DataLoader workers
-        # hold a copy of this object, and set_epoch must reach them.
-        self._next = torch.tensor([0, 0, self.world_size])
-        self._next.share_memory_()  # type: ignore[no-untyped-call]
+        self._next = _shared_position(self.world_size)
         self._own_next: Position | None = None  # a worker's own, from its own state_dict
         self._stream: _Stream | None = None
         self._loads = 0
@@ -155,7 +149,7 @@ class BucketedDataset(IterableDataset[RaggedBatch]):
 
     def check_state_dict(self, state: dict[str, Any]) -> Position:
         """The position in `state`; raises what `load_state_dict` raises, and changes nothing."""
-        return check_state(state, seed=self.seed, fingerprint=self.fingerprint)
+        return check_state(state, seed=self._plan.seed, fingerprint=self.fingerprint)
 
     def skip_finished_epoch(self) -> None:
         """Where a loaded state was taken at an epoch's very end, go to the start of the next."""
@@ -183,7 +177,7 @@ class BucketedDataset(IterableDataset[RaggedBatch]):
         return self._own_next or Position(*self._next.tolist())
 
     def _state(self, position: Position) -> dict[str, Any]:
-        return make_state(position, seed=self.seed, fingerprint=self.fingerprint)
+        return make_state(position, seed=self._plan.seed, fingerprint=self.fingerprint)
 
     def __getstate__(self) -> dict[str, Any]:
         """To another process goes the position, not an iterator in use."""
@@ -223,6 +217,13 @@ class BucketedDataset(IterableDataset[RaggedBatch]):
         batch = self.store.gather(planned.record_ids, width=planned.width)
         batch.lengths = self._clip(batch.lengths)
         return batch
+
+
+def _shared_position(world_size: int) -> torch.Tensor:
+    """int64[3], a `Position` in shared memory: persistent workers hold copies of a dataset, and must see it move."""
+    position = torch.tensor(Position(0, 0, world_size))
+    position.share_memory_()  # type: ignore[no-untyped-call]
+    return position
 
 
 class _Stream(Iterator[RaggedBatch]):

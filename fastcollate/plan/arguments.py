@@ -41,7 +41,7 @@ def check_world(rank: int, world_size: int) -> tuple[int, int]:
 
 
 def check_batching(
-    records: int, *, batch_size: int | None, max_tokens: int | None, max_length: int | None, window: int
+    records: int, batch_size: int | None, max_tokens: int | None, max_length: int | None, window: int
 ) -> None:
     """Exactly one way to size batches, and a window that holds one.
 

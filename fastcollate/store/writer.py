@@ -82,6 +82,10 @@ class StoreWriter:
         else:
             self._abandon()
 
+    def __len__(self) -> int:
+        """Records appended so far."""
+        return self._appended
+
     def append(self, ragged: Ragged, spans: Ragged | None = None, source_rows: ArrayLike | None = None) -> None:
         """Add records.
 
