@@ -167,7 +167,7 @@ def make_corpus(count: int = 2000, *, seed: int = 0) -> list[Record]:
     """`count` records with `instruction`, `input` (sometimes empty) and `output`.
 
     >>> make_corpus(9)[8]["output"]
-    '3 + 33 + 46 + 29 + 60 = 171, so 171 tickets were sold.'
+    'Kofi gave away 7 of 27 marbles: 27 - 7 = 20 are left.'
     """
     random = Random(seed)  # noqa: S311  # made-up text, no secrets
     return [_record(random) for _ in range(count)]

@@ -13,10 +13,10 @@ from fastcollate.ragged import IntArray, RaggedBatch
 __all__ = ["NO_TAIL", "RowLayout", "Truncation", "lay_out"]
 
 NO_TAIL = int(np.iinfo(np.int64).min)  # no token, and no label either, has this value
-# Slicing rows costs about as much a row as masking does for this many cells of padding, and masking about as
-# much to set up as six rows (measured with benchmarks/bench_collate.py).
-_CELLS_PER_ROW = 400
-_ROWS_TO_SET_UP = 6
+# Slicing a row costs about as much as masking this many more columns of it, and masking about as much to set
+# up as seven rows (measured with benchmarks/bench_collate.py).
+_COLUMNS_PER_ROW = 600
+_SET_UP = 7 * _COLUMNS_PER_ROW
 Truncation = Literal["right", "left", "keep_end", "error"]
 
 
@@ -58,9 +58,8 @@ class RowLayout(NamedTuple):
     @property
     def mostly_even(self) -> bool:
         """Whether it pays to treat the batch as one rectangle and mask it, rather than slice each row."""
-        rows = len(self.starts)
-        waste = rows * self.columns - self.tokens
-        return waste <= max(_CELLS_PER_ROW * (rows - _ROWS_TO_SET_UP), 0)
+        spread = self.columns - self.shortest
+        return spread == 0 or len(self.counts) * (_COLUMNS_PER_ROW - spread) >= _SET_UP
 
     def for_labels(self, labels: IntArray) -> RowLayout:
         """The same places for `labels: int64[V]`; a token kept from a row's end takes its label along."""

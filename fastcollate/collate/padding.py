@@ -146,8 +146,8 @@ class PaddingCollator:
         tokens = layout.tokens
         if layout.shift:
             return tokens
-        in_first = layout.real > 0 if layout.lead is None else layout.lead == 0
-        return tokens - int(np.count_nonzero(in_first))
+        filled = layout.counts if layout.lead is None else (layout.lead == 0).tolist()
+        return tokens - sum(map(bool, filled))
 
     def _response(self, batch: RaggedBatch, layout: RowLayout) -> NDArray[np.bool_]:
         if batch.spans is None:
