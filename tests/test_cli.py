@@ -1,26 +1,18 @@
-"""The command line: what a person sees, what a program reads, and how it ends."""
+"""The verbs: what a person sees, and what a program reads."""
 
 import json
-import os
-import pty
 import re
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from commands import fail, succeed
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fastcollate import InputError, Ragged, StoreWriter, TokenStore
 from fastcollate.cli import lengths
-from fastcollate.cli.main import VERBS, main
 
-ROOT = Path(__file__).parents[1]
-COMMAND = [sys.executable, "-m", "fastcollate.cli.main"]
 RECORDS = [
     {"instruction": "Say hi.", "output": "Hi."},
     {"instruction": "Add.", "input": "1 2", "output": "3"},
@@ -36,7 +28,6 @@ def _plain_terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
 @pytest.fixture
@@ -47,51 +38,22 @@ def source(tmp_path):
 
 
 @pytest.fixture
-def store(source, tmp_path, capsys):
+def store(source, tmp_path):
     path = tmp_path / "store"
-    assert main(["prepare", str(source), "--output", str(path), "--encoding", "bytes", "--layout", "npy"]) == 0
-    capsys.readouterr()
+    succeed("prepare", source, "--output", path, "--encoding", "bytes", "--layout", "npy")
     return path
-
-
-@pytest.fixture
-def succeed(capsys):
-    """Run a verb that must succeed without a word on stderr; its output."""
-
-    def run(*argv):
-        assert main([str(word) for word in argv]) == 0
-        out, err = capsys.readouterr()
-        assert err == ""
-        return out
-
-    return run
-
-
-@pytest.fixture
-def fail(capsys):
-    """Run a verb that must fail with one line on stderr and nothing on stdout; the line."""
-
-    def run(*argv):
-        assert main([str(word) for word in argv]) == 1
-        out, err = capsys.readouterr()
-        assert out == ""
-        assert err.startswith("fastcollate: ")
-        assert err.count("\n") == 1
-        return err.removeprefix("fastcollate: ").rstrip("\n")
-
-    return run
 
 
 # prepare
 
 
-def test_prepare_says_what_it_made_and_what_comes_next(source, tmp_path, succeed):
+def test_prepare_says_what_it_made_and_what_comes_next(source, tmp_path):
     path = tmp_path / "a store"
     out = succeed("prepare", source, "--output", path, "--encoding", "bytes")
     size = (path / "shard-00000.arrow").stat().st_size
     assert re.sub(r"\d+\.\d\d\n", "0.12\n", out) == (
         "records   3\n"
-        "tokens    473 (bytes, template alpaca)\n"
+        "tokens    471 (bytes, template alpaca)\n"
         "rejected  none\n"
         f"path      {path} (1 shard, {size / 1000:.2f} kB)\n"
         "seconds   0.12\n"
@@ -100,13 +62,13 @@ def test_prepare_says_what_it_made_and_what_comes_next(source, tmp_path, succeed
     )
 
 
-def test_prepare_counts_what_it_skipped(source, tmp_path, succeed):
+def test_prepare_counts_what_it_skipped(source, tmp_path):
     source.write_text(source.read_text() + 'nonsense\n{"instruction": "?"}\n{"output": "?"}\n')
     argv = ["prepare", source, "--output", tmp_path / "store", "--encoding", "bytes", "--on-error", "skip"]
     assert "\nrejected  3 (2 missing_field, 1 not_json)\n" in succeed(*argv)
 
 
-def test_prepare_for_machines(source, tmp_path, succeed):
+def test_prepare_for_machines(source, tmp_path):
     path = tmp_path / "store"
     argv = ["prepare", source, source, "--output", path, "--encoding", "bytes", "--records-per-shard", 4, "--json"]
     found = json.loads(succeed(*argv))
@@ -114,7 +76,7 @@ def test_prepare_for_machines(source, tmp_path, succeed):
     assert found == {
         "path": str(path),
         "records": 6,
-        "tokens": 946,
+        "tokens": 942,
         "rejected": {},
         "encoding": "bytes",
         "template": "alpaca",
@@ -124,7 +86,7 @@ def test_prepare_for_machines(source, tmp_path, succeed):
     }
 
 
-def test_every_option_reaches_prepare(monkeypatch, fail):
+def test_every_option_reaches_prepare(monkeypatch):
     seen = {}
 
     def prepare(source, output, **options):
@@ -155,14 +117,14 @@ def test_every_option_reaches_prepare(monkeypatch, fail):
     }
 
 
-def test_a_missing_file_is_named(tmp_path, fail):
+def test_a_missing_file_is_named(tmp_path):
     path = tmp_path / "store"
     message = fail("prepare", tmp_path / "none.jsonl", "--output", path, "--encoding", "bytes")
     assert message == f"{tmp_path}/none.jsonl: no such file: check the path"
     assert not path.exists()
 
 
-def test_a_directory_that_holds_something_else_is_left_alone(source, tmp_path, fail):
+def test_a_directory_that_holds_something_else_is_left_alone(source, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").write_text("keep")
     message = fail("prepare", source, "--output", tmp_path / "mine", "--encoding", "bytes")
@@ -173,40 +135,38 @@ def test_a_directory_that_holds_something_else_is_left_alone(source, tmp_path, f
 # info
 
 
-def test_info_shows_the_store_and_its_lengths(store, succeed):
+def test_info_shows_the_store_and_its_lengths(store):
     size = sum(file.stat().st_size for file in store.glob("shard-*"))
-    bar = "█" * 47
+    bar, none = "█" * 57, " " * 57
     assert succeed("info", store) == (
         f"path         {store}\n"
         "encoding     bytes, 257 tokens, end 256\n"
         "template     alpaca\n"
         "layout       npy, uint16\n"
         "records      3\n"
-        "tokens       473\n"
+        "tokens       471\n"
         "shards       1\n"
         f"on disk      {size / 1000:.2f} kB\n"
-        "lengths      min 154, median 157, mean 157.7, p99 162, max 162\n"
+        "lengths      min 151, median 158, mean 157.0, p99 162, max 162\n"
         "rejected     none\n"
         f"fingerprint  {TokenStore(store).fingerprint}\n"
         "\n"
         "   tokens  3 records\n"
-        f"154 - 154  {bar}█████████████  1   33.3 %\n"
-        f"155 - 155  {' ' * 60}  0    0.0 %\n"
-        f"156 - 156  {' ' * 60}  0    0.0 %\n"
-        f"157 - 157  {bar}█████████████  1   33.3 %\n"
-        f"158 - 158  {' ' * 60}  0    0.0 %\n"
-        f"159 - 159  {' ' * 60}  0    0.0 %\n"
-        f"160 - 160  {' ' * 60}  0    0.0 %\n"
-        f"161 - 161  {' ' * 60}  0    0.0 %\n"
-        f"162 - 162  {bar}█████████████  1   33.3 %\n"
+        f"150 - 151  {bar}  1   33.3 %\n"
+        f"152 - 153  {none}  0    0.0 %\n"
+        f"154 - 155  {none}  0    0.0 %\n"
+        f"156 - 157  {none}  0    0.0 %\n"
+        f"158 - 159  {bar}  1   33.3 %\n"
+        f"160 - 161  {none}  0    0.0 %\n"
+        f"162 - 163  {bar}  1   33.3 %\n"
     )
 
 
-def test_info_for_machines(store, succeed):
+def test_info_for_machines(store):
     found = json.loads(succeed("info", store, "--json"))
-    assert found["lengths"] == {"min": 154, "median": 157, "mean": 157.67, "p99": 162, "max": 162}
-    assert [row for row in found["histogram"] if row[2]] == [[154, 154, 1], [157, 157, 1], [162, 162, 1]]
-    assert (found["records"], found["tokens"], found["vocabulary"], found["rejected"]) == (3, 473, 257, {})
+    assert found["lengths"] == {"min": 151, "median": 158, "mean": 157.0, "p99": 162, "max": 162}
+    assert [row for row in found["histogram"] if row[2]] == [[150, 151, 1], [158, 159, 1], [162, 163, 1]]
+    assert (found["records"], found["tokens"], found["vocabulary"], found["rejected"]) == (3, 471, 257, {})
 
 
 rows_of_lengths = st.lists(st.integers(1, 10) | st.integers(1, 5000), min_size=1, max_size=300)
@@ -224,10 +184,10 @@ def test_the_histogram_has_every_record_once_and_fits_a_screen(rows):
     assert len(bins) <= 11
     assert [count for _, _, count in bins] == [sum(a <= n <= b for n in rows) for a, b, _ in bins]
     assert sum(count for _, _, count in bins) == len(rows)
-    assert all(stop + 1 == start for (_, stop, _), (start, _, _) in zip(bins, bins[1:], strict=False))
+    assert all(stop + 1 == start for (_, stop, _), (start, _, _) in pairwise(bins))
 
 
-def test_no_line_is_wider_than_the_terminal(store, succeed, monkeypatch):
+def test_no_line_is_wider_than_the_terminal(store, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     _, histogram = succeed("info", store).split("\n\n")
     assert max(map(len, histogram.splitlines())) == 60
@@ -236,31 +196,31 @@ def test_no_line_is_wider_than_the_terminal(store, succeed, monkeypatch):
 # show
 
 
-def test_show_marks_prompt_and_response(store, succeed):
+def test_show_marks_prompt_and_response(store):
     assert succeed("show", store, "--record", 1) == (
-        "record 1 of 3: 162 tokens, 20 of them the response, from row 1 of the source\n"
+        "record 1 of 3: 162 tokens, 18 of them the response, from row 1 of the source\n"
         "\n"
-        "--- prompt, 142 tokens ---\n"
+        "--- prompt, 144 tokens ---\n"
         f"{PREAMBLE}\n\n### Instruction:\nAdd.\n\n### Input:\n1 2\n"
-        "--- response, 20 tokens ---\n"
+        "--- response, 18 tokens ---\n"
         "\n\n### Response:\n3<|endoftext|>\n"
     )
 
 
-def test_show_begins_with_record_0(store, succeed):
+def test_show_begins_with_record_0(store):
     assert succeed("show", store) == succeed("show", store, "--record", 0)
 
 
-def test_show_for_machines(store, succeed):
+def test_show_for_machines(store):
     prompt, response = f"{PREAMBLE}\n\n### Instruction:\nSay hi.", "\n\n### Response:\nHi.<|endoftext|>"
     assert json.loads(succeed("show", store, "--json")) == {
         "path": str(store),
         "record": 0,
-        "tokens": 157,
+        "tokens": 151,
         "source_row": 0,
         "parts": [
-            {"kind": "prompt", "start": 0, "stop": 135, "text": prompt},
-            {"kind": "response", "start": 135, "stop": 157, "text": response},
+            {"kind": "prompt", "start": 0, "stop": 131, "text": prompt},
+            {"kind": "response", "start": 131, "stop": 151, "text": response},
         ],
     }
 
@@ -279,7 +239,7 @@ def write(tmp_path):
     return write
 
 
-def test_show_tells_every_turn_apart(write, succeed):
+def test_show_tells_every_turn_apart(write):
     path = write("Q1A1Q2A2", [2, 4, 6, 8])
     parts = json.loads(succeed("show", path, "--json"))["parts"]
     assert [(part["kind"], part["text"]) for part in parts] == [
@@ -290,28 +250,26 @@ def test_show_tells_every_turn_apart(write, succeed):
     ]
 
 
-def test_a_store_without_spans_has_no_prompt(write, succeed):
+def test_a_store_without_spans_has_no_prompt(write):
     expected = "record 0 of 1: 5 tokens, from row 0 of the source\n\n--- text, 5 tokens ---\nhello\n"
     assert succeed("show", write("hello", None)) == expected
 
 
 @pytest.mark.parametrize("record", [3, -1])
-def test_a_record_out_of_range_is_an_error(store, fail, record):
+def test_a_record_out_of_range_is_an_error(store, record):
     message = fail("show", store, "--record", record)
     assert message == f"{store} has no record {record}: its 3 records are numbered from 0 to 2"
 
 
-def test_a_terminal_gets_colours_unless_it_asks_for_none(write, succeed, monkeypatch):
+def test_a_terminal_gets_colours_unless_it_asks_for_none(write, monkeypatch):
     path = write("Q: a\nb\nA", [7, 8])
-    plain = succeed("show", path)
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    _, text = succeed("show", path).split("\n\n")
+    _, text = succeed("show", path, is_terminal=True).split("\n\n")
     assert text == "\x1b[2mQ: a\x1b[0m\n\x1b[2mb\x1b[0m\n\x1b[32mA\x1b[0m\n"
     monkeypatch.setenv("NO_COLOR", "1")
-    assert succeed("show", path) == plain
+    assert succeed("show", path, is_terminal=True) == succeed("show", path)
 
 
-def test_text_cannot_steer_the_terminal(write, succeed):
+def test_text_cannot_steer_the_terminal(write):
     out = succeed("show", write("\x1b[2J\ttab\r\u202e", [0, 3]))
     assert "\x1b" not in out
     assert "\\x1b[2\n" in out
@@ -321,7 +279,7 @@ def test_text_cannot_steer_the_terminal(write, succeed):
 # verify
 
 
-def test_verify_says_ok(store, succeed):
+def test_verify_says_ok(store):
     size = sum(file.stat().st_size for file in store.glob("shard-*"))
     assert re.fullmatch(rf"ok: 5 files, {size / 1000:.2f} kB, \d+\.\d\d s\n", succeed("verify", store))
     found = json.loads(succeed("verify", store, "--json"))
@@ -330,7 +288,7 @@ def test_verify_says_ok(store, succeed):
 
 
 @pytest.mark.parametrize("json_flag", [[], ["--json"]])
-def test_verify_names_the_file_that_changed(store, fail, json_flag):
+def test_verify_names_the_file_that_changed(store, json_flag):
     path = store / "shard-00000.input_ids.npy"
     data = bytearray(path.read_bytes())
     data[-2] ^= 1
@@ -339,133 +297,6 @@ def test_verify_names_the_file_that_changed(store, fail, json_flag):
 
 
 @pytest.mark.parametrize("verb", ["info", "show", "verify"])
-def test_a_directory_without_a_store_is_an_error(tmp_path, fail, verb):
+def test_a_directory_without_a_store_is_an_error(tmp_path, verb):
     assert fail(verb, tmp_path).startswith(f"{tmp_path} holds no store")
     assert fail(verb, tmp_path / "none").startswith(f"{tmp_path}/none is not a directory")
-
-
-# Every verb
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_help_has_an_example(verb, succeed):
-    out = succeed(verb, "--help")
-    assert f"example:\n  fastcollate {verb}" in out
-    assert "--json" in out
-    assert max(map(len, out.splitlines())) <= 80
-
-
-def test_help_lists_the_verbs(succeed):
-    out = succeed("--help")
-    assert all(f"    {verb:9} {summary}\n" in out for verb, summary in VERBS.items())
-    assert "example:\n  fastcollate demo\n" in out
-
-
-def test_without_a_verb_help_goes_to_stderr(capsys):
-    assert main([]) == 2
-    assert capsys.readouterr().err.startswith("usage: fastcollate [-h]")
-
-
-def test_version(succeed):
-    assert re.fullmatch(
-        r"fastcollate (\d+\.\d+\.\d+|\(a source tree that is not installed\))\n", succeed("--version")
-    )
-
-
-@pytest.mark.parametrize(
-    ("argv", "message"),
-    [
-        (["bogus"], "argument VERB: invalid choice: 'bogus'"),
-        (["info"], "the following arguments are required: DIR"),
-        (["prepare", "a"], "the following arguments are required: --output"),
-        (
-            ["prepare", "a", "--output", "b", "--fields", "text"],
-            "argument --fields: 'text' is no list of field=key",
-        ),
-        (["prepare", "a", "--output", "b", "--engine", "slurm"], "argument --engine: invalid choice: 'slurm'"),
-        (["show", "a", "--record", "x"], "argument --record: invalid int value: 'x'"),
-    ],
-)
-def test_usage_errors_exit_with_2(argv, message, capsys):
-    assert main(argv) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert f"error: {message}" in err
-
-
-def test_an_error_stays_one_line_whatever_the_path(fail, tmp_path):
-    assert "odd name\\x1b" in fail("info", tmp_path / "odd\nname\x1b")
-
-
-def test_no_verb_but_demo_imports_torch(source, tmp_path):
-    path = str(tmp_path / "store")
-    lines = [
-        ["--help"],
-        ["prepare", str(source), "--output", path, "--encoding", "bytes"],
-        *([verb, path] for verb in ("info", "show", "verify")),
-    ]
-    program = (
-        "import sys\nfrom fastcollate.cli.main import main\n"
-        f"assert [main(argv) for argv in {lines!r}] == [0] * 5\n"
-        "assert 'torch' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
-
-
-# Endings
-
-
-def test_progress_is_for_terminals(source, tmp_path):
-    argv = [*COMMAND, "prepare", str(source), "--encoding", "bytes", "--output"]
-    piped = subprocess.run([*argv, str(tmp_path / "a")], capture_output=True, check=True)
-    assert piped.stderr == b""
-    screen, terminal = pty.openpty()
-    with subprocess.Popen([*argv, str(tmp_path / "b")], stdout=subprocess.DEVNULL, stderr=terminal) as process:
-        os.close(terminal)
-        assert process.wait() == 0
-    assert b" records" in os.read(screen, 65536)
-    os.close(screen)
-
-
-@pytest.mark.parametrize("argv", [["--help"], ["info", "STORE"], ["show", "STORE", "--json"]])
-def test_a_closed_pipe_is_no_traceback(store, argv):
-    reader, writer = os.pipe()
-    os.close(reader)
-    argv = [str(store) if word == "STORE" else word for word in argv]
-    done = subprocess.run([*COMMAND, *argv], stdout=writer, stderr=subprocess.PIPE, check=False)
-    os.close(writer)
-    assert (done.returncode, done.stderr) == (141, b"")
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_behind_stdout_is_one_line(store):
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run([*COMMAND, "info", store], stdout=full, stderr=subprocess.PIPE, check=False)
-    message = b"fastcollate: the output cannot be written (No space left on device)\n"
-    assert (done.returncode, done.stderr) == (1, message)
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_ctrl_c_leaves_nothing_behind(tmp_path, workers):
-    source, path = tmp_path / "large.jsonl", tmp_path / "store"
-    source.write_text('{"text": "some text to encode"}\n' * 400_000)
-    options = [
-        "--template",
-        "text",
-        "--encoding",
-        "bytes",
-        "--records-per-shard",
-        "1000",
-        "--workers",
-        str(workers),
-    ]
-    argv = [*COMMAND, "prepare", str(source), "--output", str(path), *options]
-    with subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as process:
-        deadline = time.monotonic() + 30
-        while not (path / "shard-00000.arrow").exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
-        out, err = process.communicate(timeout=30)
-    assert (process.returncode, out) == (130, b"")
-    assert err.endswith(b"fastcollate: interrupted\n")
-    assert not path.exists()

@@ -6,10 +6,10 @@ from statistics import median
 
 import pytest
 import torch
+from commands import run, succeed
 
 from fastcollate import EncodingError, prepare
 from fastcollate.cli.corpus import make_corpus
-from fastcollate.cli.main import main
 from fastcollate.cli.race import plain_collate
 
 
@@ -64,9 +64,8 @@ def small(monkeypatch, tmp_path):
     return tmp_path
 
 
-def test_the_numbers_agree_with_each_other(small, capsys):
-    assert main(["demo", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+def test_the_numbers_agree_with_each_other(small):
+    found = json.loads(succeed("demo", "--json"))
     plain, ours = found["plain"], found["fastcollate"]
     assert (found["encoding"], found["records"]) == ("bytes", 200)
     for lap in (plain, ours):
@@ -81,12 +80,9 @@ def test_the_numbers_agree_with_each_other(small, capsys):
     assert list(small.iterdir()) == []
 
 
-def test_people_get_a_table_and_an_example(small, capsys, monkeypatch):
+def test_people_get_a_table_and_an_example(small, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
-    assert main(["demo"]) == 0
-    out, err = capsys.readouterr()
-    assert err == ""
-    lines = out.splitlines()
+    lines = succeed("demo").splitlines()
     assert lines[0] == "200 instruction records, made up here, in a store that is removed again"
     assert lines[2].startswith("  note      GPT-2's vocabulary is out of reach here, so bytes are the tokens")
     assert lines[6].split() == ["batches", "padding", "real", "tokens", "/", "s"]
@@ -99,8 +95,9 @@ def test_people_get_a_table_and_an_example(small, capsys, monkeypatch):
     assert max(map(len, lines)) <= 100
 
 
-def test_a_loop_that_delivers_something_else_is_an_error(small, capsys, monkeypatch):
+def test_a_loop_that_delivers_something_else_is_an_error(small, monkeypatch):
     monkeypatch.setattr("fastcollate.cli.race.plain_collate", lambda rows, eot: plain_collate(rows[1:], eot))
-    assert main(["demo"]) == 1
-    assert "these must be equal" in capsys.readouterr().err
+    code, _, err = run("demo")
+    assert code == 1
+    assert "these must be equal" in err
     assert list(small.iterdir()) == []

@@ -76,7 +76,7 @@ def test_what_is_no_json_of_objects_is_named(source, out, content, message):
 
 @pytest.mark.parametrize("wrong", [None, 5, b"data.json", {"prompt": "a"}])
 def test_what_is_no_source_is_refused(out, wrong):
-    message = f"the source is of type {type(wrong).__name__}: give a path, a glob, a URL, a list of these, or an iterable"
+    message = f"the source is of type {type(wrong).__name__}: give a path, a glob, a URL, a list of these"
     assert refused(InputError, message, wrong, out).reason == "bad_source"
 
 

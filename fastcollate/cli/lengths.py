@@ -79,7 +79,7 @@ def print_histogram(lengths: IntArray, counts: IntArray) -> None:
     labels = [(f"{start:,}", f"{stop:,}") for start, stop, _ in found]
     left, right = (max(len(label[side]) for label in labels) for side in (0, 1))
     total, most = int(counts.sum()), max(n for _, _, n in found)
-    room = columns() - left - right - len(f"{most:,}") - 17
+    room = columns() - left - right - len(f"{most:,}") - 16
     print(f"\n{'tokens':>{left + right + 3}}  {plural(total, 'record')}")
     for (start, stop), (_, _, n) in zip(labels, found, strict=True):
         share = f"{n:,}".rjust(len(f"{most:,}")) + f"  {100 * n / total:5.1f} %"

@@ -12,8 +12,8 @@ EXAMPLE = """\
 example:
   fastcollate show store --record 3
 
-On a terminal prompts are dim and responses, which a model learns to write, are green; elsewhere, or with
-NO_COLOR set, each part stands under a line that names it.
+On a terminal prompts are dim and responses, which a model learns to write, are
+green; elsewhere, or with NO_COLOR set, each part stands under a line naming it.
 """
 
 
