@@ -23,4 +23,10 @@ def test_streaming_costs_little_more_than_a_bare_loop(race, corpus):
     loader = StreamLoader(BucketedDataset(store, batch_size=32), collate)
     for found, wanted in zip(loader, expected, strict=True):
         assert all(torch.equal(found[key], wanted[key]) for key in wanted)
-    race(f"stream, bare loop: {name}, batch 32", store.num_tokens, bare, stream, padding=loader.stats.padding_fraction)
+    race(
+        f"stream, bare loop: {name}, batch 32",
+        store.num_tokens,
+        bare,
+        stream,
+        padding=loader.stats.padding_fraction,
+    )

@@ -12,9 +12,10 @@ import platform
 import statistics
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
-import pyarrow
+import pyarrow as pa
 import pytest
 import torch
 from corpora import DISTRIBUTIONS, make_store
@@ -88,23 +89,24 @@ def pytest_terminal_summary(terminalreporter, config):
             f"({row['ratio_min']:.2f} to {row['ratio_max']:.2f})"
         )
     if path := config.getoption("results"):
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump({"machine": machine(), "rows": rows}, file, indent=1)
-            file.write("\n")
+        Path(path).write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
 
 
 def machine():
     """What the numbers depend on; no host name and no path."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        cpu = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), platform.machine())
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     return {
         "cpu": cpu,
         "cores": len(os.sched_getaffinity(0)),
         "refill_gigabytes_per_second": refill_rate(),
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "pyarrow": pyarrow.__version__,
+        "pyarrow": pa.__version__,
         "torch": torch.__version__,
         "commit": commit,
         "rounds": ROUNDS,

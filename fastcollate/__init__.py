@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fastcollate.pretokenize import prepare as prepare
     from fastcollate.ragged import Ragged as Ragged
     from fastcollate.ragged import RaggedBatch as RaggedBatch
+    from fastcollate.store.mixture import mix as mix
     from fastcollate.store.reader import TokenStore as TokenStore
     from fastcollate.store.writer import StoreWriter as StoreWriter
     from fastcollate.text.encodings import load_encoding as load_encoding
@@ -65,6 +66,7 @@ _HOMES = {
     "loader": ("StreamLoader",),
     "pretokenize": ("prepare",),
     "ragged": ("Ragged", "RaggedBatch"),
+    "store.mixture": ("mix",),
     "store.reader": ("TokenStore",),
     "store.writer": ("StoreWriter",),
     "text.encodings": ("load_encoding",),

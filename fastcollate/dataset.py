@@ -1,28 +1,37 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.distributed
 from torch.utils.data import IterableDataset, get_worker_info
 
-from fastcollate.errors import PlanError
-from fastcollate.plan.arguments import check_batching, check_integer, check_world, choose_widths
+from fastcollate.plan.arguments import check_at_least_one, check_integer, make_plan
 from fastcollate.plan.epoch import EpochPlan, PlannedBatch
 from fastcollate.plan.ranks import rank_batches
 from fastcollate.plan.state import Position, check_state, make_state
 from fastcollate.ragged import IntArray, RaggedBatch
-from fastcollate.store.reader import TokenStore
+from fastcollate.store.mixture import Mixture
+from fastcollate.store.reader import Records, TokenStore
+from fastcollate.world import place_in_world
 
 __all__ = ["BucketedDataset"]
 
 
 # What a state must agree with; the world may differ, and epoch and group are part of the state itself.
-_FINGERPRINT = ("num_records", "batch_size", "max_tokens", "widths", "shuffle", "window", "drop_last")
+_FINGERPRINT = (
+    "num_records",
+    "batch_size",
+    "max_tokens",
+    "widths",
+    "shuffle",
+    "window",
+    "drop_last",
+    "shuffle_block",
+    "longest_first",
+)
 
 
 class BucketedDataset(IterableDataset[RaggedBatch]):
@@ -33,7 +42,7 @@ class BucketedDataset(IterableDataset[RaggedBatch]):
     does not depend on the number of workers or ranks.
 
     Args:
-        store: the records.
+        store: the records, of one store, a view of one, or a mixture.
         batch_size: rows of a batch; or
         max_tokens: padded tokens of a batch at most. Exactly one of the two.
         max_length: cut longer records to this many tokens.
@@ -44,6 +53,10 @@ class BucketedDataset(IterableDataset[RaggedBatch]):
         drop_last: drop the last step if it is not full, instead of filling it up.
         rank, world_size: this process among all; by default `torch.distributed`'s, else torchrun's
             environment variables, else 0 of 1.
+        shuffle_block: how many consecutive records stay together in the shuffle (1: none), for storage that
+            likes to read ahead.
+        longest_first: begin each epoch with its largest step, so that memory runs out at once or never; costs
+            a pass over the lengths.
 
     Raises:
         PlanError: arguments that make no plan for this store.
@@ -60,7 +73,7 @@ class BucketedDataset(IterableDataset[RaggedBatch]):
 
     def __init__(
         self,
-        store: TokenStore,
+        store: TokenStore | Mixture,
         *,
         batch_size: int | None = None,
         max_tokens: int | None = None,
@@ -72,28 +85,28 @@ class BucketedDataset(IterableDataset[RaggedBatch]):
         drop_last: bool = False,
         rank: int | None = None,
         world_size: int | None = None,
+        shuffle_block: int = 1,
+        longest_first: bool = False,
     ) -> None:
-        check_batching(len(store), batch_size, max_tokens, max_length, window)
         self.store = store
         self.max_length = max_length
-        self.rank, self.world_size = _place_in_world(rank, world_size)
-        lengths, counts = store.length_histogram
-        self._plan = EpochPlan(
-            num_records=len(store),
-            lengths_at=self._lengths_at,
+        self.rank, self.world_size = place_in_world(rank, world_size)
+        self._records = _Clipped(store.at_epoch(check_integer("seed", seed), 0), max_length)
+        self._plan = make_plan(
+            _clip_histogram(*store.length_histogram, max_length),
+            self._records.lengths_at,
             batch_size=batch_size,
             max_tokens=max_tokens,
-            widths=choose_widths(buckets, self._clip(lengths), counts),
+            buckets=buckets,
             shuffle=shuffle,
-            seed=check_integer("seed", seed),
-            epoch=0,
+            seed=seed,
             window=window,
             drop_last=drop_last,
             group=self.world_size,
+            shuffle_block=shuffle_block,
+            longest_first=longest_first,
         )
-        self._check_budget(int(self._clip(lengths)[-1]))
-        arguments = {name: getattr(self._plan, name) for name in _FINGERPRINT}
-        self.fingerprint = {"store": store.fingerprint, "max_length": max_length, **arguments}
+        self.fingerprint = _fingerprint(store, max_length, self._plan)
         self._next = _shared_position(self.world_size)
         self._own_next: Position | None = None  # a worker's own, from its own state_dict
         self._stream: _Stream | None = None
@@ -122,9 +135,7 @@ class BucketedDataset(IterableDataset[RaggedBatch]):
         plan = self._plan_for(self.position)
         found: set[tuple[int, int]] = set()
         for window in plan.windows():
-            free = plan.widths is None
-            widths = self._lengths_at(window.record_ids[window.starts]) if free else window.widths
-            found.update(zip(window.rows.tolist(), widths.tolist(), strict=True))
+            found.update(zip(window.rows.tolist(), plan.widths_of(window).tolist(), strict=True))
         return sorted(found)
 
     def set_epoch(self, epoch: int) -> None:
@@ -192,35 +203,46 @@ class BucketedDataset(IterableDataset[RaggedBatch]):
         return position
 
     def _plan_for(self, position: Position) -> EpochPlan:
-        if (position.epoch, position.group) != (self._plan.epoch, self._plan.group):
-            self._plan = replace(self._plan, epoch=position.epoch, group=position.group)
+        epoch, _, group = position
+        if epoch != self._plan.epoch:
+            self._records = _Clipped(self.store.at_epoch(self._plan.seed, epoch), self.max_length)
+        if (epoch, group) != (self._plan.epoch, self._plan.group):
+            self._plan = replace(self._plan, epoch=epoch, group=group, lengths_at=self._records.lengths_at)
         return self._plan
 
-    def _check_budget(self, longest: int) -> None:
-        budget, widths = self._plan.max_tokens, self._plan.widths
-        widest = widths[-1] if widths else longest
-        if budget is None or widest <= budget:
-            return
-        record = int((self._clip(self.store.lengths) == longest).argmax())
-        raise PlanError(
-            f"record {record} has {longest} tokens and would be padded to {widest}, more than "
-            f"max_tokens={budget}: raise max_tokens or set max_length"
-        )
 
-    def _clip(self, lengths: IntArray) -> IntArray:
+def _fingerprint(store: TokenStore | Mixture, max_length: int | None, plan: EpochPlan) -> dict[str, Any]:
+    arguments = {name: getattr(plan, name) for name in _FINGERPRINT}
+    return {"store": store.fingerprint, "max_length": max_length, **arguments}
+
+
+class _Clipped(NamedTuple):
+    """The records of one epoch, each cut to `max_length` tokens."""
+
+    records: Records
+    max_length: int | None
+
+    def lengths_at(self, indices: IntArray) -> IntArray:
+        lengths = self.records.lengths_at(indices)
         return lengths if self.max_length is None else np.minimum(lengths, self.max_length)
 
-    def _lengths_at(self, indices: IntArray) -> IntArray:
-        return self._clip(self.store.lengths_at(indices))
-
-    def _gather(self, planned: PlannedBatch) -> RaggedBatch:
-        batch = self.store.gather(planned.record_ids, width=planned.width)
-        batch.lengths = self._clip(batch.lengths)
+    def gather(self, planned: PlannedBatch) -> RaggedBatch:
+        batch = self.records.gather(planned.record_ids, width=planned.width)
+        if self.max_length is not None:
+            batch.lengths = np.minimum(batch.lengths, self.max_length)
         return batch
 
 
+def _clip_histogram(lengths: IntArray, counts: IntArray, max_length: int | None) -> tuple[IntArray, IntArray]:
+    """A length histogram (int64[M] each) after records are cut to `max_length`, which must be at least 1."""
+    if max_length is None or check_at_least_one("max_length", max_length) >= lengths.max(initial=0):
+        return lengths, counts
+    kept = int(np.searchsorted(lengths, max_length))
+    return np.append(lengths[:kept], max_length), np.append(counts[:kept], counts[kept:].sum())
+
+
 def _shared_position(world_size: int) -> torch.Tensor:
-    """int64[3], a `Position` in shared memory: persistent workers hold copies of a dataset, and must see it move."""
+    """int64[3], a `Position` in shared memory: persistent workers hold copies of a dataset and see it move."""
     position = torch.tensor(Position(0, 0, world_size))
     position.share_memory_()  # type: ignore[no-untyped-call]
     return position
@@ -237,7 +259,7 @@ class _Stream(Iterator[RaggedBatch]):
         dataset, info = self._dataset, get_worker_info()
         self._loads = dataset._loads  # noqa: SLF001
         self._start = dataset._begin()  # noqa: SLF001
-        self._plan = dataset._plan_for(self._start)  # noqa: SLF001
+        self._plan, self._records = dataset._plan_for(self._start), dataset._records  # noqa: SLF001
         self._workers = 1 if info is None else info.num_workers
         self._yielded = 0
         self._planned = rank_batches(
@@ -256,7 +278,7 @@ class _Stream(Iterator[RaggedBatch]):
     def __next__(self) -> RaggedBatch:
         if self._overtaken():
             self._restart()
-        batch = self._dataset._gather(next(self._planned))  # noqa: SLF001
+        batch = self._records.gather(next(self._planned))
         self._yielded += 1
         return batch
 
@@ -268,19 +290,3 @@ class _Stream(Iterator[RaggedBatch]):
             return self._dataset.state_after(self._start, self._yielded)
         batch = self._start.batch + self._yielded * self._dataset.world_size * self._workers
         return self._dataset._state(self._start._replace(batch=batch))  # noqa: SLF001
-
-
-def _place_in_world(rank: int | None, world_size: int | None) -> tuple[int, int]:
-    """This process among all: as told, or as `torch.distributed` or torchrun's environment says."""
-    if (rank is None) != (world_size is None):
-        raise PlanError(f"rank is {rank} and world_size is {world_size}: give both or neither")
-    if rank is not None and world_size is not None:
-        return check_world(rank, world_size)
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    try:
-        return check_world(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
-    except ValueError:
-        raise PlanError(
-            "the environment's RANK and WORLD_SIZE are no integers: unset them or give rank="
-        ) from None

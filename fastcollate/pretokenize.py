@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -21,7 +22,8 @@ from fastcollate.errors import InputError, WorkerError
 from fastcollate.ragged import IntArray, Ragged
 from fastcollate.store.manifest import Layout
 from fastcollate.store.reader import TokenStore
-from fastcollate.store.writer import StoreWriter
+from fastcollate.store.writer import StoreWriter, check_count
+from fastcollate.text.documents import append_end, truncate
 from fastcollate.text.encodings import describe, encode_chunk, load_encoding
 from fastcollate.text.prompts import PromptTemplate, Segment
 from fastcollate.text.records import Chunk, read_chunks
@@ -32,7 +34,7 @@ Overlong = Literal["truncate", "drop", "error"]
 OnError = Literal["raise", "skip"]
 
 _CHUNK = 1024  # records encoded at a time
-_WORTH_A_POOL = 8  # chunks; fewer are encoded before worker processes would have started
+_BEFORE_A_POOL = 64  # chunks encoded here by default: a pool takes seconds to start
 
 
 def prepare(
@@ -50,7 +52,7 @@ def prepare(
     workers: int | None = None,
     engine: Literal["local"] = "local",
     on_error: OnError = "raise",
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> TokenStore:
     """Tokenise records once, into a store at `output`.
 
@@ -88,6 +90,8 @@ def prepare(
     """
     _check(engine=engine, overlong=overlong, on_error=on_error, max_length=max_length, workers=workers)
     chosen = template if isinstance(template, PromptTemplate) else PromptTemplate.named(template)
+    if fields is not None:
+        chosen.field_keys(fields)  # a wrong name is an error at once, not in every record
     loaded = load_encoding(encoding)
     eot = describe(loaded).eot_token_id if append_eot else None
     mapping = None if fields is None else dict(fields)
@@ -117,10 +121,9 @@ def _check(*, engine: str, overlong: str, on_error: str, max_length: int | None,
         raise InputError(f"overlong is {overlong!r}: it must be 'truncate', 'drop' or 'error'")
     if on_error not in ("raise", "skip"):
         raise InputError(f"on_error is {on_error!r}: it must be 'raise' or 'skip'")
-    if max_length is not None and max_length < 1:
-        raise InputError(f"max_length is {max_length}: it must be at least 1; None sets no limit")
-    if workers is not None and workers < 1:
-        raise InputError(f"workers is {workers}: it must be at least 1; None uses all cores")
+    for name, value in (("max_length", max_length), ("workers", workers)):
+        if value is not None:
+            check_count(name, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +148,10 @@ def _numbered(chunks: Iterable[Chunk]) -> Iterator[_Numbered]:
     """Number records through all files: row 0 is the first record, or line, of the first file."""
     path, base, after = None, 0, 0
     for chunk in chunks:
-        if chunk.path != path:
+        numbers = np.array(chunk.numbers, np.int64) - (chunk.unit == "line")
+        if chunk.path != path or (len(numbers) and base + numbers[0] < after):  # another file, or one again
             path, base = chunk.path, after
-        rows = base + np.array(chunk.numbers, np.int64) - (chunk.unit == "line")
+        rows = base + numbers
         after = int(rows[-1]) + 1 if len(rows) else after
         yield _Numbered(chunk, rows)
 
@@ -171,12 +175,12 @@ class _Recipe:
         tokens = Ragged(encoded.values, encoded.offsets)
         spans = Ragged(encoded.span_values, encoded.span_offsets)
         if self.eot_token_id is not None:
-            tokens, spans = _append_eot(tokens, spans, self.eot_token_id)
+            tokens, spans = append_end(tokens, spans, self.eot_token_id)
         usable = self._usable(chunk, kept, tokens.lengths, rejected)
         if len(usable) < len(tokens):
             tokens, spans = tokens.take(usable), spans.take(usable)
         if self.max_length is not None and self.overlong == "truncate":
-            tokens, spans = _truncate(tokens, spans, self.max_length)
+            tokens, spans = truncate(tokens, spans, self.max_length)
         return _Encoded(tokens, spans, work.rows[np.array(kept, np.int64)[usable]], rejected)
 
     def _segments(self, chunk: Chunk, rejected: Counter[str]) -> tuple[list[int], list[list[Segment]]]:
@@ -212,50 +216,21 @@ class _Recipe:
         rejected[reason] += 1
 
 
-def _append_eot(tokens: Ragged, spans: Ragged, eot: int) -> tuple[Ragged, Ragged]:
-    """Each record with the end token after it, supervised: its last span grows, or it gets one of its own."""
-    ends = tokens.offsets[1:]
-    lengths = tokens.lengths
-    with_eot = np.insert(tokens.values, ends, eot)
-    offsets = tokens.offsets + np.arange(len(tokens) + 1)
-    has_span = spans.lengths > 0
-    reaches = np.zeros(len(tokens), bool)
-    reaches[has_span] = spans.values[spans.offsets[1:][has_span] - 1] == lengths[has_span]
-    values = spans.values.copy()
-    values[spans.offsets[1:][reaches] - 1] += 1
-    alone = np.flatnonzero(~reaches)
-    pairs = np.stack([lengths[alone], lengths[alone] + 1], axis=1).astype(values.dtype)
-    values = np.insert(values, np.repeat(spans.offsets[1:][alone], 2), pairs.ravel())
-    span_offsets = spans.offsets.copy()
-    span_offsets[1:] += np.cumsum(~reaches) * 2
-    return Ragged(with_eot, offsets), Ragged(values, span_offsets)
-
-
-def _truncate(tokens: Ragged, spans: Ragged, limit: int) -> tuple[Ragged, Ragged]:
-    """Each record cut to `limit` tokens, spans with it; a span that is cut away whole disappears."""
-    if not len(tokens) or int(tokens.lengths.max()) <= limit:
-        return tokens, spans
-    lengths = np.minimum(tokens.lengths, limit)
-    kept = np.arange(len(tokens.values)) - np.repeat(tokens.offsets[:-1], tokens.lengths) < limit
-    pairs = np.minimum(spans.values.reshape(-1, 2), limit)
-    inside = pairs[:, 0] < pairs[:, 1]
-    owner = np.repeat(np.arange(len(spans)), spans.lengths // 2)
-    counts = np.bincount(owner[inside], minlength=len(spans)) * 2
-    return (
-        Ragged(tokens.values[kept], np.concatenate([[0], np.cumsum(lengths)])),
-        Ragged(pairs[inside].ravel(), np.concatenate([[0], np.cumsum(counts)])),
-    )
-
-
 def _encode_all(recipe: _Recipe, chunks: Iterator[_Numbered], workers: int | None) -> Iterator[_Encoded]:
-    """Encode chunks in order, here or in a pool of processes."""
+    """Encode chunks in order: here, or in a pool of processes; by default there once there is enough to do."""
     if workers is None:
-        first = list(islice(chunks, _WORTH_A_POOL))
-        workers = len(os.sched_getaffinity(0)) if len(first) == _WORTH_A_POOL else 1
-        chunks = chain(first, chunks)
-    if workers == 1:
-        return map(recipe.encode, chunks)
-    return _encode_in_pool(recipe, chunks, workers)
+        yield from map(recipe.encode, islice(chunks, _BEFORE_A_POOL))
+        workers = _cores()
+    first = next(chunks, None)
+    if first is None:
+        return
+    rest = chain([first], chunks)
+    yield from map(recipe.encode, rest) if workers == 1 else _encode_in_pool(recipe, rest, workers)
+
+
+def _cores() -> int:
+    """Cores this process may use; not every system can tell them from the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _encode_in_pool(recipe: _Recipe, chunks: Iterator[_Numbered], workers: int) -> Iterator[_Encoded]:
@@ -265,7 +240,8 @@ def _encode_in_pool(recipe: _Recipe, chunks: Iterator[_Numbered], workers: int) 
     pending: deque[Future[_Encoded]] = deque()
     try:
         for chunk in chunks:
-            pending.append(pool.submit(recipe.encode, chunk))
+            with _interrupts_blocked():  # submitting starts workers, which inherit it
+                pending.append(pool.submit(recipe.encode, chunk))
             if len(pending) >= 2 * workers:
                 yield pending.popleft().result()
         while pending:
@@ -277,6 +253,19 @@ def _encode_in_pool(recipe: _Recipe, chunks: Iterator[_Numbered], workers: int) 
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Hold Ctrl-C back for a moment, here and for good in processes that are started meanwhile."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _ignore_interrupts() -> None:

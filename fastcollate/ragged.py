@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastcollate.errors import InputError
 
-__all__ = ["IntArray", "Ragged", "RaggedBatch", "Rows"]
+__all__ = ["IntArray", "Ragged", "RaggedBatch", "Rows", "rows_side_by_side"]
 
 IntArray = NDArray[np.int64]
 _DTYPES = (np.dtype(np.uint16), np.dtype(np.uint32), np.dtype(np.int64))
@@ -97,11 +97,18 @@ class Ragged:
         >>> Ragged.from_rows([[1, 2], [3], [4, 5, 6]]).take([2, 1]).values
         array([4, 5, 6, 3])
         """
-        chosen = np.asarray(indices, np.int64)
+        chosen = np.asarray(indices)
+        if chosen.size and (
+            chosen.dtype.kind not in "iu" or not 0 <= int(chosen.min()) <= int(chosen.max()) < len(self)
+        ):
+            raise InputError(
+                f"take needs row numbers from 0 to {len(self) - 1}; a mask becomes them by np.flatnonzero"
+            )
+        chosen = chosen.astype(np.int64, copy=False)
         return Rows(self.values, self.offsets[:-1][chosen], self.lengths[chosen]).to_ragged()
 
     @classmethod
-    def from_rows(cls, rows: Sequence[ArrayLike], dtype: type[np.generic] = np.int64) -> Ragged:
+    def from_rows(cls, rows: Sequence[ArrayLike], dtype: type[np.integer[Any]] = np.int64) -> Ragged:
         """Copy rows (lists or arrays of integers) into one array of `dtype`.
 
         >>> Ragged.from_rows([[7, 8], [9]]).offsets
@@ -112,6 +119,12 @@ class Ragged:
             if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
                 raise InputError(
                     f"row {i} is {array.dtype} with {array.ndim} dimension(s): rows are flat integers"
+                )
+        limits = np.iinfo(dtype)
+        for i, array in enumerate(arrays):
+            if array.size and not limits.min <= int(array.min()) <= int(array.max()) <= limits.max:
+                raise InputError(
+                    f"row {i} holds values that do not fit {np.dtype(dtype)}: {limits.min} to {limits.max}"
                 )
         offsets = np.zeros(len(arrays) + 1, np.int64)
         np.cumsum([len(array) for array in arrays], out=offsets[1:])
@@ -184,6 +197,18 @@ class Rows:
         values = self.values
         for start, length, begin in zip(self.starts.tolist(), self.lengths.tolist(), begins.tolist(), strict=True):
             out[begin : begin + length] = values[start : start + length]
+
+
+def rows_side_by_side(count: int, parts: Sequence[tuple[IntArray | slice, Rows]], dtype: np.dtype[Any]) -> Rows:
+    """Copy rows of several arrays into one, each part's to its places among `count`; other places stay empty."""
+    lengths = np.zeros(count, np.int64)
+    for places, rows in parts:
+        lengths[places] = rows.lengths
+    begins = np.cumsum(lengths) - lengths
+    values = np.empty(int(lengths.sum()), dtype)
+    for places, rows in parts:
+        rows.copy_into(values, begins[places])
+    return Rows(values, begins, lengths)
 
 
 def _rows_side_by_side(values: NDArray[Any], lengths: IntArray) -> Rows:

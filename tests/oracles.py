@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import torch
 
@@ -87,8 +89,6 @@ def pad_rows(
 
 def best_widths(lengths, counts, k):
     """The least cells any `k` widths need, by trying them all."""
-    from itertools import combinations
-
     best = None
     longest = max(lengths)
     for chosen in combinations(lengths, min(k, len(lengths))):

@@ -99,7 +99,6 @@ def test_every_option_reaches_prepare(monkeypatch):
         "--layout npy --records-per-shard 7 --workers 3 --engine ray --on-error skip"
     )
     assert fail("prepare", "a", "b*", "--output", "o", *options.split()) == "reached"
-    assert callable(seen.pop("progress"))
     assert seen == {
         "source": ["a", "b*"],
         "output": "o",
@@ -114,6 +113,7 @@ def test_every_option_reaches_prepare(monkeypatch):
         "workers": 3,
         "engine": "ray",
         "on_error": "skip",
+        "progress": None,
     }
 
 
@@ -207,13 +207,9 @@ def test_show_marks_prompt_and_response(store):
     )
 
 
-def test_show_begins_with_record_0(store):
-    assert succeed("show", store) == succeed("show", store, "--record", 0)
-
-
 def test_show_for_machines(store):
     prompt, response = f"{PREAMBLE}\n\n### Instruction:\nSay hi.", "\n\n### Response:\nHi.<|endoftext|>"
-    assert json.loads(succeed("show", store, "--json")) == {
+    assert json.loads(succeed("show", store, "--json")) == {  # record 0 by default
         "path": str(store),
         "record": 0,
         "tokens": 151,

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -112,6 +113,7 @@ def test_progress_is_for_terminals(source, tmp_path):
     piped = subprocess.run([*argv, str(tmp_path / "a")], capture_output=True, check=True)
     assert piped.stderr == b""
     screen, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
     subprocess.run([*argv, str(tmp_path / "b")], stdout=subprocess.DEVNULL, stderr=terminal, check=True)
     assert b" records" in os.read(screen, 65536)
     os.close(terminal)

@@ -59,7 +59,7 @@ def small(monkeypatch, tmp_path):
         return prepare(*args, encoding=encoding)
 
     monkeypatch.setattr("fastcollate.cli.demo.prepare", prepare_offline)
-    monkeypatch.setattr("fastcollate.cli.demo._RECORDS", 200)
+    monkeypatch.setattr("fastcollate.cli.demo._RECORDS", 800)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 

@@ -1,5 +1,7 @@
 """Named properties of the plan: exact cover, padded budget, ranks equal and disjoint, resume is a suffix."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -42,7 +44,7 @@ def real(batch):
 @settings(max_examples=300)
 @given(plans())
 def test_every_record_comes_once_and_steps_are_whole(planned):
-    plan, lengths = planned
+    plan, _ = planned
     batches = global_batches(plan)
     assert len(batches) == plan.num_batches
     assert len(batches) % plan.group == 0
@@ -91,7 +93,7 @@ def test_the_batches_of_a_step_are_neighbours_in_length(planned):
         if plan.batch_size is not None:
             ranges = ranges[:-1]  # the epoch's last step takes what is left
         ranges.sort()
-        assert all(low[1] <= high[0] or low[0] == high[0] for low, high in zip(ranges, ranges[1:], strict=False))
+        assert all(low[1] <= high[0] or low[0] == high[0] for low, high in pairwise(ranges))
 
 
 @settings(max_examples=200)

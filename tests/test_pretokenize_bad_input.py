@@ -153,14 +153,14 @@ def test_fields_that_do_not_fit_the_template_are_refused(out, fields, message, o
             {"encoding": "gpt5"},
             "encoding 'gpt5' is unknown: use one of bytes, .*or a tiktoken.Encoding",
         ),
-        (InputError, {"max_length": 0}, "max_length is 0: it must be at least 1; None sets no limit"),
-        (InputError, {"max_length": -3}, "max_length is -3: it must be at least 1; None sets no limit"),
-        (InputError, {"workers": 0}, "workers is 0: it must be at least 1; None uses all cores"),
+        (InputError, {"max_length": 0}, "max_length is 0: it must be an integer, at least 1"),
+        (InputError, {"max_length": -3}, "max_length is -3: it must be an integer, at least 1"),
+        (InputError, {"workers": 0}, "workers is 0: it must be an integer, at least 1"),
         (InputError, {"layout": "parquet"}, "layout is 'parquet': it must be 'arrow' or 'npy'"),
         (InputError, {"engine": "threads"}, "engine is 'threads': .*use engine='local'"),
         (InputError, {"overlong": "cut"}, "overlong is 'cut': it must be 'truncate', 'drop' or 'error'"),
         (InputError, {"on_error": "ignore"}, "on_error is 'ignore': it must be 'raise' or 'skip'"),
-        (InputError, {"records_per_shard": 0}, "records_per_shard is 0: it must be at least 1"),
+        (InputError, {"records_per_shard": 0}, "records_per_shard is 0: it must be an integer, at least 1"),
     ],
 )
 def test_a_wrong_argument_is_named_with_its_rule(out, kind, options, message):

@@ -25,7 +25,11 @@ def newcomer(tmp_path, monkeypatch):
     except EncodingError:
         pytest.skip("the gpt2 vocabulary is not here")
     records = [
-        {"instruction": f"Add {i} and {i + 1}.", "input": "Show it." * (i % 2), "output": f"{2 * i + 1}" * (1 + i % 9)}
+        {
+            "instruction": f"Add {i} and {i + 1}.",
+            "input": "Show it." * (i % 2),
+            "output": f"{2 * i + 1}" * (1 + i % 9),
+        }
         for i in range(100)
     ]
     (tmp_path / "instruction-data.json").write_text(json.dumps(records))

@@ -102,6 +102,6 @@ def test_a_state_of_other_data_or_arguments_names_the_field(store):
         BucketedDataset(store, batch_size=51).load_state_dict(state)
     half = store.split({"half": 0.5})["half"]
     with pytest.raises(
-        StateMismatchError, match="taken with store '[0-9a-f]{64}', this dataset has '[0-9a-f]{64}'"
+        StateMismatchError, match=r"taken with store '[0-9a-f]{64}', this dataset has '[0-9a-f]{64}'"
     ):
         BucketedDataset(half, batch_size=50).load_state_dict(state)

@@ -151,7 +151,8 @@ def test_a_store_without_spans_says_so(tmp_path):
 def test_a_record_is_a_read_only_view_of_the_file(tmp_path, layout):
     store = write(tmp_path / "store", SMALL, layout=layout)
     for i in range(len(store)):
-        assert any(np.shares_memory(store[i], shard.tokens.values) for shard in store._shards)
+        assert np.shares_memory(store[i], store[i])  # looked up twice, and the same memory
+        assert np.shares_memory(store.gather(np.array([i])).values, store[i])
         for view in (store[i], store.gather(np.array([i])).values):
             assert not view.flags.owndata
             with pytest.raises(ValueError, match="read-only"):
@@ -238,6 +239,11 @@ def test_a_store_replaced_under_a_run_is_noticed(tmp_path):
         pickle.loads(sent)
 
 
+def test_an_unknown_way_to_verify_is_refused(tmp_path):
+    with pytest.raises(InputError, match="verify is 'all': it must be 'none', 'index' or 'full'"):
+        TokenStore(tmp_path, verify="all")
+
+
 # Splitting
 
 
@@ -255,7 +261,7 @@ def test_the_notebooks_split_is_935_110_55_in_order(tmp_path):
         ):
             same(found, expected)
         assert [part.source_row(i) for i in (0, -1)] == [first, first + len(part) - 1]
-        assert any(np.shares_memory(part[0], shard.tokens.values) for shard in store._shards)
+        assert np.shares_memory(part[0], store[first])
         first += len(part)
 
 
@@ -278,10 +284,16 @@ def test_every_part_has_a_fingerprint_of_its_own(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "shares",
-    [{"a": 0.9, "b": 0.2}, {"a": -0.1}, {"a": None, "b": None}, {"a": 1.5, "b": -0.5}, {"a": float("nan")}],
+    ("shares", "message"),
+    [
+        ({"a": 0.9, "b": 0.2}, "together they are at most 1, and one None at most"),
+        ({"a": None, "b": None}, "together they are at most 1, and one None at most"),
+        ({"a": -0.1}, r"split share 'a' is -0\.1: a share is a number from 0 to 1, or None for the rest"),
+        ({"a": 0.5, "b": "0.5"}, "split share 'b' is '0.5': a share is a number from 0 to 1"),
+        ({"a": float("nan")}, "split share 'a' is nan: a share is a number from 0 to 1"),
+    ],
 )
-def test_shares_that_make_no_sense_are_refused(tmp_path, shares):
+def test_shares_that_make_no_sense_are_refused(tmp_path, shares, message):
     store = write_store(tmp_path / "store", [1] * 20)
-    with pytest.raises(InputError, match="each from 0 to 1, together at most 1, one None at most"):
+    with pytest.raises(InputError, match=message):
         store.split(shares)

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pytest
 
 from fastcollate import (
-    InputError,
     Ragged,
     StoreCorruptError,
     StoreError,
@@ -59,7 +58,13 @@ def edit(path, change):
     file = path / "manifest.json"
     content = json.loads(file.read_bytes())
     change(content)
-    overwrite(file, json.dumps(content, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+    if content.pop("sha256", None):  # seal it again: the change is all that is wrong
+        content["sha256"] = hashlib.sha256(canonical(content)).hexdigest()
+    overwrite(file, canonical(content))
+
+
+def canonical(content):
+    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
 
 # What is not there
@@ -109,14 +114,13 @@ def test_a_truncated_shard_is_named_with_both_sizes(path, size):
 
 
 def test_swapped_shards_are_noticed_on_opening(tmp_path):
-    """Of equal sizes, counts and record boundaries: only the rows of the source tell them apart."""
     for layout in LAYOUTS:
         path = write(tmp_path / layout, layout, [[1, 2], [3], [4, 5], [6]])
         for file in sorted(path.glob("shard-00000*")):
             other = path / file.name.replace("00000", "00001")
-            first, second = file.read_bytes(), other.read_bytes()
-            overwrite(file, second)
-            overwrite(other, first)
+            mine = file.read_bytes()
+            overwrite(file, other.read_bytes())
+            overwrite(other, mine)
         with pytest.raises(
             StoreCorruptError, match=r"shard-00000.* is not the shard the manifest lists here \(swapped"
         ):
@@ -146,8 +150,6 @@ def test_a_changed_boundary_is_noticed_on_opening(path):
 def test_a_whole_store_passes(path):
     for verify in ("none", "index", "full"):
         TokenStore(path, verify=verify).verify()
-    with pytest.raises(InputError, match="verify is 'all': it must be 'none', 'index' or 'full'"):
-        TokenStore(path, verify="all")
 
 
 @pytest.mark.parametrize(
@@ -174,8 +176,7 @@ def unnoticed_changes(path: Path, files: str, mask: int) -> list[str]:
         data = file.read_bytes()
         for at in range(len(data)):
             overwrite(file, data[:at] + bytes([data[at] ^ mask]) + data[at + 1 :])
-            outcome = outcome_of_reading(path)
-            if outcome != "StoreError":
+            if (outcome := outcome_of_reading(path)) != "StoreError":
                 found.append(f"{outcome}: {file.name} byte {at}, {data[max(0, at - 8) : at + 9]!r}")
         overwrite(file, data)
     return found
@@ -199,10 +200,9 @@ def outcome_of_reading(path):
 
 def test_an_object_array_is_refused_without_unpickling(tmp_path):
     path = write(tmp_path / "store", "npy")
-    file = path / "shard-00000.input_ids.npy"
     np.save(tmp_path / "evil.npy", np.array([Trap(tmp_path / "sprung")] * 5, object), allow_pickle=True)
-    overwrite(file, (tmp_path / "evil.npy").read_bytes())
-    data = file.read_bytes()
+    data = (tmp_path / "evil.npy").read_bytes()
+    overwrite(path / "shard-00000.input_ids.npy", data)
 
     def admit(content):
         content["shards"][0]["files"][0].update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
@@ -246,7 +246,7 @@ def test_a_name_outside_the_directory_is_unsafe(path, name):
 # What the manifest says
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"a":' + b"9" * 5000 + b"}"])
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"9" * 5000])
 def test_a_manifest_that_is_not_json_is_corrupt(path, data):
     overwrite(path / "manifest.json", data)
     with pytest.raises(

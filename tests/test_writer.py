@@ -158,7 +158,7 @@ def test_a_store_has_records(path):
 def test_wrong_arguments_are_refused(path):
     with pytest.raises(InputError, match="layout is 'parquet': it must be 'arrow' or 'npy'"):
         StoreWriter(path, encoding="bytes", layout="parquet")
-    with pytest.raises(InputError, match="records_per_shard is 0: it must be at least 1"):
+    with pytest.raises(InputError, match="records_per_shard is 0: it must be an integer, at least 1"):
         StoreWriter(path, encoding="bytes", records_per_shard=0)
     with pytest.raises(EncodingError, match=r"encoding 'byte' is unknown.*did you mean \"bytes\""):
         StoreWriter(path, encoding="byte")

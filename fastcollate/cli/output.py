@@ -7,9 +7,8 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 # Control characters but tab and newline, and those that turn the direction of writing: in data they would
 # steer the terminal they are shown on.
@@ -104,8 +103,13 @@ def announced(text: str) -> Iterator[None]:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-def open_progress(unit: str) -> Any:
-    """A bar on stderr that is cleared when it closes; silent when stderr is no terminal."""
-    from tqdm import tqdm  # noqa: PLC0415  # verbs without a bar do not wait for it
+@contextmanager
+def progress(unit: str) -> Iterator[Callable[[int], object] | None]:
+    """What to call with each piece of work done: for a bar on stderr, or None where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm  # noqa: PLC0415  # only terminals wait for it
 
-    return tqdm(unit=unit, unit_scale=True, disable=None, leave=False, dynamic_ncols=True, file=sys.stderr)
+    with tqdm(unit=f" {unit}", unit_scale=True, leave=False, dynamic_ncols=True, file=sys.stderr) as bar:
+        yield bar.update

@@ -4,7 +4,7 @@ import argparse
 import shlex
 import time
 
-from fastcollate.cli.output import file_size, open_progress, plural, print_fields, print_json, rejections
+from fastcollate.cli.output import file_size, plural, print_fields, print_json, progress, rejections
 from fastcollate.pretokenize import prepare
 from fastcollate.store.reader import TokenStore
 
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Make the store, and say what is in it."""
     begun = time.perf_counter()
-    with open_progress(" records") as progress:
+    with progress("records") as report:
         store = prepare(
             args.source,
             args.output,
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
             workers=args.workers,
             engine=args.engine,
             on_error=args.on_error,
-            progress=progress.update,
+            progress=report,
         )
     summary = _summary(store, time.perf_counter() - begun)
     if args.json:

@@ -159,5 +159,8 @@ def _tail_supervised(spans: Rows, layout: RowLayout) -> NDArray[np.bool_]:
     """bool[B]: an appended end token is a target; one that was kept from the row is if a span reaches it."""
     if layout.appended:
         return np.ones(len(spans), bool)
-    last = np.array([int(row[-1]) if len(row) else -1 for row in spans], np.int64)
-    return last >= layout.stored
+    flat = spans.to_ragged()
+    owner = np.repeat(np.arange(len(spans)), flat.lengths // 2)
+    last = layout.stored[owner] - 1
+    covers = (flat.values[::2] <= last) & (last < flat.values[1::2])
+    return np.bincount(owner[covers], minlength=len(spans)) > 0

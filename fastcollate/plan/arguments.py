@@ -8,10 +8,11 @@ from operator import index
 import numpy as np
 
 from fastcollate.errors import PlanError
+from fastcollate.plan.epoch import EpochPlan, LengthsAt
 from fastcollate.plan.widths import check_widths, optimal_widths
 from fastcollate.ragged import IntArray
 
-__all__ = ["check_batching", "check_integer", "check_world", "choose_widths"]
+__all__ = ["check_at_least_one", "check_integer", "check_world", "choose_widths", "make_plan"]
 
 
 def check_integer(name: str, value: int) -> int:
@@ -29,6 +30,17 @@ def check_integer(name: str, value: int) -> int:
     return number
 
 
+def check_at_least_one(name: str, value: int) -> int:
+    """An integer from 1.
+
+    Raises:
+        PlanError: naming the argument.
+    """
+    if check_integer(name, value) < 1:
+        raise PlanError(f"{name} is {value}: it must be at least 1")
+    return value
+
+
 def check_world(rank: int, world_size: int) -> tuple[int, int]:
     """A rank of a world.
 
@@ -40,23 +52,79 @@ def check_world(rank: int, world_size: int) -> tuple[int, int]:
     return rank, world_size
 
 
-def check_batching(
-    records: int, batch_size: int | None, max_tokens: int | None, max_length: int | None, window: int
-) -> None:
-    """Exactly one way to size batches, and a window that holds one.
+def make_plan(
+    histogram: tuple[IntArray, IntArray],
+    lengths_at: LengthsAt,
+    *,
+    batch_size: int | None,
+    max_tokens: int | None,
+    buckets: Sequence[int] | int | None,
+    shuffle: bool,
+    seed: int,
+    window: int,
+    drop_last: bool,
+    group: int,
+    shuffle_block: int,
+    longest_first: bool,
+) -> EpochPlan:
+    """The plan of epoch 0 over records with this length `histogram` (int64[M] lengths, int64[M] counts).
 
     Raises:
         PlanError: naming the argument and the rule.
     """
-    if records == 0:
+    lengths, counts = histogram
+    if len(lengths) == 0:
         raise PlanError("the store has no records: there is nothing to plan; give the split a larger share")
+    _check_sizes(batch_size, max_tokens, window, shuffle_block)
+    widths = choose_widths(buckets, lengths, counts)
+    widest = widths[-1] if widths else int(lengths[-1])
+    if max_tokens is not None and widest > max_tokens:
+        raise _over_budget(histogram, lengths_at, widest, max_tokens)
+    return EpochPlan(
+        num_records=int(counts.sum()),
+        lengths_at=lengths_at,
+        batch_size=batch_size,
+        max_tokens=max_tokens,
+        widths=widths,
+        shuffle=shuffle,
+        seed=seed,
+        epoch=0,
+        window=window,
+        drop_last=drop_last,
+        group=group,
+        shuffle_block=shuffle_block,
+        longest_first=longest_first,
+    )
+
+
+def _over_budget(
+    histogram: tuple[IntArray, IntArray], lengths_at: LengthsAt, widest: int, max_tokens: int
+) -> PlanError:
+    """The error that names the first of the longest records."""
+    longest, records = int(histogram[0][-1]), int(histogram[1].sum())
+    record = _first_of_length(longest, records, lengths_at)
+    return PlanError(
+        f"record {record} has {longest} tokens and would be padded to {widest}, more than "
+        f"max_tokens={max_tokens}: raise max_tokens or set max_length"
+    )
+
+
+def _first_of_length(length: int, records: int, lengths_at: LengthsAt) -> int:
+    for begin in range(0, records, 65_536):
+        found = np.flatnonzero(lengths_at(np.arange(begin, min(begin + 65_536, records))) == length)
+        if len(found):
+            return begin + int(found[0])
+    raise AssertionError("the histogram and the records disagree")
+
+
+def _check_sizes(batch_size: int | None, max_tokens: int | None, window: int, shuffle_block: int) -> None:
     if (batch_size is None) == (max_tokens is None):
         got = "neither" if batch_size is None else "both"
         raise PlanError(f"batch_size and max_tokens: {got} given; give exactly one of them")
-    sizes = {"batch_size": batch_size, "max_tokens": max_tokens, "max_length": max_length, "window": window}
+    sizes = {"batch_size": batch_size, "max_tokens": max_tokens, "window": window, "shuffle_block": shuffle_block}
     for name, value in sizes.items():
-        if value is not None and check_integer(name, value) < 1:
-            raise PlanError(f"{name} is {value}: it must be at least 1")
+        if value is not None:
+            check_at_least_one(name, value)
     if batch_size is not None and window < batch_size:
         raise PlanError(
             f"window is {window}, smaller than a batch of {batch_size}: sort at least one batch at a time"
@@ -64,19 +132,16 @@ def check_batching(
 
 
 def choose_widths(buckets: Sequence[int] | int | None, lengths: IntArray, counts: IntArray) -> list[int] | None:
-    """The static widths for a length histogram (int64[M] each, lengths in order), or None for free widths.
+    """The static widths for a length histogram (int64[M] each, distinct rising lengths), or None for free widths.
 
     Raises:
         PlanError: buckets that do not rise or do not hold the longest record.
     """
     if buckets is None:
         return None
-    distinct, place = np.unique(lengths, return_inverse=True)  # cutting to max_length makes equal ones
-    totals = np.zeros(len(distinct), np.int64)
-    np.add.at(totals, place, counts)
     if isinstance(buckets, Sequence):
         widths = [check_integer("a bucket's width", width) for width in buckets]
         return check_widths(widths, int(lengths[-1]))
     if check_integer("buckets", buckets) < 1:
         raise PlanError(f"buckets is {buckets}: give a list of widths, or how many to choose, at least 1")
-    return optimal_widths(distinct, totals, buckets)
+    return optimal_widths(lengths, counts, buckets)

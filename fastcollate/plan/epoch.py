@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from fastcollate.plan.permutation import derive_key, hash_integers, permute
+from fastcollate.plan.permutation import derive_key, hash_integers, permute_blocks
 from fastcollate.ragged import IntArray
 
 __all__ = ["EpochPlan", "PlannedBatch", "Window"]
@@ -55,6 +55,20 @@ class Window:
             ids = np.concatenate([ids, np.full(missing, -1, np.int64)])
         return PlannedBatch(ids, int(self.widths[index]) or None)
 
+    def with_step(self, at: int, other: Window, first: int, group: int) -> Window:
+        """The `group` batches from `at` on taken from `other` from `first` on (swapped if it is this)."""
+        ids = self.record_ids if other is self else np.concatenate([self.record_ids, other.record_ids])
+        moved = 0 if other is self else len(self.record_ids)
+        columns = []
+        for name in ("starts", "stops", "rows", "widths"):
+            column, source = getattr(self, name).copy(), getattr(other, name)
+            taken = source[first : first + group] + (moved if name in ("starts", "stops") else 0)
+            if other is self:
+                column[first : first + group] = source[at : at + group]
+            column[at : at + group] = taken
+            columns.append(column)
+        return Window(ids, *columns)
+
 
 @dataclass(frozen=True)
 class EpochPlan:
@@ -71,6 +85,8 @@ class EpochPlan:
         window: how many records are sorted together.
         drop_last: whether the last step is dropped when it is not full.
         group: batches of a step.
+        shuffle_block: how many consecutive records stay together in the shuffle.
+        longest_first: whether the epoch's largest step changes places with its first.
     """
 
     num_records: int
@@ -84,11 +100,14 @@ class EpochPlan:
     window: int
     drop_last: bool
     group: int
+    shuffle_block: int = 1
+    longest_first: bool = False
 
     @cached_property
     def num_windows(self) -> int:
-        """Windows of near-equal size, none larger than `window` asks for (or than one step)."""
-        return max(1, -(-self.num_records // self.window))
+        """Windows of near-equal size, none larger than `window` (or than one step, if that is larger)."""
+        windows = -(-self.num_records // self.window)
+        return max(1, windows if self.batch_size is None else min(windows, self._full_steps))
 
     @cached_property
     def _full_steps(self) -> int:
@@ -104,8 +123,20 @@ class EpochPlan:
             before = windows * self._full_steps // self.num_windows
             before[-1] += self._has_rest
             return before
-        counts = [len(self.plan_window(w)) // self.group for w in range(self.num_windows)]
+        counts = [len(self._plan_window(w)) // self.group for w in range(self.num_windows)]
         return np.concatenate([[0], np.cumsum(counts)])
+
+    @cached_property
+    def _largest(self) -> tuple[int, int]:
+        """The window that holds the step with the largest batch (rows times width), and its first batch there."""
+        found = (-1, 0, 0)
+        for number in range(self.num_windows):
+            window = self._plan_window(number)
+            if len(window):
+                cells = window.rows * self.widths_of(window)
+                best = int(cells.argmax())
+                found = max(found, (int(cells[best]), -number, -(best // self.group * self.group)))
+        return -found[1], -found[2]
 
     @property
     def _has_rest(self) -> bool:
@@ -136,6 +167,24 @@ class EpochPlan:
 
     def plan_window(self, number: int) -> Window:
         """The batches of window `number`, in global order."""
+        window = self._plan_window(number)
+        if not self.longest_first or not len(window):
+            return window
+        other, first = self._largest
+        if number == 0:
+            return window.with_step(0, self._plan_window(other) if other else window, first, self.group)
+        if number == other:
+            return window.with_step(first, self._plan_window(0), 0, self.group)
+        return window
+
+    def widths_of(self, window: Window) -> IntArray:
+        """int64[len(window)]: the columns of each batch, fixed or those of its longest row."""
+        if self.widths is not None:
+            return window.widths
+        firsts = window.record_ids[np.minimum(window.starts, len(window.record_ids) - 1)]
+        return np.where(window.stops > window.starts, self.lengths_at(firsts), 1)
+
+    def _plan_window(self, number: int) -> Window:
         last = number == self.num_windows - 1
         if self.batch_size is not None:
             step = self.group * self.batch_size
@@ -152,7 +201,8 @@ class EpochPlan:
         if begin == end:
             return ids, ids
         if self.shuffle:
-            ids = permute(ids, self.num_records, derive_key(self.seed, self.epoch, _RECORDS))
+            key = derive_key(self.seed, self.epoch, _RECORDS)
+            ids = permute_blocks(ids, self.num_records, key, self.shuffle_block)
         lengths = self.lengths_at(ids)
         longest = int(lengths.max())
         shortfall = longest - lengths

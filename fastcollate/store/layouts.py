@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,7 +20,17 @@ from fastcollate.ragged import IntArray, Ragged
 from fastcollate.store.manifest import ARRAYS, FileEntry, Layout, ShardEntry, file_names
 
 # What pyarrow and NumPy raise for files that are not what they should be.
-_UNREADABLE = (ValueError, TypeError, KeyError, EOFError, NotImplementedError, OSError, InputError)
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    InputError,
+    TokenError,
+    Warning,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +74,13 @@ def write_shard(directory: Path, number: int, layout: Layout, shard: Shard) -> S
         for path, array in zip(paths, _arrays(shard), strict=True):
             with replacing(path) as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)
+    values_at = _values_at(paths[0], shard.tokens.values)
     return ShardEntry(
+        values_at=values_at,
         records=len(shard.tokens),
         tokens=len(shard.tokens.values),
         span_values=len(shard.spans.values),
-        index_sha256=index_hash(shard),
+        index_sha256=index_hash(paths, values_at, shard.tokens.values.nbytes),
         source_rows=[int(shard.source_rows[0]), int(shard.source_rows[-1])],
         files=[FileEntry(path.name, path.stat().st_size, file_hash(path)) for path in paths],
     )
@@ -91,9 +105,28 @@ def map_shard(directory: Path, number: int, layout: Layout, dtype: str) -> Shard
         ) from error
 
 
-def index_hash(shard: Shard) -> str:
-    """SHA-256 of the token offsets (int64, little-endian), which every read trusts."""
-    return hashlib.sha256(np.ascontiguousarray(shard.tokens.offsets, "<i8").data).hexdigest()
+def _values_at(path: Path, values: NDArray[Any]) -> int:
+    """Where in its file the token ids begin."""
+    if path.suffix == ".npy":
+        return path.stat().st_size - values.nbytes
+    import pyarrow as pa  # noqa: PLC0415
+
+    with pa.memory_map(str(path)) as file:
+        whole = file.read_buffer()
+        return int(pa.ipc.open_file(whole).get_batch(0).column(0).values.buffers()[1].address - whole.address)
+
+
+def index_hash(paths: list[Path], values_at: int, values_bytes: int) -> str:
+    """SHA-256 of all bytes of a shard but the token ids: what every read trusts, and what is parsed."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with storage_errors(path), path.open("rb") as file:
+            if path is paths[0]:
+                digest.update(file.read(values_at))
+                file.seek(values_bytes, os.SEEK_CUR)
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def file_hash(path: Path) -> str:
@@ -134,7 +167,9 @@ def _map_arrow(path: Path) -> list[NDArray[Any]]:
     file = pa.ipc.open_file(pa.memory_map(str(path)))
     if file.num_record_batches != 1 or file.schema.names != ["input_ids", "spans", "source_row"]:
         raise ValueError("it has other columns or record batches")
-    tokens, spans, source_rows = file.get_batch(0).columns
+    batch = file.get_batch(0)
+    batch.validate()  # opening does not compare the buffers' sizes with the columns' lengths
+    tokens, spans, source_rows = batch.columns
     if any(column.null_count for column in (tokens, spans, source_rows, tokens.values, spans.values)):
         raise ValueError("it holds nulls")
     arrays = (tokens.values, tokens.offsets, spans.values, spans.offsets, source_rows)
@@ -144,5 +179,7 @@ def _map_arrow(path: Path) -> list[NDArray[Any]]:
 def _map_npy(path: Path) -> NDArray[Any]:
     if path.stat().st_size == 0:
         raise ValueError("it is empty")
-    mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a damaged header may parse, with a warning
+        mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
     return mapped  # the memmap subclass makes each slice several times slower

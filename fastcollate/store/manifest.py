@@ -76,6 +76,7 @@ class ShardEntry:
     tokens: int
     span_values: int
     index_sha256: str
+    values_at: int
     source_rows: list[int]
     files: list[FileEntry]
 
@@ -112,7 +113,7 @@ class Manifest:
     def to_bytes(self) -> bytes:
         """Canonical JSON: the same store gives the same bytes."""
         content = {"format": "fastcollate", "version": VERSION, **asdict(self)}
-        return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"
+        return _canonical({**content, "sha256": hashlib.sha256(_canonical(content)).hexdigest()})
 
     @classmethod
     def from_bytes(cls, data: bytes, path: str) -> Manifest:
@@ -136,9 +137,15 @@ class Manifest:
                 f"{path} has version {content.get('version')!r}, this fastcollate reads {VERSION}: "
                 "install the version that wrote it, or prepare the store again"
             )
-        manifest = _build(cls, {k: v for k, v in content.items() if k not in ("format", "version")}, path)
+        manifest = _build(
+            cls, {k: v for k, v in content.items() if k not in ("format", "version", "sha256")}, path
+        )
         assert isinstance(manifest, cls)
         _check(manifest, path)
+        if manifest.to_bytes() != data:
+            raise StoreCorruptError(
+                f"{path} has changed since it was written: restore it or prepare the store again"
+            )
         return manifest
 
 
@@ -200,3 +207,7 @@ def _check(manifest: Manifest, path: str) -> None:
         raise StoreCorruptError(f"{path}: the length histogram is not sorted pairs; restore the manifest")
     if sum(c for _, c in pairs) != manifest.records or sum(n * c for n, c in pairs) != manifest.tokens:
         raise StoreCorruptError(f"{path}: the length histogram and the shards disagree; restore the manifest")
+
+
+def _canonical(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"

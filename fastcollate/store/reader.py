@@ -4,21 +4,35 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastcollate.errors import (
+    EncodingError,
     InputError,
     StoreChangedError,
     StoreError,
 )
 from fastcollate.ragged import IntArray, Ragged, RaggedBatch, Rows
-from fastcollate.store.checks import check_files, check_hashes, check_index, read_manifest
+from fastcollate.store.checks import check_counts, check_files, check_hashes, check_index, read_manifest
 from fastcollate.store.layouts import Shard, map_shard
 from fastcollate.store.shards import ShardedRecords
-from fastcollate.text.encodings import decode, load_encoding
+from fastcollate.text.encodings import decode, describe, load_encoding
+
+
+class Records(Protocol):
+    """What an epoch reads: lengths to plan with, and batches of rows."""
+
+    def lengths_at(self, indices: IntArray) -> IntArray:
+        """int64[M], the tokens of the records `indices: int64[M]`."""
+        ...
+
+    def gather(self, indices: IntArray, *, width: int | None = None) -> RaggedBatch:
+        """The records `indices: int64[B]` (-1: a filler row) as a batch."""
+        ...
+
 
 Verify = Literal["none", "index", "full"]
 
@@ -54,11 +68,11 @@ class TokenStore:
         self.manifest = manifest = read_manifest(self.path)
         if verify != "none":
             check_files(self.path, manifest)
+            check_index(self.path, manifest)
         shards = [
             map_shard(self.path, number, manifest.layout, manifest.dtype) for number in range(len(manifest.shards))
         ]
-        if verify != "none":
-            check_index(self.path, manifest, shards)
+        check_counts(self.path, manifest, shards)
         if verify == "full":
             check_hashes(self.path, manifest)
         self._records = ShardedRecords(shards, manifest.records_per_shard, 0)
@@ -116,6 +130,10 @@ class TokenStore:
         if self._count == self.manifest.records:
             return self.manifest.tokens
         return int(self.lengths.sum())
+
+    def at_epoch(self, seed: int, epoch: int) -> TokenStore:  # noqa: ARG002  # a mixture's records depend on them
+        """The records of an epoch: all of them, in every epoch."""
+        return self
 
     @cached_property
     def length_histogram(self) -> tuple[IntArray, IntArray]:
@@ -181,7 +199,13 @@ class TokenStore:
 
     def text(self, index: int) -> str:
         """Record `index` decoded; bytes that are not UTF-8 become U+FFFD."""
-        return decode(load_encoding(self.encoding), self[index])
+        encoding, written = load_encoding(self.encoding), self.manifest.encoding
+        if describe(encoding).sha256 != written.sha256:
+            raise EncodingError(
+                f"{self.path} was written with another encoding named {written.name!r} than this machine's: "
+                "decode `store[i]` with the one that wrote it"
+            )
+        return decode(encoding, self[index])
 
     def verify(self) -> None:
         """Hash every byte of every file against the manifest.
@@ -200,13 +224,10 @@ class TokenStore:
         Raises:
             InputError: shares that are negative, more than one None, or more than the whole.
         """
-        rests = sum(share is None for share in shares.values())
-        counts = {name: 0 if share is None else int(len(self) * share) for name, share in shares.items()}
+        counts = {name: _share_count(name, share, len(self)) for name, share in shares.items()}
         rest = len(self) - sum(counts.values())
-        if rests > 1 or rest < 0 or min(counts.values(), default=0) < 0:
-            raise InputError(
-                f"split shares {dict(shares)!r}: each from 0 to 1, together at most 1, one None at most"
-            )
+        if list(shares.values()).count(None) > 1 or rest < 0:
+            raise InputError(f"split shares {dict(shares)!r}: together they are at most 1, and one None at most")
         parts: dict[str, TokenStore] = {}
         first = 0
         for name, share in shares.items():
@@ -226,6 +247,16 @@ class TokenStore:
         if not -self._count <= index < self._count:
             raise IndexError(f"record {index} of a store with {self._count} records")
         return self._records.locate(index % self._count)
+
+
+def _share_count(name: str, share: float | None, records: int) -> int:
+    if share is None:
+        return 0
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise InputError(
+            f"split share {name!r} is {share!r}: a share is a number from 0 to 1, or None for the rest"
+        )
+    return int(records * share)
 
 
 def _reopen(path: Path, fingerprint: str, first: int, count: int) -> TokenStore:

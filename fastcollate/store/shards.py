@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from fastcollate.ragged import IntArray, Ragged, Rows
+from fastcollate.ragged import IntArray, Ragged, Rows, rows_side_by_side
 from fastcollate.store.layouts import Shard
 
 __all__ = ["ShardedRecords"]
@@ -54,14 +54,7 @@ class ShardedRecords(NamedTuple):
         found = [(part.positions, _rows_of(part, column)) for part in self._parts(indices)]
         if len(found) == 1:
             return found[0][1]
-        lengths = np.zeros(len(indices), np.int64)
-        for positions, part in found:
-            lengths[positions] = part.lengths
-        begins = np.cumsum(lengths) - lengths
-        values = np.empty(int(lengths.sum()), _ragged(self.shards[0], column).values.dtype)
-        for positions, part in found:
-            part.copy_into(values, begins[positions])
-        return Rows(values, begins, lengths)
+        return rows_side_by_side(len(indices), found, _ragged(self.shards[0], column).values.dtype)
 
     def _parts(self, indices: IntArray) -> Iterator[_Part]:
         """Group records by shard; with one shard there is nothing to group."""

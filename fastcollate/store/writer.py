@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from pathlib import Path
 from types import TracebackType
@@ -12,8 +11,9 @@ from numpy.typing import ArrayLike
 
 from fastcollate.errors import InputError, StoreWriteError
 from fastcollate.ragged import Ragged
-from fastcollate.store.layouts import Shard, replacing, storage_errors, write_shard
-from fastcollate.store.manifest import MANIFEST, Layout, Manifest, ShardEntry, is_store_file
+from fastcollate.store.directory import StoreDirectory
+from fastcollate.store.layouts import Shard, replacing, write_shard
+from fastcollate.store.manifest import MANIFEST, Layout, Manifest, ShardEntry
 from fastcollate.text.encodings import describe, load_encoding
 
 
@@ -49,8 +49,7 @@ class StoreWriter:
     ) -> None:
         if layout not in ("arrow", "npy"):
             raise InputError(f"layout is {layout!r}: it must be 'arrow' or 'npy'")
-        if records_per_shard < 1:
-            raise InputError(f"records_per_shard is {records_per_shard}: it must be at least 1")
+        check_count("records_per_shard", records_per_shard)
         self.path = Path(path)
         self.template: str | None = None
         self.rejected: Counter[str] = Counter()
@@ -64,23 +63,23 @@ class StoreWriter:
         self._has_spans = False
         self._lengths: Counter[int] = Counter()
         self._entries: list[ShardEntry] = []
-        self._made_directory = False
+        self._directory = StoreDirectory(self.path)
 
     def __enter__(self) -> Self:
-        self._made_directory = claim(self.path)
+        self._directory.claim()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            try:
+        committed = False
+        try:
+            if kind is None:
                 self._commit()
-            except BaseException:
-                self._abandon()
-                raise
-        else:
-            self._abandon()
+                committed = True
+        finally:
+            self._buffer.clear()
+            self._directory.release(keep=committed)
 
     def __len__(self) -> int:
         """Records appended so far."""
@@ -102,12 +101,14 @@ class StoreWriter:
             rows = np.arange(self._appended, self._appended + len(ragged))
         else:
             rows = np.asarray(source_rows, np.int64)
+            if rows.size and int(rows.min()) < 0:
+                raise StoreWriteError(f"source_rows holds {rows.min()}: rows of a source are numbered from 0")
         if rows.shape != (len(ragged),):
             raise StoreWriteError(
                 f"source_rows has shape {rows.shape}: it needs one row for each of {len(ragged)}"
             )
-        self._has_spans |= spans is not None
         pairs = self._check_spans(ragged, spans)
+        self._has_spans |= spans is not None
         tokens = Ragged(ragged.values.astype(self._dtype, copy=False), ragged.offsets)
         lengths, counts = np.unique(ragged.lengths, return_counts=True)
         self._lengths.update(dict(zip(lengths.tolist(), counts.tolist(), strict=True)))
@@ -178,53 +179,16 @@ class StoreWriter:
         )
         with replacing(self.path / MANIFEST) as file:
             file.write(manifest.to_bytes())
-        sync_directory(self.path)
+        self._directory.sync()
 
-    def _abandon(self) -> None:
-        """Remove what this writer wrote; the first error is the one to report, so this one stays silent."""
-        self._buffer.clear()
-        if self._made_directory:
-            shutil.rmtree(self.path, ignore_errors=True)
-            return
-        for leftover in self.path.iterdir():
-            if is_store_file(leftover.name):
-                leftover.unlink(missing_ok=True)
+
+def check_count(name: str, value: int) -> None:
+    """An integer from 1, or an `InputError` that names the argument."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(f"{name} is {value!r}: it must be an integer, at least 1")
 
 
 def slice_shard(shard: Shard, start: int, stop: int) -> Shard:
     """Records `start` to `stop` of a shard, the values as views."""
     tokens, spans = (Ragged(r.values, r.offsets[start : stop + 1]).compact() for r in (shard.tokens, shard.spans))
     return Shard(tokens, spans, shard.source_rows[start:stop])
-
-
-def claim(path: Path) -> bool:
-    """Make `path` an empty directory, or say why it cannot be one; True if it was made here."""
-    with storage_errors(path):
-        if not path.exists():
-            path.mkdir(parents=True)
-            return True
-        if not path.is_dir():
-            raise StoreWriteError(f"{path} is a file: a store is a directory; choose another path")
-        if (path / MANIFEST).exists():
-            raise StoreWriteError(f"{path} already holds a store: remove it or choose another directory")
-        found = sorted(entry.name for entry in path.iterdir())
-        if strange := [name for name in found if not is_store_file(name)]:
-            raise StoreWriteError(
-                f"{path} already holds {strange[0]!r}: a store needs a directory of its own; choose another"
-            )
-        for name in found:  # what a writer that was killed left behind
-            (path / name).unlink()
-    return False
-
-
-def sync_directory(path: Path) -> None:
-    """Make a rename inside `path` durable, where the system can (not on Windows)."""
-    import os  # noqa: PLC0415
-
-    if hasattr(os, "O_DIRECTORY"):
-        with storage_errors(path):
-            handle = os.open(path, os.O_DIRECTORY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)

@@ -133,7 +133,7 @@ class PromptTemplate:
         [Segment(text='2 + 2 = ', supervised=False), Segment(text='4', supervised=True)]
         """
         values = {"": ""}  # "" follows a literal that no field follows
-        for name, key in self._keys if fields is None else self._renamed(fields):
+        for name, key in self._keys if fields is None else self.field_keys(fields):
             value = record.get(key)
             if isinstance(value, str):
                 values[name] = value
@@ -151,8 +151,12 @@ class PromptTemplate:
             segments.append(Segment(text, part.supervised))
         return segments
 
-    def _renamed(self, fields: Mapping[str, str]) -> list[tuple[str, str]]:
-        """Each field beside the key it has in the records."""
+    def field_keys(self, fields: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Each field of the template beside the key it has in the records.
+
+        Raises:
+            InputError: `fields` names a field the template does not have, or a key that is no string.
+        """
         known = [name for name, _ in self._keys]
         for name, key in fields.items():
             if name not in known:
