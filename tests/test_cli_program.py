@@ -153,7 +153,13 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path, workers):
         str(workers),
     ]
     argv = [*COMMAND, "prepare", str(source), "--output", str(path), *options]
-    with subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as process:
+    with subprocess.Popen(
+        argv,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+    ) as process:
         deadline = time.monotonic() + 30
         while not (path / "shard-00000.arrow").exists() and time.monotonic() < deadline:
             time.sleep(0.01)

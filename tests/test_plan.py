@@ -1,5 +1,6 @@
 """Named properties of the plan: exact cover, padded budget, ranks equal and disjoint, resume is a suffix."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -29,6 +30,8 @@ def plans(draw):
         window=draw(st.integers(9, 100)),
         drop_last=draw(st.booleans()),
         group=draw(st.integers(1, 5)),
+        shuffle_block=draw(st.sampled_from([1, 1, 3, 8])),
+        longest_first=draw(st.booleans()),
     )
     return plan, lengths
 
@@ -84,7 +87,7 @@ def test_batches_keep_to_their_size_budget_and_width(planned):
 @given(plans())
 def test_the_batches_of_a_step_are_neighbours_in_length(planned):
     plan, lengths = planned
-    for window in plan.windows():
+    for window in replace(plan, longest_first=False).windows():
         steps = len(window) // plan.group
         ranges = []
         for step in range(steps):
@@ -144,6 +147,33 @@ def test_resuming_gives_a_suffix(planned, data):
     start = data.draw(st.integers(0, len(everything)))
     rest = [b.record_ids.tolist() for b in rank_batches(plan, start=start, rank=0, world_size=1)]
     assert rest == everything[start:]
+
+
+@settings(max_examples=200)
+@given(plans())
+def test_the_largest_batch_can_come_first(planned):
+    plan, lengths = planned
+    plan = replace(plan, longest_first=True)
+
+    def cells(batch):
+        ids = real(batch)
+        return len(batch.record_ids) * (batch.width or (int(lengths[ids].max()) if ids else 1))
+
+    sizes = [cells(batch) for batch in global_batches(plan)]
+    assert not sizes or max(sizes[: plan.group]) == max(sizes)
+    usual = global_batches(replace(plan, longest_first=False))
+    assert sorted(b.record_ids.tolist() for b in global_batches(plan)) == sorted(
+        b.record_ids.tolist() for b in usual
+    )
+
+
+def test_blocks_of_records_stay_together():
+    plan = EpochPlan(1000, np.ones_like, 50, None, None, True, 3, 0, 50, False, 1, shuffle_block=10)
+    order = plan.order(0, 1000)
+    assert sorted(order.tolist()) == list(range(1000))
+    inside = [order[i : i + 10] for i in range(0, 1000, 10)]
+    assert all(((np.diff(run) % 1000) == 1).all() for run in inside)
+    assert sum((b[0] - a[-1]) % 1000 == 1 for a, b in pairwise(inside)) < 10
 
 
 def test_epochs_and_seeds_differ_and_the_order_never_changes():

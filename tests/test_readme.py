@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import sys
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -65,3 +66,12 @@ def test_the_two_commands_are_what_ci_runs():
 def test_there_are_no_blocks_but_those_that_run():
     assert {language for language, _ in BLOCKS} == {"python", "bash"}
     assert README.count("```") == 2 * len(BLOCKS)
+
+
+def test_the_table_is_what_the_results_file_says():
+    sys.path.insert(0, str(ROOT / "tools"))
+    from readme_table import MARKS, table
+
+    found = MARKS.search(README)
+    results = json.loads((ROOT / found["path"]).read_text())
+    assert found[0] == found[1] + table(results) + found[3]

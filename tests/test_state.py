@@ -1,6 +1,8 @@
 """A dataset's state: small, exact, valid for any world size, and refused where it does not belong."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -105,3 +107,30 @@ def test_a_state_of_other_data_or_arguments_names_the_field(store):
         StateMismatchError, match=r"taken with store '[0-9a-f]{64}', this dataset has '[0-9a-f]{64}'"
     ):
         BucketedDataset(half, batch_size=50).load_state_dict(state)
+
+
+def test_every_state_of_two_epochs_resumes_in_a_new_process(store, tmp_path):
+    states, suffixes = [], []
+    dataset = BucketedDataset(store, batch_size=50)
+    for epoch in (0, 1):
+        dataset.set_epoch(epoch)
+        everything = ids_of(dataset)
+        iterator = iter(dataset)
+        for taken in range(len(everything) + 1):
+            states.append(dataset.state_dict())
+            suffixes.append(everything[taken:])
+            next(iterator, None)
+    (tmp_path / "states.json").write_text(json.dumps(states))
+    script = """
+import json, sys
+from fastcollate import BucketedDataset, TokenStore
+found = []
+for state in json.load(open(sys.argv[2])):
+    dataset = BucketedDataset(TokenStore(sys.argv[1]), batch_size=50)
+    dataset.load_state_dict(state)
+    found.append([batch.record_ids.tolist() for batch in dataset])
+print(json.dumps(found))
+"""
+    argv = [sys.executable, "-c", script, str(store.path), str(tmp_path / "states.json")]
+    output = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert json.loads(output) == suffixes

@@ -22,6 +22,7 @@ VERBS = {
     "prepare": "tokenise records once, into a store",
     "info": "what a store holds",
     "show": "one record, decoded, with prompt and response told apart",
+    "plan": "a dry run of an epoch: batches, shapes, padding, balance",
     "verify": "hash every byte of a store against its manifest",
     "demo": "the whole path on built-in data, beside the plain loop",
 }

@@ -195,14 +195,19 @@ class EpochPlan:
         begin, end = (w * self.num_records // self.num_windows for w in (number, number + 1))
         return self._cut_by_tokens(number, *self._sorted(begin, end), drop_partial=last and self.drop_last)
 
+    def order(self, begin: int, end: int) -> IntArray:
+        """int64[end - begin]: the records at positions [begin, end) of the epoch, before windows are sorted."""
+        positions = np.arange(begin, end)
+        if not self.shuffle:
+            return positions
+        key = derive_key(self.seed, self.epoch, _RECORDS)
+        return permute_blocks(positions, self.num_records, key, self.shuffle_block)
+
     def _sorted(self, begin: int, end: int) -> tuple[IntArray, IntArray]:
         """The records at positions [begin, end) of the epoch's order, longest first: ids and lengths."""
-        ids = np.arange(begin, end)
         if begin == end:
-            return ids, ids
-        if self.shuffle:
-            key = derive_key(self.seed, self.epoch, _RECORDS)
-            ids = permute_blocks(ids, self.num_records, key, self.shuffle_block)
+            return np.arange(0), np.arange(0)
+        ids = self.order(begin, end)
         lengths = self.lengths_at(ids)
         longest = int(lengths.max())
         shortfall = longest - lengths

@@ -1,0 +1,120 @@
+"""`mix`: several stores as one, with weights that are epochs."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import tiktoken
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stores import write_store
+
+from fastcollate import BucketedDataset, InputError, PaddingCollator, Ragged, StateMismatchError, StoreWriter, mix
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    """Three stores of 60, 41 and 7 records, in one to three shards."""
+    folder = tmp_path_factory.mktemp("sources")
+    sizes, shards = (60, 41, 7), (100, 15, 3)
+    rng = np.random.default_rng(0)
+    return [
+        write_store(folder / str(i), rng.integers(1, 30, size), records_per_shard=per_shard, spans=True)
+        for i, (size, per_shard) in enumerate(zip(sizes, shards, strict=True))
+    ]
+
+
+def delivered(dataset):
+    return [batch.record_ids.tolist() for batch in dataset]
+
+
+def flat(batches):
+    return [record for batch in batches for record in batch if record >= 0]
+
+
+@settings(max_examples=40)
+@given(weights=st.lists(st.floats(0.1, 3.5), min_size=3, max_size=3), epoch=st.integers(0, 3))
+def test_each_source_comes_as_often_as_its_weight_says(stores, weights, epoch):
+    mixture = mix(list(zip(stores, weights, strict=True)))
+    dataset = BucketedDataset(mixture, batch_size=8)
+    dataset.set_epoch(epoch)
+    seen = Counter(flat(delivered(dataset)))
+    first = 0
+    for store, weight in zip(stores, weights, strict=True):
+        counts = [seen[first + i] for i in range(len(store))]
+        assert sum(counts) == max(1, int(len(store) * weight + 0.5))
+        assert max(counts) - min(counts) <= 1
+        first += len(store)
+    assert sum(seen.values()) == len(mixture)
+
+
+def test_rows_are_the_sources_rows(stores):
+    mixture = mix([(stores[0], 1), (stores[1], 1.5), (stores[2], 2)])
+    everything = [store[i] for store in stores for i in range(len(store))]
+    spans = [store.spans(i) for store in stores for i in range(len(store))]
+    for batch in BucketedDataset(mixture, batch_size=8, rank=0, world_size=2):
+        for row, record in enumerate(batch.record_ids.tolist()):
+            if record < 0:
+                assert batch.lengths[row] == 0
+                continue
+            np.testing.assert_array_equal(batch[row], everything[record])
+            np.testing.assert_array_equal(batch.spans[row].reshape(-1, 2), spans[record])
+        PaddingCollator(256, supervise="response")(batch)
+
+
+def test_fractions_are_chosen_anew_each_epoch_and_come_back(stores):
+    dataset = BucketedDataset(mix([(stores[0], 0.5)]), batch_size=10)
+    chosen = []
+    for epoch in (0, 1, 2, 0):
+        dataset.set_epoch(epoch)
+        chosen.append(sorted(flat(delivered(dataset))))
+    assert chosen[0] == chosen[3]
+    assert len({tuple(ids) for ids in chosen}) == 3
+    assert set(chosen[0]) | set(chosen[1]) | set(chosen[2]) > set(chosen[0])
+
+
+def test_planning_and_buckets_work_over_a_mixture(stores):
+    mixture = mix([(stores[0], 2.7), (stores[1], 0.3)])
+    dataset = BucketedDataset(mixture, max_tokens=120, buckets=3)
+    shapes = {(len(batch), batch.width) for batch in dataset}
+    assert shapes == set(dataset.shapes)
+    assert len(list(dataset)) == len(dataset)
+
+
+def test_a_mixture_resumes_at_every_batch(stores):
+    def make():
+        return BucketedDataset(mix([(stores[0], 0.5), (stores[1], 1.3)]), batch_size=8, seed=3)
+
+    for epoch in (0, 1):
+        whole = make()
+        whole.set_epoch(epoch)
+        everything = delivered(whole)
+        iterator = iter(whole)
+        for taken in range(len(everything) + 1):
+            resumed = make()
+            resumed.load_state_dict(whole.state_dict())
+            assert delivered(resumed) == everything[taken:]
+            next(iterator, None)
+    other = BucketedDataset(mix([(stores[0], 0.5), (stores[1], 1.4)]), batch_size=8, seed=3)
+    with pytest.raises(StateMismatchError, match="taken with store"):
+        other.load_state_dict(make().state_dict())
+
+
+def test_bad_mixtures_are_named(stores, tmp_path):
+    with pytest.raises(InputError, match="mix got no sources"):
+        mix([])
+    for weight in (0, -1, float("nan"), "2"):
+        with pytest.raises(InputError, match="weights are epochs of a store, above 0"):
+            mix([(stores[0], weight)])
+    other = tiktoken.Encoding(
+        "other",
+        pat_str="(?s:.)",
+        mergeable_ranks={bytes([i]): i for i in range(256)},
+        special_tokens={"<|endoftext|>": 300},
+    )
+    with StoreWriter(tmp_path / "other", encoding=other) as writer:
+        writer.append(Ragged.from_rows([[1, 2]]))
+    from fastcollate import TokenStore
+
+    with pytest.raises(InputError, match="encodings 'bytes' and 'other', which are not the same"):
+        mix([(stores[0], 1), (TokenStore(tmp_path / "other"), 1)])
