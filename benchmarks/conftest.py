@@ -22,6 +22,7 @@ from corpora import DISTRIBUTIONS, make_store
 
 ROUNDS = 7
 ROWS = pytest.StashKey[list]()
+FIGURES = pytest.StashKey[list]()
 
 
 def pytest_addoption(parser):
@@ -30,6 +31,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.stash[ROWS] = []
+    config.stash[FIGURES] = []
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +73,16 @@ def race(request, benchmark, full_size):
     return run
 
 
+@pytest.fixture
+def figure(request):
+    """`figure(case, value, unit)`: record one measured number that has no rival."""
+
+    def record(case, value, unit):
+        request.config.stash[FIGURES].append({"case": case, "value": value, "unit": unit})
+
+    return record
+
+
 def seconds(function):
     begun = time.perf_counter()
     function()
@@ -78,8 +90,8 @@ def seconds(function):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    rows = config.stash[ROWS]
-    if not config.getoption("benchmark_enable") or not rows:
+    rows, figures = config.stash[ROWS], config.stash[FIGURES]
+    if not config.getoption("benchmark_enable") or not (rows or figures):
         return
     terminalreporter.section("ratios, baseline and ours in turn")
     for row in rows:
@@ -88,8 +100,12 @@ def pytest_terminal_summary(terminalreporter, config):
             f"{row['tokens_per_second'] / 1e6:8.2f} M tokens/s   {row['ratio']:7.2f}x "
             f"({row['ratio_min']:.2f} to {row['ratio_max']:.2f})"
         )
+    for row in figures:
+        terminalreporter.write_line(f"{row['case']:<90} {row['value']:10.4g} {row['unit']}")
     if path := config.getoption("results"):
-        Path(path).write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+        Path(path).write_text(
+            json.dumps({"machine": machine(), "rows": rows, "figures": figures}, indent=1) + "\n"
+        )
 
 
 def machine():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -32,6 +33,8 @@ _FINGERPRINT = (
     "shuffle_block",
     "longest_first",
 )
+
+_WIDTHS_SPELLED_OUT = 64
 
 
 class BucketedDataset(IterableDataset[RaggedBatch]):
@@ -213,6 +216,8 @@ class BucketedDataset(IterableDataset[RaggedBatch]):
 
 def _fingerprint(store: TokenStore | Mixture, max_length: int | None, plan: EpochPlan) -> dict[str, Any]:
     arguments = {name: getattr(plan, name) for name in _FINGERPRINT}
+    if plan.widths is not None and len(plan.widths) > _WIDTHS_SPELLED_OUT:
+        arguments["widths"] = hashlib.sha256(repr(plan.widths).encode()).hexdigest()  # a state stays small
     return {"store": store.fingerprint, "max_length": max_length, **arguments}
 
 

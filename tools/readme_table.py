@@ -21,6 +21,8 @@ def table(results):
         f"| {row['ratio']:.2f} ({row['ratio_min']:.2f} to {row['ratio_max']:.2f}) |"
         for row in results["rows"]
     ]
+    lines += ["", "| measured | | |", "|---|---:|---|"]
+    lines += [f"| {row['case']} | {row['value']:.3g} | {row['unit']} |" for row in results["figures"]]
     versions = f"Python {machine['python']}, NumPy {machine['numpy']}, torch {machine['torch']}"
     refill = f"memory refilled at {machine['refill_gigabytes_per_second']:.0f} GB/s"
     setting = (
