@@ -31,14 +31,13 @@ def place_rows(
         [[1 2 3]     [[2  3  9]     mask [[1 1 1]
          [4 0 0]]     [9 -1 -1]]          [1 0 0]]
     """
-    if layout.mostly_even and len(values) >= layout.columns + layout.shift:
-        _place_rectangle(values, layout, targets, mask)
-    else:
+    if not (layout.mostly_even and len(values) >= layout.columns + layout.shift):
         _place_slices(values, layout, targets, mask)
-    if layout.tails is not None:  # a tail is its row's last token: where labels are shifted, inputs lack it
-        for target in targets:
-            if target.first == layout.shift:
-                _place_tails(layout, layout.tails, target.out)
+        return
+    _place_rectangle(values, layout, targets, mask)
+    for target in targets:
+        if layout.tails is not None and target.first == layout.shift:  # where labels are shifted, inputs lack it
+            _place_tails(layout, layout.tails, target.out)
 
 
 def _place_rectangle(
@@ -94,8 +93,14 @@ def _place_slices(values: NDArray[Any], layout: RowLayout, targets: list[Target]
     for out, first, fill in targets:
         out.fill(fill)
         flat = out.reshape(-1)
-        for start, count, place in zip(starts, _copied(layout, first), places, strict=True):
+        counts = _copied(layout, first)
+        for start, count, place in zip(starts, counts, places, strict=True):
             flat[place : place + count] = values[start + first : start + first + count]
+        if first == layout.shift and isinstance(layout.tails, int):
+            for count, place in zip(counts, places, strict=True):
+                flat[place + count] = layout.tails
+        elif first == layout.shift and layout.tails is not None:
+            _place_tails(layout, layout.tails, out)
     if mask is not None:
         mask.fill(0)
         flat = mask.reshape(-1)
