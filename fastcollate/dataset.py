@@ -10,9 +10,10 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from fastcollate.plan.arguments import check_at_least_one, check_integer, make_plan
-from fastcollate.plan.epoch import EpochPlan, PlannedBatch
+from fastcollate.plan.epoch import EpochPlan
 from fastcollate.plan.ranks import rank_batches
 from fastcollate.plan.state import Position, check_state, make_state
+from fastcollate.plan.windows import PlannedBatch
 from fastcollate.ragged import IntArray, RaggedBatch
 from fastcollate.store.mixture import Mixture
 from fastcollate.store.reader import Records, TokenStore
@@ -135,11 +136,7 @@ class BucketedDataset(IterableDataset[RaggedBatch]):
 
         The epoch is planned once to find them.
         """
-        plan = self._plan_for(self.position)
-        found: set[tuple[int, int]] = set()
-        for window in plan.windows():
-            found.update(zip(window.rows.tolist(), plan.widths_of(window).tolist(), strict=True))
-        return sorted(found)
+        return self._plan_for(self.position).shapes()
 
     def set_epoch(self, epoch: int) -> None:
         """Make `epoch` the next to be iterated, from its start; the epoch of a loaded state keeps its place."""

@@ -36,8 +36,13 @@ def plans(draw):
     return plan, lengths
 
 
+def small_plan(records, lengths_at, **changes):
+    arguments = {"max_tokens": None, "widths": None, "shuffle": True, "epoch": 0, "drop_last": False, "group": 1}
+    return EpochPlan(num_records=records, lengths_at=lengths_at, **{**arguments, **changes})
+
+
 def global_batches(plan):
-    return [window.batch(i) for window in plan.windows() for i in range(len(window))]
+    return [window[i] for window in plan.windows() for i in range(len(window))]
 
 
 def real(batch):
@@ -91,7 +96,7 @@ def test_the_batches_of_a_step_are_neighbours_in_length(planned):
         steps = len(window) // plan.group
         ranges = []
         for step in range(steps):
-            ids = [r for i in range(plan.group) for r in real(window.batch(step * plan.group + i))]
+            ids = [r for i in range(plan.group) for r in real(window[step * plan.group + i])]
             ranges.append((int(lengths[ids].min()), int(lengths[ids].max())))
         if plan.batch_size is not None:
             ranges = ranges[:-1]  # the epoch's last step takes what is left
@@ -168,7 +173,7 @@ def test_the_largest_batch_can_come_first(planned):
 
 
 def test_blocks_of_records_stay_together():
-    plan = EpochPlan(1000, np.ones_like, 50, None, None, True, 3, 0, 50, False, 1, shuffle_block=10)
+    plan = small_plan(1000, np.ones_like, batch_size=50, seed=3, window=50, shuffle_block=10)
     order = plan.order(0, 1000)
     assert sorted(order.tolist()) == list(range(1000))
     inside = [order[i : i + 10] for i in range(0, 1000, 10)]
@@ -207,8 +212,8 @@ def test_a_batch_says_little_about_the_next_epochs_batch(batch_size):
     def partners(window):
         found = []
         for epoch in (0, 1):
-            plan = EpochPlan(
-                4000, lambda ids: lengths[ids], batch_size, None, None, True, 5, epoch, window, False, 1
+            plan = small_plan(
+                4000, lambda ids: lengths[ids], batch_size=batch_size, seed=5, epoch=epoch, window=window
             )
             pairs = set()
             for batch in global_batches(plan):

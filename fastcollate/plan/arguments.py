@@ -8,8 +8,9 @@ from operator import index
 import numpy as np
 
 from fastcollate.errors import PlanError
-from fastcollate.plan.epoch import EpochPlan, LengthsAt
+from fastcollate.plan.epoch import EpochPlan
 from fastcollate.plan.widths import check_widths, optimal_widths
+from fastcollate.plan.windows import LengthsAt
 from fastcollate.ragged import IntArray
 
 __all__ = ["check_at_least_one", "check_integer", "check_world", "choose_widths", "make_plan"]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
-from fastcollate.plan.epoch import EpochPlan, PlannedBatch
+from fastcollate.plan.windows import PlannedBatch, WindowedPlan
 
 __all__ = ["deal_batches", "rank_batches"]
 
 
 def rank_batches(
-    plan: EpochPlan, *, start: int, rank: int, world_size: int, worker: int = 0, num_workers: int = 1
+    plan: WindowedPlan, *, start: int, rank: int, world_size: int, worker: int = 0, num_workers: int = 1
 ) -> Iterator[PlannedBatch]:
     """The batches of one worker of one rank, from global batch `start` on.
 
@@ -28,7 +26,7 @@ def rank_batches(
     for window in plan.windows(number):
         stop = base + len(window) if end is None else min(base + len(window), end)
         for index in range(mine, stop, stride):
-            yield window.batch(index - base)
+            yield window[index - base]
             mine = index + stride
         base += len(window)
         if end is not None and base >= end:
@@ -37,7 +35,7 @@ def rank_batches(
         yield deal_batches(plan, end, world_size)[rank]
 
 
-def deal_batches(plan: EpochPlan, first: int, world_size: int) -> list[PlannedBatch]:
+def deal_batches(plan: WindowedPlan, first: int, world_size: int) -> list[PlannedBatch]:
     """The rows of global batches `first` to the end (fewer than `world_size`), one batch for each rank.
 
     The batch with the most rows is halved until there are enough, so no batch has more rows, or wider ones,
@@ -47,19 +45,12 @@ def deal_batches(plan: EpochPlan, first: int, world_size: int) -> list[PlannedBa
     number, base = plan.locate(first)
     pieces: list[PlannedBatch] = []
     for window in plan.windows(number):
-        pieces += [window.batch(i) for i in range(max(0, first - base), len(window))]
+        pieces += [window[i] for i in range(max(0, first - base), len(window))]
         base += len(window)
-    rows = [len(piece.record_ids) if plan.widths else 1 for piece in pieces]
-    ids = [piece.record_ids[piece.record_ids >= 0] for piece in pieces]
-    widths = [piece.width for piece in pieces]
-    while len(ids) < world_size:
-        most = max(range(len(ids)), key=lambda i: len(ids[i]))
-        half = (len(ids[most]) + 1) // 2
-        ids.append(ids[most][half:])
-        ids[most] = ids[most][:half]
+    rows = [piece.rows if plan.static else 1 for piece in pieces]
+    while len(pieces) < world_size:
+        most = max(range(len(pieces)), key=lambda i: pieces[i].real_rows)
+        pieces[most], half = pieces[most].halves()
+        pieces.append(half)
         rows.append(rows[most])
-        widths.append(widths[most])
-    return [
-        PlannedBatch(np.concatenate([real, np.full(max(0, row - len(real)), -1, np.int64)]), width)
-        for real, row, width in zip(ids, rows, widths, strict=True)
-    ]
+    return [piece.filled(row) for piece, row in zip(pieces, rows, strict=True)]
