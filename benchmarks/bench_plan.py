@@ -28,7 +28,8 @@ def mapped_lengths(path, records):
 def plan_over(lengths, **changes):
     arguments = {"batch_size": 32, "max_tokens": None, "widths": None, "shuffle": True, "seed": 0, "epoch": 0}
     rest = {"window": 65_536, "drop_last": False, "group": 8}
-    return EpochPlan(len(lengths), lambda ids: lengths[ids].astype(np.int64), **{**arguments, **rest, **changes})
+    fields = {**arguments, **rest, **changes}
+    return EpochPlan(num_records=len(lengths), lengths_at=lambda ids: lengths[ids].astype(np.int64), **fields)
 
 
 @pytest.mark.parametrize("exponent", [5, 6, 7, 8])

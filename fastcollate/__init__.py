@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from fastcollate.collate.batch import Batch as Batch
     from fastcollate.collate.padding import PaddingCollator as PaddingCollator
     from fastcollate.collate.padding import padded_collate as padded_collate
-    from fastcollate.dataset import BucketedDataset as BucketedDataset
+    from fastcollate.dataset.bucketed import BucketedDataset as BucketedDataset
+    from fastcollate.dataset.packed import PackedDataset as PackedDataset
     from fastcollate.device import prefetch_to_device as prefetch_to_device
     from fastcollate.errors import CollateError as CollateError
     from fastcollate.errors import EncodingError as EncodingError
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "collate.batch": ("Batch",),
     "collate.padding": ("PaddingCollator", "padded_collate"),
-    "dataset": ("BucketedDataset",),
+    "dataset.bucketed": ("BucketedDataset",),
+    "dataset.packed": ("PackedDataset",),
     "device": ("prefetch_to_device",),
     "errors": (
         "CollateError",

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from fastcollate.collate.batch import Batch
-from fastcollate.dataset import BucketedDataset
+from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.device import DeviceCopier, OnDevice, Prefetcher, count_elements
 from fastcollate.errors import InputError, StateError
 
@@ -47,7 +47,7 @@ class StreamLoader:
     was prepared ahead.
 
     Args:
-        dataset: a `BucketedDataset`.
+        dataset: a `BucketedDataset` or `PackedDataset`.
         collate_fn: makes a batch of a `RaggedBatch`, such as a `PaddingCollator`.
         device: where the tensors go; None is the CPU.
         prefetch: how many batches wait ready on the device (small ones several at a time, up to 2 MB).
@@ -57,7 +57,7 @@ class StreamLoader:
     Raises:
         InputError: arguments out of range, or a device that does not exist here.
 
-    >>> from fastcollate import PaddingCollator, Ragged, StoreWriter, TokenStore
+    >>> from fastcollate import BucketedDataset, PaddingCollator, Ragged, StoreWriter, TokenStore
     >>> import tempfile
     >>> directory = tempfile.mkdtemp() + "/store"
     >>> with StoreWriter(directory, encoding="bytes") as writer:
@@ -70,7 +70,7 @@ class StreamLoader:
 
     def __init__(
         self,
-        dataset: BucketedDataset,
+        dataset: PlannedDataset[Any],
         collate_fn: Callable[[Any], Any],
         *,
         device: torch.device | str | int | None = None,

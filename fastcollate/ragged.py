@@ -180,9 +180,13 @@ class Rows:
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return (self[i] for i in range(len(self)))
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """Travel to another process with these rows only, not with the shard they lie in."""
-        return _rows_side_by_side, (self.to_ragged().values, self.lengths)
+    def __getstate__(self) -> tuple[Any, ...]:
+        """To another process go these rows only, not the shard they lie in."""
+        return self.to_ragged().values, self.lengths
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.values, self.lengths = state
+        self.starts = np.cumsum(self.lengths) - self.lengths
 
     def to_ragged(self) -> Ragged:
         """The rows side by side, copied one slice each (a memcpy: faster than an index array)."""
@@ -211,10 +215,6 @@ def rows_side_by_side(count: int, parts: Sequence[tuple[IntArray | slice, Rows]]
     return Rows(values, begins, lengths)
 
 
-def _rows_side_by_side(values: NDArray[Any], lengths: IntArray) -> Rows:
-    return Rows(values, np.cumsum(lengths) - lengths, lengths)
-
-
 class RaggedBatch(Rows):
     """The rows of one batch, before padding: what a dataset yields and a collator takes.
 
@@ -226,13 +226,15 @@ class RaggedBatch(Rows):
         record_ids: int64[B], where each row belongs in its store; -1 is a filler row (length 0).
         spans: the supervised parts as flat (start, stop) pairs, one row for each row, or None.
         width: columns the plan fixed for this batch, or None (the longest row decides).
+        packs: where rows are documents to be packed, pack `p` is rows `packs[p]` to `packs[p + 1]`; else None.
+        cuts: int64[B], tokens of its record that lie before each row, where rows are pieces of records.
 
     >>> batch = RaggedBatch.from_ragged(Ragged.from_rows([[1, 2, 3], [4]]))
     >>> batch.lengths, batch.record_ids
     (array([3, 1]), array([0, 1]))
     """
 
-    __slots__ = ("_spans", "record_ids", "width")
+    __slots__ = ("_spans", "cuts", "packs", "record_ids", "width")
 
     def __init__(
         self,
@@ -247,6 +249,8 @@ class RaggedBatch(Rows):
         super().__init__(values, starts, lengths)
         self.record_ids = record_ids
         self.width = width
+        self.packs: IntArray | None = None
+        self.cuts: IntArray | None = None
         self._spans = spans
 
     @property
@@ -274,17 +278,13 @@ class RaggedBatch(Rows):
             ragged.values, ragged.offsets[:-1], ragged.lengths, record_ids=ids, spans=span_rows, width=width
         )
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """Travel to another process with these rows only, not with the shard they lie in."""
-        values = self.to_ragged().values
-        return _batch_side_by_side, (values, self.lengths, self.record_ids, self.spans, self.width)
+    def __getstate__(self) -> tuple[Any, ...]:
+        """Like `Rows`, and everything else with them."""
+        return super().__getstate__(), (self.record_ids, self.spans, self.width, self.packs, self.cuts)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        rows, (self.record_ids, self._spans, self.width, self.packs, self.cuts) = state
+        super().__setstate__(rows)
 
     def __repr__(self) -> str:
         return f"RaggedBatch({len(self)} rows, {int(self.lengths.sum())} tokens, width={self.width})"
-
-
-def _batch_side_by_side(
-    values: NDArray[Any], lengths: IntArray, record_ids: IntArray, spans: Rows | None, width: int | None
-) -> RaggedBatch:
-    starts = np.cumsum(lengths) - lengths
-    return RaggedBatch(values, starts, lengths, record_ids=record_ids, spans=spans, width=width)

@@ -23,7 +23,7 @@ def best_fit_decreasing(lengths: IntArray, capacity: int) -> tuple[IntArray, int
         capacity: tokens of a pack.
 
     >>> best_fit_decreasing(np.array([6, 5, 4, 4, 1]), 10)
-    (array([0, 1, 1, 0, 1]), 2)
+    (array([0, 1, 0, 1, 1]), 2)
     """
     packs = np.empty(len(lengths), np.int64)
     rooms = _Rooms(capacity)

@@ -1,120 +1,50 @@
 from __future__ import annotations
 
-import hashlib
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Generic, TypeVar
 
-import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from fastcollate.plan.arguments import check_at_least_one, check_integer, make_plan
-from fastcollate.plan.epoch import EpochPlan
+from fastcollate.plan.arguments import check_integer
 from fastcollate.plan.ranks import rank_batches
 from fastcollate.plan.state import Position, check_state, make_state
-from fastcollate.plan.windows import PlannedBatch
-from fastcollate.ragged import IntArray, RaggedBatch
+from fastcollate.plan.windows import LengthsAt, PlannedBatch, WindowedPlan
+from fastcollate.ragged import RaggedBatch
 from fastcollate.store.mixture import Mixture
 from fastcollate.store.reader import Records, TokenStore
 from fastcollate.world import place_in_world
 
-__all__ = ["BucketedDataset"]
+__all__ = ["PlannedDataset"]
+
+AnyPlan = TypeVar("AnyPlan", bound=WindowedPlan)
 
 
-# What a state must agree with; the world may differ, and epoch and group are part of the state itself.
-_FINGERPRINT = (
-    "num_records",
-    "batch_size",
-    "max_tokens",
-    "widths",
-    "shuffle",
-    "window",
-    "drop_last",
-    "shuffle_block",
-    "longest_first",
-)
-
-_WIDTHS_SPELLED_OUT = 64
-
-
-class BucketedDataset(IterableDataset[RaggedBatch]):
-    """Batches of records of similar length, in a global order that is a pure function of its arguments.
-
-    Use it in a `DataLoader(dataset, batch_size=None, collate_fn=PaddingCollator(...))` or a `StreamLoader`.
-    Every rank gets the same number of batches, every record comes once an epoch over all ranks, and the order
-    does not depend on the number of workers or ranks.
-
-    Args:
-        store: the records, of one store, a view of one, or a mixture.
-        batch_size: rows of a batch; or
-        max_tokens: padded tokens of a batch at most. Exactly one of the two.
-        max_length: cut longer records to this many tokens.
-        buckets: the widths batches are padded to (rising), or how many to choose for this store.
-        shuffle: False keeps the records of each window in place, sorted by length.
-        seed: of the shuffle, with the epoch.
-        window: how many records are sorted by length together.
-        drop_last: drop the last step if it is not full, instead of filling it up.
-        rank, world_size: this process among all; by default `torch.distributed`'s, else torchrun's
-            environment variables, else 0 of 1.
-        shuffle_block: how many consecutive records stay together in the shuffle (1: none), for storage that
-            likes to read ahead.
-        longest_first: begin each epoch with its largest step, so that memory runs out at once or never; costs
-            a pass over the lengths.
-
-    Raises:
-        PlanError: arguments that make no plan for this store.
-
-    >>> from fastcollate import Ragged, StoreWriter, TokenStore
-    >>> import tempfile
-    >>> directory = tempfile.mkdtemp() + "/store"
-    >>> with StoreWriter(directory, encoding="bytes") as writer:
-    ...     writer.append(Ragged.from_rows([[1] * n for n in (5, 2, 5, 2)]))
-    >>> dataset = BucketedDataset(TokenStore(directory), batch_size=2)
-    >>> sorted(batch.lengths.tolist() for batch in dataset)
-    [[2, 2], [5, 5]]
-    """
+class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
+    """What datasets over a plan share: the epoch, ranks, workers, and a state that is a position in the plan."""
 
     def __init__(
-        self,
-        store: TokenStore | Mixture,
-        *,
-        batch_size: int | None = None,
-        max_tokens: int | None = None,
-        max_length: int | None = None,
-        buckets: list[int] | int | None = None,
-        shuffle: bool = True,
-        seed: int = 0,
-        window: int = 65_536,
-        drop_last: bool = False,
-        rank: int | None = None,
-        world_size: int | None = None,
-        shuffle_block: int = 1,
-        longest_first: bool = False,
+        self, store: TokenStore | Mixture, *, seed: int, rank: int | None, world_size: int | None
     ) -> None:
         self.store = store
-        self.max_length = max_length
         self.rank, self.world_size = place_in_world(rank, world_size)
-        self._records = _Clipped(store.at_epoch(check_integer("seed", seed), 0), max_length)
-        self._plan = make_plan(
-            _clip_histogram(*store.length_histogram, max_length),
-            self._records.lengths_at,
-            batch_size=batch_size,
-            max_tokens=max_tokens,
-            buckets=buckets,
-            shuffle=shuffle,
-            seed=seed,
-            window=window,
-            drop_last=drop_last,
-            group=self.world_size,
-            shuffle_block=shuffle_block,
-            longest_first=longest_first,
-        )
-        self.fingerprint = _fingerprint(store, max_length, self._plan)
+        self._records: Records = store.at_epoch(check_integer("seed", seed), 0)
+        self._plan: AnyPlan
+        self.fingerprint: dict[str, Any]
         self._next = _shared_position(self.world_size)
         self._own_next: Position | None = None  # a worker's own, from its own state_dict
         self._stream: _Stream | None = None
         self._loads = 0
+
+    @abstractmethod
+    def _lengths_of(self, records: Records) -> LengthsAt:
+        """How many tokens this dataset uses of the records asked for."""
+
+    @abstractmethod
+    def _gather(self, records: Records, planned: PlannedBatch) -> RaggedBatch:
+        """The rows of a planned batch."""
 
     def __len__(self) -> int:
         """Batches of an epoch on this rank; with `max_tokens` the first call passes over the lengths."""
@@ -129,14 +59,6 @@ class BucketedDataset(IterableDataset[RaggedBatch]):
     def epoch(self) -> int:
         """The epoch the next iteration delivers."""
         return self.position.epoch
-
-    @property
-    def shapes(self) -> list[tuple[int, int]]:
-        """All (rows, width) of this epoch's batches on any rank, before the collator adds anything.
-
-        The epoch is planned once to find them.
-        """
-        return self._plan_for(self.position).shapes()
 
     def set_epoch(self, epoch: int) -> None:
         """Make `epoch` the next to be iterated, from its start; the epoch of a loaded state keeps its place."""
@@ -202,45 +124,13 @@ class BucketedDataset(IterableDataset[RaggedBatch]):
         self._own_next = None
         return position
 
-    def _plan_for(self, position: Position) -> EpochPlan:
+    def _plan_for(self, position: Position) -> AnyPlan:
         epoch, _, group = position
-        if epoch != self._plan.epoch:
-            self._records = _Clipped(self.store.at_epoch(self._plan.seed, epoch), self.max_length)
         if (epoch, group) != (self._plan.epoch, self._plan.group):
-            self._plan = replace(self._plan, epoch=epoch, group=group, lengths_at=self._records.lengths_at)
+            self._records = self.store.at_epoch(self._plan.seed, epoch)
+            lengths_at = self._lengths_of(self._records)
+            self._plan = replace(self._plan, epoch=epoch, group=group, lengths_at=lengths_at)
         return self._plan
-
-
-def _fingerprint(store: TokenStore | Mixture, max_length: int | None, plan: EpochPlan) -> dict[str, Any]:
-    arguments = {name: getattr(plan, name) for name in _FINGERPRINT}
-    if plan.widths is not None and len(plan.widths) > _WIDTHS_SPELLED_OUT:
-        arguments["widths"] = hashlib.sha256(repr(plan.widths).encode()).hexdigest()  # a state stays small
-    return {"store": store.fingerprint, "max_length": max_length, **arguments}
-
-
-class _Clipped(NamedTuple):
-    """The records of one epoch, each cut to `max_length` tokens."""
-
-    records: Records
-    max_length: int | None
-
-    def lengths_at(self, indices: IntArray) -> IntArray:
-        lengths = self.records.lengths_at(indices)
-        return lengths if self.max_length is None else np.minimum(lengths, self.max_length)
-
-    def gather(self, planned: PlannedBatch) -> RaggedBatch:
-        batch = self.records.gather(planned.record_ids, width=planned.width)
-        if self.max_length is not None:
-            batch.lengths = np.minimum(batch.lengths, self.max_length)
-        return batch
-
-
-def _clip_histogram(lengths: IntArray, counts: IntArray, max_length: int | None) -> tuple[IntArray, IntArray]:
-    """A length histogram (int64[M] each) after records are cut to `max_length`, which must be at least 1."""
-    if max_length is None or check_at_least_one("max_length", max_length) >= lengths.max(initial=0):
-        return lengths, counts
-    kept = int(np.searchsorted(lengths, max_length))
-    return np.append(lengths[:kept], max_length), np.append(counts[:kept], counts[kept:].sum())
 
 
 def _shared_position(world_size: int) -> torch.Tensor:
@@ -253,7 +143,7 @@ def _shared_position(world_size: int) -> torch.Tensor:
 class _Stream(Iterator[RaggedBatch]):
     """One pass over a dataset; it counts what it yielded, and follows a state loaded meanwhile."""
 
-    def __init__(self, dataset: BucketedDataset) -> None:
+    def __init__(self, dataset: PlannedDataset[Any]) -> None:
         self._dataset = dataset
         self._restart()
 
@@ -280,7 +170,7 @@ class _Stream(Iterator[RaggedBatch]):
     def __next__(self) -> RaggedBatch:
         if self._overtaken():
             self._restart()
-        batch = self._records.gather(next(self._planned))
+        batch = self._dataset._gather(self._records, next(self._planned))  # noqa: SLF001
         self._yielded += 1
         return batch
 

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from typing import Literal
+
+from fastcollate.dataset.planned import PlannedDataset
+from fastcollate.errors import PlanError
+from fastcollate.plan.arguments import check_at_least_one, check_integer
+from fastcollate.plan.packs import PackedBatch, PackPlan
+from fastcollate.plan.windows import LengthsAt, PlannedBatch
+from fastcollate.ragged import RaggedBatch
+from fastcollate.store.mixture import Mixture
+from fastcollate.store.reader import Records, TokenStore
+
+__all__ = ["PackedDataset"]
+
+Strategy = Literal["best_fit", "wrap"]
+Overlong = Literal["error", "truncate", "drop", "split"]
+
+# What a state must agree with; the world may differ, and epoch and group are part of the state itself.
+_FINGERPRINT = ("num_records", "length", "batch_size", "strategy", "overlong", "shuffle", "window", "drop_last")
+
+
+class PackedDataset(PlannedDataset[PackPlan]):
+    """Batches of packs: rows of `length` tokens that hold whole documents, packed anew each epoch.
+
+    Use it like a `BucketedDataset`, with a `PackingCollator`. Every token of every record comes exactly once an
+    epoch (but for what `overlong` or `drop_last` leaves out).
+
+    Args:
+        store: the records, of one store, a view of one, or a mixture.
+        length: tokens of a pack.
+        batch_size: packs of a batch; the last step of a window may have fewer.
+        strategy: `"best_fit"` never splits a document; `"wrap"` joins the shuffled documents and cuts them every
+            `length` tokens, the classic stream of pretraining.
+        overlong: what `"best_fit"` does with a record longer than `length`: `"error"`, `"truncate"`, `"drop"`, or
+            `"split"` it into documents of `length` tokens and a rest.
+        shuffle: False keeps the records in order, window by window.
+        seed: of the shuffle, with the epoch.
+        window: how many records are packed together.
+        drop_last: drop the last step if it is not full, instead of dealing it out.
+        rank, world_size: this process among all; see `BucketedDataset`.
+
+    Raises:
+        PlanError: arguments that make no plan for this store; a record that is too long is named.
+
+    >>> from fastcollate import Ragged, StoreWriter, TokenStore
+    >>> import tempfile
+    >>> directory = tempfile.mkdtemp() + "/store"
+    >>> with StoreWriter(directory, encoding="bytes") as writer:
+    ...     writer.append(Ragged.from_rows([[1] * n for n in (6, 2, 3, 5)]))
+    >>> dataset = PackedDataset(TokenStore(directory), length=8)
+    >>> sorted(sorted(batch.lengths.tolist()) for batch in dataset)
+    [[2, 6], [3, 5]]
+    """
+
+    def __init__(
+        self,
+        store: TokenStore | Mixture,
+        *,
+        length: int,
+        batch_size: int = 1,
+        strategy: Strategy = "best_fit",
+        overlong: Overlong = "error",
+        shuffle: bool = True,
+        seed: int = 0,
+        window: int = 65_536,
+        drop_last: bool = False,
+        rank: int | None = None,
+        world_size: int | None = None,
+    ) -> None:
+        super().__init__(store, seed=seed, rank=rank, world_size=world_size)
+        _check(len(store), length, strategy, overlong)
+        self._plan = PackPlan(
+            num_records=len(store),
+            lengths_at=self._lengths_of(self._records),
+            batch_size=check_at_least_one("batch_size", batch_size),
+            shuffle=shuffle,
+            seed=check_integer("seed", seed),
+            epoch=0,
+            window=check_at_least_one("window", window),
+            drop_last=drop_last,
+            group=self.world_size,
+            length=length,
+            strategy=strategy,
+            overlong=overlong,
+        )
+        if strategy == "best_fit":
+            self._plan.check_overlong(int(store.length_histogram[0][-1]))
+        arguments = {name: getattr(self._plan, name) for name in _FINGERPRINT}
+        self.fingerprint = {"store": store.fingerprint, **arguments}
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """All (packs, length) of this epoch's batches on any rank; the epoch is planned once to find them."""
+        plan = self._plan_for(self.position)
+        return sorted({(batch.rows, plan.length) for window in plan.windows() for batch in window})
+
+    def _lengths_of(self, records: Records) -> LengthsAt:
+        return records.lengths_at
+
+    def _gather(self, records: Records, planned: PlannedBatch) -> RaggedBatch:
+        assert isinstance(planned, PackedBatch)
+        batch = records.gather(planned.record_ids, width=planned.width)
+        pieces = planned.pieces
+        batch.starts, batch.lengths = batch.starts + pieces.begins, pieces.lengths
+        batch.cuts, batch.packs = pieces.begins, planned.edges
+        return batch
+
+
+def _check(records: int, length: int, strategy: str, overlong: str) -> None:
+    if records == 0:
+        raise PlanError("the store has no records: there is nothing to plan; give the split a larger share")
+    if check_integer("length", length) < 2:
+        raise PlanError(f"length is {length}: a pack needs at least 2 tokens")
+    if strategy not in ("best_fit", "wrap"):
+        raise PlanError(f"strategy is {strategy!r}: it must be 'best_fit' or 'wrap'")
+    if overlong not in ("error", "truncate", "drop", "split"):
+        raise PlanError(f"overlong is {overlong!r}: it must be 'error', 'truncate', 'drop' or 'split'")

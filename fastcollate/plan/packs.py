@@ -1,0 +1,224 @@
+"""One epoch of packs: rows of exactly `length` tokens that hold several documents, planned window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from fastcollate.errors import PlanError
+from fastcollate.plan.packing import best_fit_decreasing
+from fastcollate.plan.permutation import hash_integers
+from fastcollate.plan.windows import PlannedBatch, WindowedPlan, longest_first
+from fastcollate.ragged import IntArray
+
+__all__ = ["PackPlan", "PackedBatch", "PackedWindow", "Pieces"]
+
+_DOCUMENTS = 5  # what a key is for: the order of documents in a pack
+
+
+class Pieces(NamedTuple):
+    """Runs of tokens: `lengths[i]` tokens of record `records[i]` from its token `begins[i]` on; int64[D] each."""
+
+    records: IntArray
+    begins: IntArray
+    lengths: IntArray
+
+    def at(self, chosen: IntArray | slice) -> Pieces:
+        """The chosen pieces."""
+        return Pieces(*(column[chosen] for column in self))
+
+
+@dataclass(frozen=True, slots=True)
+class PackedBatch(PlannedBatch):
+    """Packs of documents: pack `p` holds the pieces from `edges[p]` to `edges[p + 1]`, int64[B+1].
+
+    `record_ids` has one entry for each piece; a filler row is a pack without pieces.
+    """
+
+    pieces: Pieces
+    edges: IntArray
+
+    @property
+    def rows(self) -> int:
+        """Packs, empty ones among them."""
+        return len(self.edges) - 1
+
+    @property
+    def real_rows(self) -> int:
+        """Packs that hold documents."""
+        return int(np.count_nonzero(np.diff(self.edges)))
+
+    def halves(self) -> tuple[Self, Self]:
+        """The packs in two batches."""
+        half = (self.rows + 1) // 2
+        return self._part(0, half), self._part(half, self.rows)
+
+    def filled(self, rows: int) -> Self:
+        """The same with empty packs up to `rows`."""
+        missing = np.full(max(0, rows - self.rows), self.edges[-1])
+        return type(self)(self.record_ids, self.width, self.pieces, np.concatenate([self.edges, missing]))
+
+    def _part(self, first: int, last: int) -> Self:
+        edges = self.edges[first : last + 1]
+        pieces = self.pieces.at(slice(int(edges[0]), int(edges[-1])))
+        return type(self)(pieces.records, self.width, pieces, edges - edges[0])
+
+
+@dataclass(frozen=True, slots=True)
+class PackedWindow(Sequence[PlannedBatch]):
+    """The batches of one window: batch `i` has packs `starts[i]` to `stops[i]`; `edges` is int64[packs+1]."""
+
+    pieces: Pieces
+    edges: IntArray
+    starts: IntArray
+    stops: IntArray
+    length: int
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Batch `index` of the window; one without a pack gets a filler row."""
+        edges = self.edges[self.starts[index] : self.stops[index] + 1]
+        pieces = self.pieces.at(slice(int(edges[0]), int(edges[-1])))
+        return PackedBatch(pieces.records, self.length, pieces, edges - edges[0]).filled(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackPlan(WindowedPlan):
+    """A plan of packs; see `WindowedPlan` for the other fields.
+
+    Attributes:
+        length: tokens of a pack.
+        strategy: `"best_fit"` never splits a document; `"wrap"` joins them all and cuts every `length` tokens.
+        overlong: what happens to documents longer than `length` under `"best_fit"`.
+    """
+
+    length: int
+    strategy: str
+    overlong: str
+
+    @cached_property
+    def steps_before(self) -> IntArray:
+        """int64[num_windows + 1]: steps in all windows before each; costs a pass."""
+        if self.strategy == "wrap":
+            packs = np.diff(-(-self._tokens_before // self.length), prepend=0)[1:]
+            counts = -(-packs // self._packs_of_a_step)
+            if self.drop_last and packs[-1] % self._packs_of_a_step:
+                counts[-1] -= 1
+        else:
+            counts = np.array([len(self.plan_window(w)) // self.group for w in range(self.num_windows)])
+        return np.concatenate([[0], np.cumsum(counts)])
+
+    @property
+    def _packs_of_a_step(self) -> int:
+        assert self.batch_size is not None
+        return self.group * self.batch_size
+
+    @cached_property
+    def _tokens_before(self) -> IntArray:
+        """int64[num_windows + 1]: tokens of all windows before each; costs a pass over the lengths."""
+        tokens = [int(self._documents(number).lengths.sum()) for number in range(self.num_windows)]
+        return np.concatenate([[0], np.cumsum(tokens)])
+
+    def plan_window(self, number: int) -> PackedWindow:
+        """The batches of window `number`, in global order."""
+        pieces, edges = self._best_fit(number) if self.strategy == "best_fit" else self._wrap(number)
+        packs, step = len(edges) - 1, self._packs_of_a_step
+        steps = -(-packs // step)
+        firsts = np.arange(steps) * step
+        sizes = np.minimum(packs - firsts, step)
+        cuts = firsts[:, None] + np.arange(self.group + 1) * sizes[:, None] // self.group
+        partial = steps > 0 and int(sizes[-1]) < step
+        order = self.shuffled(number, steps - partial)
+        if partial and not (self.drop_last and number == self.num_windows - 1):
+            order = np.concatenate([order, np.arange(len(order), len(order) + self.group)])
+        return PackedWindow(pieces, edges, cuts[:, :-1].ravel()[order], cuts[:, 1:].ravel()[order], self.length)
+
+    def check_overlong(self, longest: int) -> None:
+        """Refuse records longer than a pack, if that is what `overlong` says; the first of them is named.
+
+        Raises:
+            PlanError: `longest` tokens are too many.
+        """
+        if self.overlong != "error" or longest <= self.length:
+            return
+        for begin in range(0, self.num_records, self.window):
+            lengths = self.lengths_at(np.arange(begin, min(begin + self.window, self.num_records)))
+            if len(over := np.flatnonzero(lengths > self.length)):
+                raise PlanError(
+                    f"record {begin + over[0]} has {lengths[over[0]]} tokens, more than a pack of {self.length}: "
+                    'raise length, or choose overlong="truncate", "drop" or "split"'
+                )
+
+    def _documents(self, number: int) -> Pieces:
+        """The documents of window `number` in the epoch's order, whole."""
+        begin, end = (w * self.num_records // self.num_windows for w in (number, number + 1))
+        records = self.order(begin, end)
+        return Pieces(records, np.zeros(len(records), np.int64), self.lengths_at(records))
+
+    def _best_fit(self, number: int) -> tuple[Pieces, IntArray]:
+        pieces = self._fitting(self._documents(number))
+        pieces = pieces.at(longest_first(pieces.lengths))
+        packs, count = best_fit_decreasing(pieces.lengths, self.length)
+        if self.shuffle:
+            key = self._key(_DOCUMENTS, number)
+            packs = np.argsort(np.argsort(hash_integers(np.arange(count), key), kind="stable"))[packs]
+            words = hash_integers(pieces.records * 2**20 + pieces.begins // self.length, key) >> np.uint64(32)
+            order = np.argsort(packs.astype(np.uint64) << np.uint64(32) | words, kind="stable")
+        else:
+            order = np.lexsort((pieces.begins, pieces.records, packs))
+        return pieces.at(order), np.searchsorted(packs[order], np.arange(count + 1))
+
+    def _fitting(self, documents: Pieces) -> Pieces:
+        """Documents longer than a pack cut, left out or split."""
+        over = documents.lengths > self.length
+        if not over.any():
+            return documents
+        if self.overlong == "drop":
+            return documents.at(np.flatnonzero(~over))
+        if self.overlong == "truncate":
+            return documents._replace(lengths=np.minimum(documents.lengths, self.length))
+        assert self.overlong == "split"
+        parts = -(-documents.lengths // self.length)
+        whole = documents.at(np.repeat(np.arange(len(parts)), parts))
+        nth = np.arange(len(whole.records)) - np.repeat(np.cumsum(parts) - parts, parts)
+        begins = nth * self.length
+        return Pieces(whole.records, begins, np.minimum(whole.lengths - begins, self.length))
+
+    def _wrap(self, number: int) -> tuple[Pieces, IntArray]:
+        """The packs of the joined stream that begin in this window; the last may run on into the next ones."""
+        before, after = (int(self._tokens_up_to(w)) for w in (number, number + 1))
+        first = -(-before // self.length)
+        last = -(-after // self.length)
+        parts, end, nearby = [self._documents(number)], after, number + 1
+        while end < last * self.length and nearby < self.num_windows:
+            parts.append(self._documents(nearby))
+            end += int(parts[-1].lengths.sum())
+            nearby += 1
+        stream = Pieces(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        return _cut_stream(stream, before, first, min(last, -(-end // self.length)), self.length)
+
+    def _tokens_up_to(self, number: int) -> int:
+        """Tokens before window `number`; the first windows need no pass over all."""
+        if number <= 1:
+            return int(self._documents(0).lengths.sum()) if number else 0
+        return int(self._tokens_before[number])
+
+
+def _cut_stream(stream: Pieces, begin: int, first: int, last: int, length: int) -> tuple[Pieces, IntArray]:
+    """Packs `first` to `last` of a stream whose first token is the epoch's token `begin`.
+
+    Documents of 3 and 4 tokens, length 5: ends [3 7] and cuts [0 5 7] make the pieces 3, 2 and 2.
+    """
+    starts = begin + np.cumsum(stream.lengths) - stream.lengths
+    stop = min(last * length, int(begin + stream.lengths.sum()))
+    cuts = np.append(np.arange(first, last) * length, stop)
+    points = np.unique(np.concatenate([starts[(starts > cuts[0]) & (starts < stop)], cuts]))
+    owner = np.searchsorted(starts, points[:-1], side="right") - 1
+    pieces = Pieces(stream.records[owner], points[:-1] - starts[owner], np.diff(points))
+    return pieces, np.searchsorted(points, cuts)
