@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fastcollate.collate.batch import Batch as Batch
+    from fastcollate.collate.packing import PackingCollator as PackingCollator
     from fastcollate.collate.padding import PaddingCollator as PaddingCollator
     from fastcollate.collate.padding import padded_collate as padded_collate
     from fastcollate.dataset.bucketed import BucketedDataset as BucketedDataset
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 # Each name is imported when it is first used: whoever prepares data does not pay for torch.
 _HOMES = {
     "collate.batch": ("Batch",),
+    "collate.packing": ("PackingCollator",),
     "collate.padding": ("PaddingCollator", "padded_collate"),
     "dataset.bucketed": ("BucketedDataset",),
     "dataset.packed": ("PackedDataset",),

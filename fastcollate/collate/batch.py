@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import Self
+from typing import Any, Self
 
 import torch
 
 __all__ = ["Batch"]
 
 
-class Batch(dict[str, torch.Tensor]):
+class Batch(dict[str, Any]):
     """The tensors of one batch by name, so that `model(**batch)` works, with what is known about them beside.
 
     Attributes:
@@ -30,7 +30,7 @@ class Batch(dict[str, torch.Tensor]):
 
     def __init__(
         self,
-        tensors: Mapping[str, torch.Tensor],
+        tensors: Mapping[str, Any],
         record_ids: torch.Tensor,
         num_tokens: int,
         num_supervised: int,
@@ -43,7 +43,7 @@ class Batch(dict[str, torch.Tensor]):
     @property
     def padding_fraction(self) -> float:
         """The part of the cells that holds no token."""
-        cells = self["input_ids"].numel()
+        cells: int = self["input_ids"].numel()
         return 1.0 - self.num_tokens / cells if cells else 0.0
 
     def to(self, device: torch.device | str | int, *, non_blocking: bool = False) -> Self:
@@ -57,5 +57,5 @@ class Batch(dict[str, torch.Tensor]):
     def map_tensors(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Self:
         """The same batch with `function` applied to each tensor."""
         mapped = copy.copy(self)
-        mapped.update({name: function(tensor) for name, tensor in self.items()})
+        mapped.update({k: function(v) if isinstance(v, torch.Tensor) else v for k, v in self.items()})
         return mapped

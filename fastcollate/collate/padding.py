@@ -5,12 +5,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from fastcollate.collate.batch import Batch
 from fastcollate.collate.kernels import Target, mark_spans, place_rows
 from fastcollate.collate.layout import RowLayout, Truncation, lay_out
-from fastcollate.collate.rows import FlatRows, flatten_rows
+from fastcollate.collate.rows import FlatRows, check_choice, flatten_rows, spans_of
 from fastcollate.errors import CollateError
 from fastcollate.ragged import IntArray, RaggedBatch
 
@@ -68,9 +67,9 @@ class PaddingCollator:
             raise CollateError(f"max_length is {max_length}: a batch needs at least 1 column; None sets no limit")
         if pad_to_multiple_of < 1:
             raise CollateError(f"pad_to_multiple_of is {pad_to_multiple_of}: it must be at least 1")
-        _check_choice("truncation", truncation, ("right", "left", "keep_end", "error"))
-        _check_choice("padding_side", padding_side, ("right", "left"))
-        _check_choice("supervise", supervise, ("all", "response"))
+        check_choice("truncation", truncation, ("right", "left", "keep_end", "error"))
+        check_choice("padding_side", padding_side, ("right", "left"))
+        check_choice("supervise", supervise, ("all", "response"))
         if as_tuple and not labels:
             raise CollateError("as_tuple=True returns (input_ids, labels): it needs labels=True")
         if supervise == "response" and ignore_index is None:
@@ -137,7 +136,7 @@ class PaddingCollator:
         if self.ignore_index is None:
             return counted.size
         if self.supervise == "response":
-            keep = self._response(flat.batch, layout)
+            keep = mark_spans(spans_of(flat.batch), layout)
             np.copyto(labels, self.ignore_index, where=~keep)
             if flat.labels is None:
                 return int(np.count_nonzero(keep[:, 1 - layout.shift :]))
@@ -148,19 +147,6 @@ class PaddingCollator:
             return tokens
         filled = layout.counts if layout.lead is None else (layout.lead == 0).tolist()
         return tokens - sum(map(bool, filled))
-
-    def _response(self, batch: RaggedBatch, layout: RowLayout) -> NDArray[np.bool_]:
-        if batch.spans is None:
-            raise CollateError(
-                'supervise="response" needs rows that know their response: a store prepared with a template, or '
-                "dicts with 'prompt_length' or 'spans'"
-            )
-        return mark_spans(batch.spans, layout)
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise CollateError(f"{name} is {value!r}: it must be one of {', '.join(map(repr, choices))}")
 
 
 def padded_collate(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fastcollate.errors import CollateError
 from fastcollate.ragged import IntArray, Ragged, RaggedBatch, Rows
 
-__all__ = ["FlatRows", "flatten_rows"]
+__all__ = ["FlatRows", "check_choice", "flatten_rows", "spans_of"]
 
 
 class FlatRows(NamedTuple):
@@ -34,13 +34,33 @@ def flatten_rows(rows: RaggedBatch | Sequence[Any]) -> FlatRows:
         batch, labels = rows, None
     else:
         batch, labels = _flatten(list(rows))
-    if len(batch) == 0:
+    if len(batch) == 0 and batch.packs is None:  # a pack may be empty: a filler row
         raise CollateError("the batch is empty: a batch needs at least one row; check the sampler or drop_last")
     if 0 in batch.lengths.tolist():
         empty = (batch.lengths == 0) & (batch.record_ids >= 0)
         if empty.any():
             raise CollateError(f"row {int(empty.argmax())} is empty: a row needs at least one token; leave it out")
     return FlatRows(batch, labels)
+
+
+def spans_of(batch: RaggedBatch) -> Rows:
+    """The supervised spans of a batch, one row of flat (start, stop) pairs for each row.
+
+    Raises:
+        CollateError: its rows do not know theirs.
+    """
+    if batch.spans is None:
+        raise CollateError(
+            'supervise="response" needs rows that know their response: a store prepared with a template, or dicts '
+            "with 'prompt_length' or 'spans'"
+        )
+    return batch.spans
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Refuse an argument that is none of its choices."""
+    if value not in choices:
+        raise CollateError(f"{name} is {value!r}: it must be one of {', '.join(map(repr, choices))}")
 
 
 def _flatten(rows: list[Any]) -> tuple[RaggedBatch, IntArray | None]:
