@@ -28,7 +28,7 @@ def best_fit_decreasing(lengths: IntArray, capacity: int) -> tuple[IntArray, int
     packs = np.empty(len(lengths), np.int64)
     rooms = _Rooms(capacity)
     firsts = np.flatnonzero(np.diff(lengths, prepend=capacity + 1))
-    ends = np.append(firsts[1:], len(lengths))
+    ends = np.append(firsts, len(lengths))[1:]
     for first, end, length in zip(firsts.tolist(), ends.tolist(), lengths[firsts].tolist(), strict=True):
         at = first
         while at < end:

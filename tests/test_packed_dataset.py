@@ -1,0 +1,146 @@
+"""`PackedDataset`: packs anew each epoch, resumes everywhere, and names what it cannot pack."""
+
+import pytest
+from stores import write_store
+from torch.utils.data import DataLoader
+
+from fastcollate import (
+    BucketedDataset,
+    CollateError,
+    PackedDataset,
+    PackingCollator,
+    PlanError,
+    StateMismatchError,
+    StreamLoader,
+    mix,
+)
+
+
+def content(batches):
+    return [(b["input_ids"].tolist(), b["labels"].tolist(), b["document_ids"].tolist()) for b in batches]
+
+
+def collated(dataset):
+    return content(map(PackingCollator(256), dataset))
+
+
+@pytest.mark.parametrize("strategy", ["best_fit", "wrap"])
+def test_real_tokens_are_delivered_exactly_once(store, strategy):
+    dataset = PackedDataset(store, length=256, batch_size=4, strategy=strategy)
+    batches = [PackingCollator(256)(batch) for batch in dataset]
+    assert sum(batch.num_tokens for batch in batches) == store.num_tokens
+    found = sorted(t for b in batches for t in b["input_ids"][b["document_ids"] >= 0].tolist())
+    assert found == sorted(t for i in range(len(store)) for t in store[i].tolist())
+    assert {batch["input_ids"].shape[1] for batch in batches} == {256}
+    assert {tuple(batch["input_ids"].shape) for batch in batches} == set(dataset.shapes)
+    assert len(dataset) == len(batches)
+    packs = sum(batch["input_ids"].shape[0] for batch in batches)
+    assert packs <= -(-store.num_tokens // 256) + 1
+
+
+@pytest.mark.parametrize("strategy", ["best_fit", "wrap"])
+def test_packs_differ_each_epoch_and_come_back(store, strategy):
+    dataset = PackedDataset(store, length=256, strategy=strategy)
+    epochs = []
+    for epoch in (0, 1, 0):
+        dataset.set_epoch(epoch)
+        epochs.append(collated(dataset))
+    assert epochs[0] == epochs[2]
+    first, second = ({str(batch) for batch in epoch} for epoch in epochs[:2])
+    assert len(first & second) < len(first) / 10  # a few long records have one best partner
+
+
+@pytest.mark.parametrize("strategy", ["best_fit", "wrap"])
+def test_it_resumes_at_every_batch_with_workers_and_in_a_loader(store, strategy):
+    def make(**world):
+        return PackedDataset(store, length=300, batch_size=3, strategy=strategy, window=400, **world)
+
+    whole = make()
+    everything = collated(whole)
+    iterator = iter(whole)
+    for taken in range(len(everything) + 1):
+        resumed = make()
+        resumed.load_state_dict(whole.state_dict())
+        assert collated(resumed) == everything[taken:]
+        next(iterator, None)
+    loader = DataLoader(make(), batch_size=None, num_workers=2, collate_fn=PackingCollator(256))
+    assert content(loader) == everything
+    assert content(StreamLoader(make(), PackingCollator(256))) == everything
+    with pytest.raises(StateMismatchError, match="length 300, this dataset has 301"):
+        PackedDataset(store, length=301, batch_size=3).load_state_dict(whole.state_dict())
+
+
+def test_ranks_share_the_epoch(store):
+    datasets = [PackedDataset(store, length=256, batch_size=2, rank=rank, world_size=3) for rank in range(3)]
+    batches = [[PackingCollator(256)(batch) for batch in dataset] for dataset in datasets]
+    assert len({len(share) for share in batches}) == 1
+    assert sum(batch.num_tokens for share in batches for batch in share) == store.num_tokens
+
+
+def test_a_filler_pack_is_all_padding(tmp_path):
+    tiny = write_store(tmp_path / "tiny", [3, 2])
+    batches = [
+        PackingCollator(256)(batch)
+        for rank in range(3)
+        for batch in PackedDataset(tiny, length=8, rank=rank, world_size=3)
+    ]
+    assert sorted(batch.num_tokens for batch in batches) == [0, 0, 5]
+    empty = next(batch for batch in batches if batch.num_tokens == 0)
+    assert empty["input_ids"].tolist() == [[256] * 8]
+    assert empty["labels"].tolist() == [[-100] * 8]
+    assert empty["document_ids"].tolist() == [[-1] * 8]
+
+
+def test_a_mixture_can_be_packed(store):
+    mixture = mix([(store, 1.5)])
+    dataset = PackedDataset(mixture, length=256, batch_size=2)
+    batches = [PackingCollator(256, supervise="response")(batch) for batch in dataset]
+    assert sum(batch.num_tokens for batch in batches) > store.num_tokens
+    assert len(dataset) == len(batches)
+
+
+@pytest.mark.parametrize("overlong", ["truncate", "drop", "split"])
+def test_overlong_records_are_treated_as_asked(store, overlong):
+    batches = [PackingCollator(256)(b) for b in PackedDataset(store, length=50, overlong=overlong)]
+    kept = {
+        "truncate": sum(min(n, 50) for n in store.lengths.tolist()),
+        "drop": sum(n for n in store.lengths.tolist() if n <= 50),
+        "split": store.num_tokens,
+    }
+    assert sum(batch.num_tokens for batch in batches) == kept[overlong]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"length": 100}, r"record \d+ has \d+ tokens, more than a pack of 100: raise length, or choose overlong"),
+        ({"length": 1}, "length is 1: a pack needs at least 2 tokens"),
+        ({"length": 2.5}, r"length is 2\.5: it must be an integer"),
+        ({"length": 256, "batch_size": 0}, "batch_size is 0: it must be at least 1"),
+        ({"length": 256, "strategy": "first_fit"}, "strategy is 'first_fit': it must be 'best_fit' or 'wrap'"),
+        ({"length": 256, "overlong": "wrap"}, "overlong is 'wrap': it must be 'error'"),
+        ({"length": 256, "window": 0}, "window is 0: it must be at least 1"),
+    ],
+)
+def test_bad_arguments_are_named(store, arguments, message):
+    with pytest.raises(PlanError, match=message):
+        PackedDataset(store, **arguments)
+
+
+def test_the_named_record_is_the_first_that_is_too_long(store):
+    first = next(i for i, n in enumerate(store.lengths.tolist()) if n > 100)
+    with pytest.raises(PlanError, match=f"record {first} has {store.lengths[first]} tokens"):
+        PackedDataset(store, length=100)
+
+
+def test_empty_stores_and_stores_without_spans_are_errors(store, tmp_path):
+    with pytest.raises(PlanError, match="the store has no records"):
+        PackedDataset(store.split({"none": 0.0})["none"], length=8)
+    plain = write_store(tmp_path / "plain", [3, 4])
+    with pytest.raises(CollateError, match="needs rows that know their response"):
+        PackingCollator(256, supervise="response")(next(iter(PackedDataset(plain, length=8))))
+
+
+def test_a_bucketed_state_does_not_fit(store):
+    with pytest.raises(StateMismatchError, match="taken with length None, this dataset has 256"):
+        PackedDataset(store, length=256).load_state_dict(BucketedDataset(store, batch_size=16).state_dict())
