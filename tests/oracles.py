@@ -100,3 +100,54 @@ def best_widths(lengths, counts, k):
         )
         best = cells if best is None else min(best, cells)
     return best
+
+
+def pack_rows(
+    rows,
+    packs,
+    pad_token_id,
+    *,
+    width=None,
+    layout="rows",
+    ignore_index=-100,
+    supervise="all",
+    keys="plain",
+    attention_mask=False,
+    spans=None,
+    cuts=None,
+    given_labels=None,
+):
+    """`PackingCollator`, one token at a time: (what it holds by name, num_tokens, num_supervised).
+
+    `packs` lists the numbers of the rows of each pack; `spans` count from `cuts[i]` tokens before row `i`.
+    """
+    pad = (pad_token_id, ignore_index, 0, -1)
+    if layout == "flat":
+        packs = [[i for pack in packs for i in pack]]
+        width = max(1, sum(len(row) for row in rows))
+    elif width is None:
+        width = max(1, *(sum(len(rows[i]) for i in pack) for pack in packs))
+    table, edges = [], [0]
+    for pack in packs:
+        cells = []
+        for document, i in enumerate(pack):
+            for position, token in enumerate(rows[i]):
+                there = position + (0 if cuts is None else cuts[i])
+                wanted = supervise == "all" or any(start <= there < stop for start, stop in spans[i])
+                label = token if given_labels is None else given_labels[i][position]
+                cells.append((token, label if wanted and position > 0 else ignore_index, position, document))
+            edges.append(len(cells))
+        table.append(cells + [pad] * (width - len(cells)))
+    columns = np.moveaxis(np.array(table, np.int64).reshape(len(packs), width, 4), 2, 0)
+    found = dict(zip(("input_ids", "labels", "position_ids", "document_ids"), columns, strict=True))
+    tokens, supervised = sum(len(row) for row in rows), int((found["labels"] != ignore_index).sum())
+    if attention_mask:
+        found["attention_mask"] = np.array([[int(cell is not pad) for cell in cells] for cells in table])
+    if layout == "flat":
+        edges = np.array(edges if len(edges) > 1 else [0, 1], np.int32)
+        longest = max([1, *(len(row) for row in rows)])
+        if keys == "plain":
+            return {**found, "cu_seqlens": edges, "max_seqlen": longest}, tokens, supervised
+        del found["document_ids"]
+        found |= {"cu_seq_lens_q": edges, "cu_seq_lens_k": edges, "max_length_q": longest, "max_length_k": longest}
+    return found, tokens, supervised

@@ -10,21 +10,26 @@ from numpy.typing import NDArray
 from fastcollate.collate.batch import Batch
 from fastcollate.collate.rows import FlatRows, check_choice, flatten_rows, spans_of
 from fastcollate.errors import CollateError
-from fastcollate.ragged import IntArray, RaggedBatch, Rows
+from fastcollate.ragged import IntArray, RaggedBatch
 
 __all__ = ["PackingCollator"]
 
 
 class _Placed(NamedTuple):
-    """Documents laid end to end: where each begins (int64[D]), and the gaps after each pack.
+    """Documents laid end to end in `shape[0] * shape[1]` cells.
 
-    `document_ids` numbers the documents of each pack from 0; `gap_starts` and `gap_stops` are int64[P].
+    Attributes:
+        begins: int64[D], the first cell of each document.
+        extents: int64[D], the cells from there to the next document, the gap after it (and before the first)
+            included; what is true of a document is repeated over its extent, and the gaps then overwritten.
+        document_ids: int64[D], numbered from 0 in each pack.
+        gaps: (start, stop) of each stretch of padding.
     """
 
     begins: IntArray
+    extents: IntArray
     document_ids: IntArray
-    gap_starts: IntArray
-    gap_stops: IntArray
+    gaps: list[tuple[int, int]]
     shape: tuple[int, int]
 
 
@@ -76,62 +81,71 @@ class PackingCollator:
         self.supervise = supervise
         self.keys = keys
         self.attention_mask = attention_mask
+        self._cells = np.arange(0)
 
     def __call__(self, rows: RaggedBatch | Sequence[Any]) -> Batch:
         """Pack `rows`; see the class."""
         flat = flatten_rows(rows)
         batch = flat.batch
         placed = _place(batch, flat=self.layout == "flat")
-        input_ids = np.empty(placed.shape[0] * placed.shape[1], np.int64)
-        batch.copy_into(input_ids, placed.begins)
+        cells = self._numbered(placed.shape[0] * placed.shape[1])
+        sources = cells + np.repeat(batch.starts - placed.begins, placed.extents) if len(batch) else cells
+        input_ids = _read(batch.values, sources)
         _fill_gaps(placed, input_ids, self.pad_token_id)
-        labels = self._labels(flat, placed, input_ids)
-        tensors: dict[str, Any] = {"input_ids": input_ids, "labels": labels}
-        tensors |= self._metadata(batch, placed)
-        tokens = int(batch.lengths.sum())
+        labels = self._labels(flat, placed, input_ids, sources)
+        tokens = int(np.add.reduce(batch.lengths))
         supervised = tokens - len(batch)
         if self.supervise == "response" or flat.labels is not None:
             supervised = int(np.count_nonzero(labels != self.ignore_index))
-        named = {
-            name: torch.from_numpy(value.reshape(placed.shape) if value.dtype == np.int64 else value)
-            if isinstance(value, np.ndarray)
-            else value
-            for name, value in tensors.items()
-        }
-        return Batch(named, torch.from_numpy(batch.record_ids.copy()), tokens, supervised)
+        arrays = {"input_ids": input_ids, "labels": labels, **self._per_cell(placed, cells)}
+        tensors = {name: torch.from_numpy(array.reshape(placed.shape)) for name, array in arrays.items()}
+        kernel = self._kernel_arguments(batch, placed) if self.layout == "flat" else {}
+        return Batch({**tensors, **kernel}, torch.from_numpy(batch.record_ids.copy()), tokens, supervised)
 
-    def _labels(self, flat: FlatRows, placed: _Placed, input_ids: IntArray) -> IntArray:
-        batch = flat.batch
-        labels = input_ids.copy()
-        if flat.labels is not None:
-            Rows(flat.labels, batch.starts, batch.lengths).copy_into(labels, placed.begins)
+    def _numbered(self, count: int) -> IntArray:
+        """0 to `count`, kept for the next batch: most have the same size."""
+        if count > len(self._cells):
+            self._cells = np.arange(count)
+        return self._cells[:count]
+
+    def _labels(self, flat: FlatRows, placed: _Placed, input_ids: IntArray, sources: IntArray) -> IntArray:
+        labels = input_ids.copy() if flat.labels is None else _read(flat.labels, sources)
         if self.supervise == "response":
-            labels[~_inside_spans(batch, placed)] = self.ignore_index
+            labels[~_inside_spans(flat.batch, placed)] = self.ignore_index
         labels[placed.begins] = self.ignore_index
         _fill_gaps(placed, labels, self.ignore_index)
         return labels
 
-    def _metadata(self, batch: RaggedBatch, placed: _Placed) -> dict[str, Any]:
-        """Positions, documents and what attention kernels ask for, by name."""
-        gaps = placed.gap_stops - placed.gap_starts
-        edges = _edges(batch)[1:] if len(gaps) else np.zeros(0, np.int64)
-        lengths = np.insert(batch.lengths, edges, gaps)
-        starts = np.insert(placed.begins, edges, placed.gap_starts)
-        positions = np.arange(placed.shape[0] * placed.shape[1]) - np.repeat(starts, lengths)
+    def _per_cell(self, placed: _Placed, cells: IntArray) -> dict[str, IntArray]:
+        """Positions, documents and the mask: int64[cells] each."""
+        positions = cells - np.repeat(placed.begins, placed.extents) if len(placed.begins) else cells.copy()
         _fill_gaps(placed, positions, 0)
-        found: dict[str, Any] = {"position_ids": positions}
+        found = {"position_ids": positions}
         if self.layout == "rows" or self.keys == "plain":
-            found["document_ids"] = np.repeat(np.insert(placed.document_ids, edges, -1), lengths)
+            known = len(placed.begins) > 0
+            documents = np.repeat(placed.document_ids, placed.extents) if known else cells.copy()
+            _fill_gaps(placed, documents, -1)
+            found["document_ids"] = documents
         if self.attention_mask:
             found["attention_mask"] = (found["document_ids"] >= 0).astype(np.int64)
-        if self.layout == "flat":
-            cu_seqlens = np.append(placed.begins if len(batch) else 0, placed.shape[1]).astype(np.int32)
-            longest = int(batch.lengths.max(initial=1))
-            names = ("cu_seqlens",) if self.keys == "plain" else ("cu_seq_lens_q", "cu_seq_lens_k")
-            found |= dict.fromkeys(names, cu_seqlens)
-            names = ("max_seqlen",) if self.keys == "plain" else ("max_length_q", "max_length_k")
-            found |= dict.fromkeys(names, longest)
         return found
+
+    def _kernel_arguments(self, batch: RaggedBatch, placed: _Placed) -> dict[str, Any]:
+        """Where documents begin and how long the longest is, under the names attention kernels read."""
+        begins = placed.begins if len(batch) else 0
+        cu_seqlens = torch.from_numpy(np.append(begins, placed.shape[1]).astype(np.int32))
+        longest = int(batch.lengths.max(initial=1))
+        if self.keys == "plain":
+            return {"cu_seqlens": cu_seqlens, "max_seqlen": longest}
+        names = {"cu_seq_lens_q": cu_seqlens, "cu_seq_lens_k": cu_seqlens}
+        return {**names, "max_length_q": longest, "max_length_k": longest}
+
+
+def _read(values: NDArray[Any], sources: IntArray) -> IntArray:
+    """int64[cells]: the values at `sources`; in gaps those may lie outside, and what is read is overwritten."""
+    if len(values) == 0:
+        return np.zeros(len(sources), np.int64)
+    return values.take(sources, mode="clip").astype(np.int64)
 
 
 def _edges(batch: RaggedBatch) -> IntArray:
@@ -140,32 +154,39 @@ def _edges(batch: RaggedBatch) -> IntArray:
 
 
 def _place(batch: RaggedBatch, *, flat: bool) -> _Placed:
-    """Where each document goes: packs of lengths [3 2] [4] and width 5 begin at 0, 3 and 5, with gap [9, 10)."""
+    """Where each document goes: packs of lengths [3 2] [4] and width 6 begin at 0, 3 and 6.
+
+    Their extents are [3 3 6], and the gaps are cells 5 to 6 and 10 to 12.
+    """
     ends = np.cumsum(batch.lengths)
-    starts = ends - batch.lengths
+    begins = ends - batch.lengths
     if flat:
-        gap = np.arange(1 if len(batch) == 0 else 0)  # a filler is one cell of padding
-        return _Placed(starts, np.arange(len(batch)), gap, gap + 1, (1, int(batch.lengths.sum()) + len(gap)))
+        gaps = [] if len(batch) else [(0, 1)]  # a filler is one cell of padding
+        total = int(ends[-1]) if len(batch) else 1
+        return _Placed(begins, batch.lengths, np.arange(len(batch)), gaps, (1, total))
     edges = _edges(batch)
-    before = np.concatenate([[0], ends])[edges]
-    used = np.diff(before)
-    width = int(used.max(initial=1)) if batch.width is None else batch.width
-    if int(used.max(initial=0)) > width:
-        raise CollateError(f"a pack has {used.max()} tokens but the plan fixed {width}: pack with PackedDataset")
-    row_starts = np.arange(len(used)) * width
-    packs = np.repeat(np.arange(len(used)), np.diff(edges))
+    before = np.zeros(len(ends) + 1, np.int64)
+    before[1:] = ends
+    before = before[edges]
+    used = (before[1:] - before[:-1]).tolist()
+    width = max(1, *used) if batch.width is None else batch.width
+    if max(used) > width:
+        raise CollateError(f"a pack has {max(used)} tokens but the plan fixed {width}: pack with PackedDataset")
+    counts = edges[1:] - edges[:-1]
+    begins += np.repeat(np.arange(0, len(used) * width, width) - before[:-1], counts)
+    extents = np.empty(len(begins), np.int64)
+    extents[:-1] = begins[1:] - begins[:-1]
+    extents[-1:] = len(used) * width - begins[-1:]
+    extents[:1] += begins[:1]
+    gaps = [(row * width + count, (row + 1) * width) for row, count in enumerate(used) if count < width]
     return _Placed(
-        starts - before[:-1][packs] + row_starts[packs],
-        np.arange(len(batch)) - edges[:-1][packs],
-        row_starts + used,
-        row_starts + width,
-        (len(used), width),
+        begins, extents, np.arange(len(batch)) - np.repeat(edges[:-1], counts), gaps, (len(used), width)
     )
 
 
 def _fill_gaps(placed: _Placed, out: IntArray, value: int) -> None:
     """Padding is a few slices: packs are nearly full."""
-    for start, stop in zip(placed.gap_starts.tolist(), placed.gap_stops.tolist(), strict=True):
+    for start, stop in placed.gaps:
         out[start:stop] = value
 
 
