@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from commands import succeed
+from commands import fail, succeed
 from oracles import best_widths
 
-from fastcollate import BucketedDataset, PaddingCollator
+from fastcollate import BucketedDataset, PackedDataset, PaddingCollator
 from fastcollate.plan.summary import least_cells, plain_cells
 
 
@@ -87,3 +87,23 @@ def test_the_bounds_equal_their_slow_definitions(store):
 
 def _clipped(lengths, longest):
     return np.unique(np.minimum(lengths, longest), return_counts=True)
+
+
+def test_packs_are_counted(store):
+    facts = json.loads(succeed("plan", str(store.path), "--pack", "256", "--json"))
+    batches = list(PackedDataset(store, length=256))
+    assert facts["packs"] == len(batches) == facts["batches_per_rank"]
+    assert facts["efficiency"] == pytest.approx(store.num_tokens / (len(batches) * 256))
+    assert facts["documents_per_pack"] == pytest.approx(len(store) / len(batches))
+    assert facts["packs_lower_bound"] == -(-store.num_tokens // 256) <= facts["packs"]
+    lines = succeed("plan", str(store.path), "--pack", "256").splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "records",
+        "packs",
+        "efficiency",
+        "documents",
+        "batches",
+        "planning",
+    ]
+    assert "more than a pack of 100" in fail("plan", str(store.path), "--pack", "100")
+    assert "--buckets is for padded batches" in fail("plan", str(store.path), "--pack", "256", "--buckets", "2")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastcollate.cli.output import announced, plural, print_fields, print_json
+from fastcollate.cli.packs import run_packed
 from fastcollate.plan.arguments import check_at_least_one, make_plan
 from fastcollate.plan.summary import PlanSummary, least_cells, plain_cells, summarise_plan
 from fastcollate.store.reader import TokenStore
@@ -14,6 +15,7 @@ EXAMPLE = """\
 example:
   fastcollate plan store --batch-size 32 --world-size 8
   fastcollate plan store --max-tokens 16384 --buckets 8 --json
+  fastcollate plan store --pack 2048
 """
 _SHAPES_SHOWN = 8
 
@@ -24,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument("--batch-size", type=int, metavar="N", help="rows of a batch")
     size.add_argument("--max-tokens", type=int, metavar="N", help="padded tokens of a batch at most")
+    size.add_argument("--pack", type=int, metavar="N", help="packs of N tokens, in batches of one")
     parser.add_argument("--buckets", type=int, metavar="K", help="pad to the K widths that waste least")
     parser.add_argument("--world-size", type=int, default=1, metavar="R", help="ranks (default: 1)")
     parser.add_argument("--window", type=int, default=65_536, metavar="N", help="records sorted together")
@@ -34,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Plan one epoch without reading a token, and say what it would be."""
     store = TokenStore(args.store)
+    if args.pack is not None:
+        run_packed(store, args)
+        return
     plan = make_plan(
         store.length_histogram,
         store.lengths_at,

@@ -3,8 +3,7 @@ from __future__ import annotations
 from typing import Literal
 
 from fastcollate.dataset.planned import PlannedDataset
-from fastcollate.errors import PlanError
-from fastcollate.plan.arguments import check_at_least_one, check_integer
+from fastcollate.plan.arguments import make_pack_plan
 from fastcollate.plan.packs import PackedBatch, PackPlan
 from fastcollate.plan.windows import LengthsAt, PlannedBatch
 from fastcollate.ragged import RaggedBatch
@@ -69,23 +68,19 @@ class PackedDataset(PlannedDataset[PackPlan]):
         world_size: int | None = None,
     ) -> None:
         super().__init__(store, seed=seed, rank=rank, world_size=world_size)
-        _check(len(store), length, strategy, overlong)
-        self._plan = PackPlan(
-            num_records=len(store),
-            lengths_at=self._lengths_of(self._records),
-            batch_size=check_at_least_one("batch_size", batch_size),
-            shuffle=shuffle,
-            seed=check_integer("seed", seed),
-            epoch=0,
-            window=check_at_least_one("window", window),
-            drop_last=drop_last,
-            group=self.world_size,
+        self._plan = make_pack_plan(
+            store.length_histogram,
+            self._lengths_of(self._records),
             length=length,
+            batch_size=batch_size,
             strategy=strategy,
             overlong=overlong,
+            shuffle=shuffle,
+            seed=seed,
+            window=window,
+            drop_last=drop_last,
+            group=self.world_size,
         )
-        if strategy == "best_fit":
-            self._plan.check_overlong(int(store.length_histogram[0][-1]))
         arguments = {name: getattr(self._plan, name) for name in _FINGERPRINT}
         self.fingerprint = {"store": store.fingerprint, **arguments}
 
@@ -105,14 +100,3 @@ class PackedDataset(PlannedDataset[PackPlan]):
         batch.starts, batch.lengths = batch.starts + pieces.begins, pieces.lengths
         batch.cuts, batch.packs = pieces.begins, planned.edges
         return batch
-
-
-def _check(records: int, length: int, strategy: str, overlong: str) -> None:
-    if records == 0:
-        raise PlanError("the store has no records: there is nothing to plan; give the split a larger share")
-    if check_integer("length", length) < 2:
-        raise PlanError(f"length is {length}: a pack needs at least 2 tokens")
-    if strategy not in ("best_fit", "wrap"):
-        raise PlanError(f"strategy is {strategy!r}: it must be 'best_fit' or 'wrap'")
-    if overlong not in ("error", "truncate", "drop", "split"):
-        raise PlanError(f"overlong is {overlong!r}: it must be 'error', 'truncate', 'drop' or 'split'")

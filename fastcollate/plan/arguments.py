@@ -9,11 +9,14 @@ import numpy as np
 
 from fastcollate.errors import PlanError
 from fastcollate.plan.epoch import EpochPlan
+from fastcollate.plan.packs import PackPlan
 from fastcollate.plan.widths import check_widths, optimal_widths
 from fastcollate.plan.windows import LengthsAt
 from fastcollate.ragged import IntArray
 
-__all__ = ["check_at_least_one", "check_integer", "check_world", "choose_widths", "make_plan"]
+_NO_RECORDS = "the store has no records: there is nothing to plan; give the split a larger share"
+
+__all__ = ["check_at_least_one", "check_integer", "check_world", "choose_widths", "make_pack_plan", "make_plan"]
 
 
 def check_integer(name: str, value: int) -> int:
@@ -75,7 +78,7 @@ def make_plan(
     """
     lengths, counts = histogram
     if len(lengths) == 0:
-        raise PlanError("the store has no records: there is nothing to plan; give the split a larger share")
+        raise PlanError(_NO_RECORDS)
     _check_sizes(batch_size, max_tokens, window, shuffle_block)
     widths = choose_widths(buckets, lengths, counts)
     widest = widths[-1] if widths else int(lengths[-1])
@@ -96,6 +99,56 @@ def make_plan(
         shuffle_block=shuffle_block,
         longest_first=longest_first,
     )
+
+
+def make_pack_plan(
+    histogram: tuple[IntArray, IntArray],
+    lengths_at: LengthsAt,
+    *,
+    length: int,
+    batch_size: int,
+    strategy: str,
+    overlong: str,
+    shuffle: bool,
+    seed: int,
+    window: int,
+    drop_last: bool,
+    group: int,
+) -> PackPlan:
+    """The plan of epoch 0 of packs over records with this length `histogram`; see `make_plan`.
+
+    Raises:
+        PlanError: naming the argument and the rule, or the first record that is too long for a pack.
+    """
+    if len(histogram[0]) == 0:
+        raise PlanError(_NO_RECORDS)
+    _check_packing(length, strategy, overlong)
+    plan = PackPlan(
+        num_records=int(histogram[1].sum()),
+        lengths_at=lengths_at,
+        batch_size=check_at_least_one("batch_size", batch_size),
+        shuffle=shuffle,
+        seed=check_integer("seed", seed),
+        epoch=0,
+        window=check_at_least_one("window", window),
+        drop_last=drop_last,
+        group=group,
+        length=length,
+        strategy=strategy,
+        overlong=overlong,
+    )
+    if strategy == "best_fit":
+        plan.check_overlong(int(histogram[0][-1]))
+    return plan
+
+
+def _check_packing(length: int, strategy: str, overlong: str) -> None:
+    if check_integer("length", length) < 2:
+        raise PlanError(f"length is {length}: a pack needs at least 2 tokens")
+    if strategy not in ("best_fit", "wrap"):
+        raise PlanError(f"strategy is {strategy!r}: it must be 'best_fit' or 'wrap'")
+    if overlong not in ("error", "truncate", "drop", "split"):
+        raise PlanError(f"overlong is {overlong!r}: it must be 'error', 'truncate', 'drop' or 'split'")
 
 
 def _over_budget(

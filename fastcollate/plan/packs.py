@@ -81,6 +81,10 @@ class PackedWindow(Sequence[PlannedBatch]):
     def __len__(self) -> int:
         return len(self.starts)
 
+    def count_packs(self) -> int:
+        """Packs in the window's batches that hold documents."""
+        return int((self.stops - self.starts).sum())
+
     def __getitem__(self, index: Any) -> Any:
         """Batch `index` of the window; one without a pack gets a filler row."""
         edges = self.edges[self.starts[index] : self.stops[index] + 1]
