@@ -7,7 +7,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from stores import lognormal_lengths
 from torch import nn
 
@@ -15,7 +14,7 @@ from fastcollate import PackedDataset, PackingCollator, Ragged, RaggedBatch, Sto
 
 LENGTH, VOCABULARY, PAD = 48, 64, 63
 EXACT = {"rtol": 0, "atol": 1e-9}
-plain_causal = partial(F.scaled_dot_product_attention, is_causal=True)
+plain_causal = partial(nn.functional.scaled_dot_product_attention, is_causal=True)
 
 
 class Block(nn.Module):
@@ -47,8 +46,8 @@ class Transformer(nn.Module):
         x = self.tokens(input_ids) + self.positions(position_ids)
         for block in self.blocks:
             x = block(x, attend)
-        losses = F.cross_entropy(self.head(x[:, :-1]).transpose(1, 2), labels[:, 1:], reduction="none")
-        return F.pad(losses, (1, 0))
+        losses = nn.functional.cross_entropy(self.head(x[:, :-1]).transpose(1, 2), labels[:, 1:], reduction="none")
+        return nn.functional.pad(losses, (1, 0))
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +100,7 @@ def masked(batch):
     """Attention under a block-diagonal causal mask of `document_ids`, bool[B, 1, T, T]."""
     documents = batch["document_ids"]
     mask = (documents[:, None, :, None] == documents[:, None, None, :]).tril()
-    return partial(F.scaled_dot_product_attention, attn_mask=mask)
+    return partial(nn.functional.scaled_dot_product_attention, attn_mask=mask)
 
 
 def flexible(batch):
@@ -125,7 +124,7 @@ def by_lengths(batch):
     for start, stop in pairwise(batch["cu_seqlens"].tolist()):
         assert stop - start <= batch["max_seqlen"]
         mask[start:stop, start:stop] = True
-    return partial(F.scaled_dot_product_attention, attn_mask=mask.tril())
+    return partial(nn.functional.scaled_dot_product_attention, attn_mask=mask.tril())
 
 
 @pytest.fixture
