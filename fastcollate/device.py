@@ -21,6 +21,7 @@ T = TypeVar("T")
 # Waking a thread costs more than collating a small batch, so small batches are handed over several at a time:
 # up to this many tensor elements.
 _PARCEL = 1 << 18
+_ITEMS = 64  # and never more items than this
 
 
 @dataclass(slots=True)
@@ -126,7 +127,7 @@ def _parcels(source: Iterator[T], size: Callable[[T], int], shared: _Shared[T]) 
     try:
         for item in source:
             parcel.append(item)
-            cost += size(item)
+            cost += max(size(item), _PARCEL // _ITEMS)
             if shared.closed:
                 return
             if cost >= _PARCEL or len(parcel) >= most:
@@ -194,7 +195,7 @@ def check_device(device: torch.device | str | int | None) -> torch.device:
     """The torch device of that name, if this machine has it; None is the CPU."""
     try:
         found = torch.device("cpu" if device is None else device)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         raise InputError(f"device {device!r} is unknown to torch: name one such as 'cpu' or 'cuda:0'") from None
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise InputError(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -31,8 +32,8 @@ class LoaderStats:
 
     @property
     def padding_fraction(self) -> float:
-        """The part of all cells delivered that held no token."""
-        return 1.0 - self.tokens / self.cells if self.cells else 0.0
+        """The part of all cells delivered that held no token; NaN where batches do not say (tuples)."""
+        return 1.0 - self.tokens / self.cells if self.cells else float("nan")
 
 
 class StreamLoader:
@@ -80,8 +81,11 @@ class StreamLoader:
     ) -> None:
         if transfer != "padded":
             raise InputError(f"transfer is {transfer!r}: this version copies padded tensors; use 'padded'")
-        if prefetch < 1 or num_workers < 0:
-            raise InputError(f"prefetch is {prefetch} and num_workers {num_workers}: at least 1 and 0")
+        for name, value, low in (("prefetch", prefetch, 1), ("num_workers", num_workers, 0)):
+            if not isinstance(value, int) or value < low:
+                raise InputError(f"{name} is {value!r}: it must be an integer, at least {low}")
+        if not isinstance(dataset, PlannedDataset):
+            raise InputError(f"the dataset is a {type(dataset).__name__}: give a BucketedDataset or PackedDataset")
         self.dataset = dataset
         self.collate_fn = collate_fn
         self.prefetch = prefetch
@@ -98,7 +102,7 @@ class StreamLoader:
     @property
     def epoch(self) -> int:
         """The epoch being delivered, or the next one between two."""
-        return self.dataset.epoch
+        return self.dataset.epoch if self._pass is None else self._pass.epoch
 
     def __len__(self) -> int:
         """Batches of a whole epoch on this rank."""
@@ -106,6 +110,7 @@ class StreamLoader:
 
     def __iter__(self) -> Iterator[Any]:
         self.close()
+        exiting = sys.is_finalizing  # when the interpreter ends, modules are gone before generators are
         current: _Pass | None = _Pass(self)
         self._pass = current
         try:
@@ -119,7 +124,7 @@ class StreamLoader:
                 yield batch
                 current = self._continued(current)
         finally:
-            if self._pass is current:
+            if not exiting() and self._pass is current:
                 self.close()
 
     def _continued(self, current: _Pass) -> _Pass | None:

@@ -97,14 +97,7 @@ class Ragged:
         >>> Ragged.from_rows([[1, 2], [3], [4, 5, 6]]).take([2, 1]).values
         array([4, 5, 6, 3])
         """
-        chosen = np.asarray(indices)
-        if chosen.size and (
-            chosen.dtype.kind not in "iu" or not 0 <= int(chosen.min()) <= int(chosen.max()) < len(self)
-        ):
-            raise InputError(
-                f"take needs row numbers from 0 to {len(self) - 1}; a mask becomes them by np.flatnonzero"
-            )
-        chosen = chosen.astype(np.int64, copy=False)
+        chosen = row_numbers(indices, len(self))
         return Rows(self.values, self.offsets[:-1][chosen], self.lengths[chosen]).to_ragged()
 
     @classmethod
@@ -201,6 +194,22 @@ class Rows:
         values = self.values
         for start, length, begin in zip(self.starts.tolist(), self.lengths.tolist(), begins.tolist(), strict=True):
             out[begin : begin + length] = values[start : start + length]
+
+
+def row_numbers(indices: ArrayLike, count: int) -> IntArray:
+    """int64[M]: numbers of rows among `count`.
+
+    Raises:
+        InputError: not a flat sequence of integers from 0 to `count - 1`.
+    """
+    try:
+        chosen = np.asarray(indices)
+    except ValueError:
+        chosen = np.zeros((0, 0))
+    flat = chosen.ndim == 1 and (chosen.dtype.kind in "iu" or not chosen.size)
+    if not flat or (chosen.size and not 0 <= int(chosen.min()) <= int(chosen.max()) < count):
+        raise InputError(f"take needs row numbers from 0 to {count - 1}; a mask becomes them by np.flatnonzero")
+    return chosen.astype(np.int64, copy=False)
 
 
 def rows_side_by_side(count: int, parts: Sequence[tuple[IntArray | slice, Rows]], dtype: np.dtype[Any]) -> Rows:

@@ -140,6 +140,11 @@ def test_a_batch_is_a_dict_that_keeps_what_is_known_about_it():
     ("rows", "message"),
     [
         ([], "the batch is empty"),
+        (None, "the batch is a NoneType: give a list of rows"),
+        ([torch.ones(2, dtype=torch.int64, device="meta")], "row 0 is torch.int64 of shape"),
+        ([np.array([2**63], np.uint64)], "row 0 is uint64"),
+        ([{"input_ids": [1, 2], "spans": "x"}], "row 0 has spans 'x'"),
+        ([{"input_ids": [1, 2], "prompt_length": "x"}], "prompt_length of row 0 is 'x'"),
         ([[1], []], "row 1 is empty"),
         ([[1.5, 2.0]], r"row 0 is a list with 1\.5: rows are flat sequences of integers"),
         ([[1], np.array([0.5])], r"row 1 is float64 of shape \(1,\)"),
@@ -161,8 +166,11 @@ def test_bad_rows_are_named(rows, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"max_length": -1}, "max_length is -1: a batch needs at least 1 column"),
+        ({"max_length": -1}, "max_length is -1: it must be an integer, at least 1"),
         ({"pad_to_multiple_of": 0}, "pad_to_multiple_of is 0"),
+        ({"pad_to_multiple_of": None}, "pad_to_multiple_of is None: it must be an integer"),
+        ({"end_token_id": "x"}, "end_token_id is 'x': it must be an integer"),
+        ({"ignore_index": 1.5}, r"ignore_index is 1\.5: it must be an integer"),
         ({"truncation": "middle"}, "truncation is 'middle': it must be one of 'right', 'left'"),
         ({"padding_side": "top"}, "padding_side is 'top'"),
         ({"supervise": "some"}, "supervise is 'some'"),
@@ -183,3 +191,29 @@ def test_truncation_can_be_refused():
 def test_responses_need_rows_that_know_theirs():
     with pytest.raises(CollateError, match="needs rows that know their response"):
         PaddingCollator(0, supervise="response")([[1, 2]])
+
+
+def test_numpy_integers_are_integers():
+    rows = [[1, 2], [3]]
+    found = PaddingCollator(
+        np.int64(9), end_token_id=np.int32(8), ignore_index=np.int16(-1), max_length=np.int8(4)
+    )(rows)
+    check(found, pad_rows(rows, 9, end_token_id=8, ignore_index=-1, max_length=4))
+
+
+def test_what_the_loss_skips_is_not_counted():
+    batch = PaddingCollator(5, ignore_index=5, shift_labels=True, end_token_id=5)([[1, 5, 2], [5]])
+    assert batch.num_supervised == int((batch["labels"] != 5).sum()) == 1
+
+
+def test_max_length_is_kept_where_the_plan_fixed_a_wider_one():
+    batch = RaggedBatch.from_ragged(Ragged.from_rows([[1, 2, 3], [4]]), width=8)
+    assert PaddingCollator(0, max_length=2)(batch)["input_ids"].tolist() == [[1, 2], [4, 0]]
+
+
+def test_torchs_walkers_can_rebuild_a_batch():
+    batch = PaddingCollator(0)([[1, 2], [3]])
+    rebuilt = Batch(list(batch.items()))
+    assert rebuilt.num_tokens == 3
+    assert rebuilt.record_ids.tolist() == [-1, -1]
+    assert rebuilt.num_supervised == -1

@@ -194,7 +194,7 @@ def test_records_count_from_the_end_too(tmp_path):
         with pytest.raises(IndexError, match=f"record {outside} of a store with 3 records"):
             view[outside]
     for outside in ([5], [-1], [0, 1, 7]):
-        with pytest.raises(InputError, match="outside the store: records are numbered 0 to 4"):
+        with pytest.raises(InputError, match="take needs row numbers from 0 to 4"):
             store.take(outside)
 
 

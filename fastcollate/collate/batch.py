@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 import torch
@@ -19,6 +19,8 @@ class Batch(dict[str, Any]):
             by the model, which drops the first column: it is not counted.
         padding_fraction: the part of the cells that is padding.
 
+    A batch rebuilt from its items alone has record ids -1, and -1 for a count that is not known.
+
     >>> batch = Batch({"input_ids": torch.zeros(2, 3, dtype=torch.int64)}, torch.arange(2), 4, 4)
     >>> batch["input_ids"].shape, batch.num_tokens, round(batch.padding_fraction, 2)
     (torch.Size([2, 3]), 4, 0.33)
@@ -30,15 +32,25 @@ class Batch(dict[str, Any]):
 
     def __init__(
         self,
-        tensors: Mapping[str, Any],
-        record_ids: torch.Tensor,
-        num_tokens: int,
-        num_supervised: int,
+        tensors: Mapping[str, Any] | Iterable[tuple[str, Any]],
+        record_ids: torch.Tensor | None = None,
+        num_tokens: int | None = None,
+        num_supervised: int | None = None,
     ) -> None:
         super().__init__(tensors)
-        self.record_ids = record_ids
-        self.num_tokens = num_tokens
-        self.num_supervised = num_supervised
+        self.record_ids = self._unknown_ids() if record_ids is None else record_ids
+        self.num_tokens = self._count_tokens() if num_tokens is None else num_tokens
+        self.num_supervised = -1 if num_supervised is None else num_supervised
+
+    def _unknown_ids(self) -> torch.Tensor:
+        return torch.full((len(self["input_ids"]) if "input_ids" in self else 0,), -1)
+
+    def _count_tokens(self) -> int:
+        """Of a batch that torch put together again from its items (it walks dicts, and knows no attributes)."""
+        if "attention_mask" in self:
+            return int(self["attention_mask"].sum())
+        documents = self.get("document_ids")
+        return -1 if documents is None else int((documents >= 0).sum())
 
     @property
     def padding_fraction(self) -> float:

@@ -95,7 +95,7 @@ def lay_out(
     extra = _has_tail(tails) - shift
     real = copied if isinstance(extra, int) and extra == 0 else np.maximum(copied + extra, 0)
     counts: list[int] = real.tolist()
-    columns = _columns(batch, max(counts), pad_to_multiple_of)
+    columns = _columns(batch, max(counts), max_length, pad_to_multiple_of)
     return RowLayout(
         starts,
         copied,
@@ -155,7 +155,7 @@ def _row_ends(values: NDArray[Any], starts: IntArray, lengths: IntArray, rows: N
     return ends
 
 
-def _columns(batch: RaggedBatch, longest: int, multiple: int) -> int:
+def _columns(batch: RaggedBatch, longest: int, max_length: int | None, multiple: int) -> int:
     """T: the longest row, or the width the plan fixed, rounded up."""
     if batch.width is not None and longest > batch.width:
         raise CollateError(
@@ -163,4 +163,6 @@ def _columns(batch: RaggedBatch, longest: int, multiple: int) -> int:
             "(append_eot=True) instead of adding one here, or widen the buckets"
         )
     columns = max(longest, 1) if batch.width is None else batch.width  # a batch of fillers has a column too
+    if max_length is not None:
+        columns = min(columns, max_length)
     return -(-columns // multiple) * multiple

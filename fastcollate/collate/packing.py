@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from fastcollate.collate.batch import Batch
-from fastcollate.collate.rows import FlatRows, check_choice, flatten_rows, spans_of
+from fastcollate.collate.rows import FlatRows, check_choice, check_integer, flatten_rows, spans_of
 from fastcollate.errors import CollateError
 from fastcollate.ragged import IntArray, RaggedBatch
 
@@ -75,9 +75,9 @@ class PackingCollator:
         check_choice("keys", keys, ("plain", "transformers"))
         if attention_mask and layout == "flat":
             raise CollateError('attention_mask=True is for layout="rows": a flat batch has no padding to mask')
-        self.pad_token_id = pad_token_id
+        self.pad_token_id = check_integer("pad_token_id", pad_token_id)
         self.layout = layout
-        self.ignore_index = ignore_index
+        self.ignore_index = check_integer("ignore_index", ignore_index)
         self.supervise = supervise
         self.keys = keys
         self.attention_mask = attention_mask
@@ -95,7 +95,7 @@ class PackingCollator:
         labels = self._labels(flat, placed, input_ids, sources)
         tokens = int(np.add.reduce(batch.lengths))
         supervised = tokens - len(batch)
-        if self.supervise == "response" or flat.labels is not None:
+        if self.supervise == "response" or flat.labels is not None or self.ignore_index >= 0:
             supervised = int(np.count_nonzero(labels != self.ignore_index))
         arrays = {"input_ids": input_ids, "labels": labels, **self._per_cell(placed, cells)}
         tensors = {name: torch.from_numpy(array.reshape(placed.shape)) for name, array in arrays.items()}

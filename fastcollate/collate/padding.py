@@ -9,7 +9,7 @@ import torch
 from fastcollate.collate.batch import Batch
 from fastcollate.collate.kernels import Target, mark_spans, place_rows
 from fastcollate.collate.layout import RowLayout, Truncation, lay_out
-from fastcollate.collate.rows import FlatRows, check_choice, flatten_rows, spans_of
+from fastcollate.collate.rows import FlatRows, check_choice, check_integer, flatten_rows, spans_of
 from fastcollate.errors import CollateError
 from fastcollate.ragged import IntArray, RaggedBatch
 
@@ -26,7 +26,7 @@ class PaddingCollator:
         max_length: the most columns; longer rows are cut as `truncation` says: `"right"` and `"left"` name
             the side that is cut, `"keep_end"` cuts on the right but keeps the last token, `"error"` refuses.
         padding_side: `"right"` or `"left"`.
-        pad_to_multiple_of: round the width up.
+        pad_to_multiple_of: round the width up, after `max_length`.
         shift_labels: False aligns labels with inputs (the model shifts); True makes next-token targets.
         supervise: `"all"` tokens are targets, or only those of the `"response"` (the rows' spans).
         labels: False makes no labels.
@@ -63,10 +63,6 @@ class PaddingCollator:
         labels: bool = True,
         as_tuple: bool = False,
     ) -> None:
-        if max_length is not None and max_length < 1:
-            raise CollateError(f"max_length is {max_length}: a batch needs at least 1 column; None sets no limit")
-        if pad_to_multiple_of < 1:
-            raise CollateError(f"pad_to_multiple_of is {pad_to_multiple_of}: it must be at least 1")
         check_choice("truncation", truncation, ("right", "left", "keep_end", "error"))
         check_choice("padding_side", padding_side, ("right", "left"))
         check_choice("supervise", supervise, ("all", "response"))
@@ -74,13 +70,13 @@ class PaddingCollator:
             raise CollateError("as_tuple=True returns (input_ids, labels): it needs labels=True")
         if supervise == "response" and ignore_index is None:
             raise CollateError('supervise="response" marks the prompt with ignore_index: it cannot be None')
-        self.pad_token_id = pad_token_id
-        self.ignore_index = ignore_index
-        self.end_token_id = end_token_id
-        self.max_length = max_length
+        self.pad_token_id = check_integer("pad_token_id", pad_token_id)
+        self.ignore_index = None if ignore_index is None else check_integer("ignore_index", ignore_index)
+        self.end_token_id = None if end_token_id is None else check_integer("end_token_id", end_token_id)
+        self.max_length = None if max_length is None else check_integer("max_length", max_length, 1)
         self.truncation: Truncation = truncation
         self.padding_side = padding_side
-        self.pad_to_multiple_of = pad_to_multiple_of
+        self.pad_to_multiple_of = check_integer("pad_to_multiple_of", pad_to_multiple_of, 1)
         self.shift_labels = shift_labels
         self.supervise = supervise
         self.labels = labels
@@ -138,9 +134,9 @@ class PaddingCollator:
         if self.supervise == "response":
             keep = mark_spans(spans_of(flat.batch), layout)
             np.copyto(labels, self.ignore_index, where=~keep)
-            if flat.labels is None:
+            if flat.labels is None and self.ignore_index < 0:
                 return int(np.count_nonzero(keep[:, 1 - layout.shift :]))
-        if flat.labels is not None:
+        if flat.labels is not None or self.ignore_index >= 0:  # a token may have that value: the loss skips it too
             return int(np.count_nonzero(counted != self.ignore_index))
         tokens = layout.tokens
         if layout.shift:
@@ -176,7 +172,10 @@ def padded_collate(
     tensor([[    1,     2, 50256],
             [50256,  -100,  -100]])
     """
-    target = torch.device(device)
+    try:
+        target = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise CollateError(f"device {device!r} is unknown to torch: name one such as 'cpu' or 'cuda:0'") from None
     if target.type == "cuda" and torch.utils.data.get_worker_info() is not None:
         raise CollateError(
             f"device={str(target)!r} inside a DataLoader worker: a forked process cannot use CUDA; collate on the "

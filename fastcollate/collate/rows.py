@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from fastcollate.errors import CollateError
 from fastcollate.ragged import IntArray, Ragged, RaggedBatch, Rows
 
-__all__ = ["FlatRows", "check_choice", "flatten_rows", "spans_of"]
+__all__ = ["FlatRows", "check_choice", "check_integer", "flatten_rows", "spans_of"]
 
 
 class FlatRows(NamedTuple):
@@ -33,6 +34,8 @@ def flatten_rows(rows: RaggedBatch | Sequence[Any]) -> FlatRows:
     if isinstance(rows, RaggedBatch):
         batch, labels = rows, None
     else:
+        if not isinstance(rows, Iterable) or isinstance(rows, str | bytes | Mapping):
+            raise CollateError(f"the batch is a {type(rows).__name__}: give a list of rows")
         batch, labels = _flatten(list(rows))
     if len(batch) == 0 and batch.packs is None:  # a pack may be empty: a filler row
         raise CollateError("the batch is empty: a batch needs at least one row; check the sampler or drop_last")
@@ -41,6 +44,18 @@ def flatten_rows(rows: RaggedBatch | Sequence[Any]) -> FlatRows:
         if empty.any():
             raise CollateError(f"row {int(empty.argmax())} is empty: a row needs at least one token; leave it out")
     return FlatRows(batch, labels)
+
+
+def check_integer(name: str, value: Any, least: int | None = None) -> int:
+    """An argument as a Python int, or an error that names it."""
+    try:
+        number = index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or abs(number) >= 2**62 or (least is not None and number < least):
+        rule = "an integer" if least is None else f"an integer, at least {least}"
+        raise CollateError(f"{name} is {value!r}: it must be {rule}")
+    return number
 
 
 def spans_of(batch: RaggedBatch) -> Rows:
@@ -89,12 +104,12 @@ def _flatten(rows: list[Any]) -> tuple[RaggedBatch, IntArray | None]:
 
 def _dict_spans(dicts: list[Mapping[str, Any]], batch: RaggedBatch) -> Rows | None:
     if _present(dicts, "spans"):
-        pairs = [np.asarray(row["spans"], np.int64).reshape(-1) for row in dicts]
+        pairs = [_flat_pairs(i, row["spans"]) for i, row in enumerate(dicts)]
     elif _present(dicts, "prompt_length"):
-        pairs = [
-            np.array([min(int(row["prompt_length"]), n), n])
-            for row, n in zip(dicts, batch.lengths.tolist(), strict=True)
+        prompts = [
+            check_integer(f"prompt_length of row {i}", row["prompt_length"], 0) for i, row in enumerate(dicts)
         ]
+        pairs = [np.array([min(p, n), n]) for p, n in zip(prompts, batch.lengths.tolist(), strict=True)]
     else:
         return None
     for i, (pair, length) in enumerate(zip(pairs, batch.lengths.tolist(), strict=True)):
@@ -104,6 +119,16 @@ def _dict_spans(dicts: list[Mapping[str, Any]], batch: RaggedBatch) -> Rows | No
                 f"{length} tokens"
             )
     return Rows.of(Ragged.from_rows(pairs))
+
+
+def _flat_pairs(row: int, spans: Any) -> IntArray:
+    try:
+        pairs = np.asarray(spans)
+    except ValueError:
+        pairs = np.array("ragged")
+    if pairs.size and pairs.dtype.kind not in "iu":
+        raise CollateError(f"row {row} has spans {spans!r:.40}: they are (start, stop) pairs of integers")
+    return pairs.astype(np.int64).reshape(-1)
 
 
 def _present(dicts: list[Mapping[str, Any]], key: str) -> bool:
@@ -142,14 +167,22 @@ def _append(flat: array[int], row: Any) -> None:
     if isinstance(row, list):
         flat.fromlist(row)  # checks each item, and takes nothing if one is no integer
     elif isinstance(row, (np.ndarray, torch.Tensor)):
-        values = row.detach().cpu().numpy() if isinstance(row, torch.Tensor) else row
+        values = _on_host(row) if isinstance(row, torch.Tensor) else row
         if values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
             raise TypeError
+        if values.dtype == np.uint64 and values.size and int(values.max()) >= 2**63:
+            raise OverflowError
         flat.frombytes(np.ascontiguousarray(values, np.int64).data.cast("B"))
     elif isinstance(row, Iterable) and not isinstance(row, (str, bytes, Mapping)):
         flat.fromlist(list(row))
     else:
         raise TypeError
+
+
+def _on_host(row: torch.Tensor) -> NDArray[Any]:
+    if row.is_meta:
+        raise TypeError
+    return row.detach().cpu().numpy()
 
 
 def _describe(row: Any) -> str:

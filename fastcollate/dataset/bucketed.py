@@ -87,9 +87,9 @@ class BucketedDataset(PlannedDataset[EpochPlan]):
         longest_first: bool = False,
     ) -> None:
         super().__init__(store, seed=seed, rank=rank, world_size=world_size)
-        self.max_length = max_length
+        self.max_length = None if max_length is None else check_at_least_one("max_length", max_length)
         self._plan = make_plan(
-            _clip_histogram(*store.length_histogram, max_length),
+            _clip_histogram(*store.length_histogram, self.max_length),
             self._lengths_of(self._records),
             batch_size=batch_size,
             max_tokens=max_tokens,
@@ -102,7 +102,7 @@ class BucketedDataset(PlannedDataset[EpochPlan]):
             shuffle_block=shuffle_block,
             longest_first=longest_first,
         )
-        self.fingerprint = _fingerprint(store, max_length, self._plan)
+        self.fingerprint = _fingerprint(store, self.max_length, self._plan)
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
@@ -135,8 +135,8 @@ def _fingerprint(store: TokenStore | Mixture, max_length: int | None, plan: Epoc
 
 
 def _clip_histogram(lengths: IntArray, counts: IntArray, max_length: int | None) -> tuple[IntArray, IntArray]:
-    """A length histogram (int64[M] each) after records are cut to `max_length`, which must be at least 1."""
-    if max_length is None or check_at_least_one("max_length", max_length) >= lengths.max(initial=0):
+    """A length histogram (int64[M] each) after records are cut to `max_length`."""
+    if max_length is None or max_length >= lengths.max(initial=0):
         return lengths, counts
     kept = int(np.searchsorted(lengths, max_length))
     return np.append(lengths[:kept], max_length), np.append(counts[:kept], counts[kept:].sum())

@@ -3,11 +3,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from fastcollate.errors import PlanError, StateError
 from fastcollate.plan.arguments import check_integer
 from fastcollate.plan.ranks import rank_batches
 from fastcollate.plan.state import Position, check_state, make_state
@@ -19,6 +20,8 @@ from fastcollate.world import place_in_world
 
 __all__ = ["PlannedDataset"]
 
+_GENERATION, _NOTES, _WORKERS = 3, 4, 1024
+
 AnyPlan = TypeVar("AnyPlan", bound=WindowedPlan)
 
 
@@ -28,6 +31,10 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
     def __init__(
         self, store: TokenStore | Mixture, *, seed: int, rank: int | None, world_size: int | None
     ) -> None:
+        if not isinstance(store, TokenStore | Mixture):
+            raise PlanError(
+                f"the store is a {type(store).__name__}: open one with TokenStore(path), or mix several"
+            )
         self.store = store
         self.rank, self.world_size = place_in_world(rank, world_size)
         self._records: Records = store.at_epoch(check_integer("seed", seed), 0)
@@ -93,13 +100,17 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`, on any world size; an iterator in use continues from there at once.
 
+        Batches that `DataLoader` workers have already made cannot be called back: an iteration with workers ends
+        with a `StateError`, and the next one begins at the state.
+
         Raises:
             StateError: not a state of this library.
             StateMismatchError: taken over other data, arguments or seed; the field is named.
         """
         position = self.check_state_dict(state)
         if get_worker_info() is None:
-            self._next.copy_(torch.tensor(position))
+            self._next[:3] = torch.tensor(position)
+            self._next[_GENERATION] += 1
         else:
             self._own_next = position
         self._loads += 1
@@ -107,7 +118,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
     @property
     def position(self) -> Position:
         """Where the next iteration begins."""
-        return self._own_next or Position(*self._next.tolist())
+        return self._own_next or Position(*self._next[:3].tolist())
 
     def _state(self, position: Position) -> dict[str, Any]:
         return make_state(position, seed=self._plan.seed, fingerprint=self.fingerprint)
@@ -116,11 +127,30 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         """To another process goes the position, not an iterator in use."""
         return {**self.__dict__, "_stream": None}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._next.share_memory_()  # type: ignore[no-untyped-call]  # a copy's own workers must see it move
+
+    def __copy__(self) -> Self:
+        """A dataset with a position of its own."""
+        other = object.__new__(type(self))
+        other.__setstate__({**self.__getstate__(), "_next": self._next.clone()})
+        return other
+
     def _begin(self) -> Position:
-        """The position to iterate from; the iteration after this one begins at the epoch's start."""
-        position = self.position
-        if get_worker_info() is None:
+        """The position to iterate from; the iteration after this one begins at the epoch's start.
+
+        A worker cannot take the loaded position away from its siblings, so it notes in a place of its own that
+        it has begun there.
+        """
+        position, info = self.position, get_worker_info()
+        if info is None:
             self._next[1] = 0
+        elif self._own_next is None:
+            noted, generation = self._next[_NOTES:], self._next[_GENERATION]
+            if noted[info.id % _WORKERS] == generation:
+                position = position._replace(batch=0)
+            noted[info.id % _WORKERS] = generation
         self._own_next = None
         return position
 
@@ -134,8 +164,13 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
 
 
 def _shared_position(world_size: int) -> torch.Tensor:
-    """int64[3], a `Position` in shared memory: persistent workers hold copies of a dataset and see it move."""
-    position = torch.tensor(Position(0, 0, world_size))
+    """A `Position` in shared memory, for persistent workers hold copies of a dataset and must see it move.
+
+    int64[4 + workers]: the position, how many states were loaded, and for each worker in which of these
+    generations it last began.
+    """
+    position = torch.zeros(_NOTES + _WORKERS, dtype=torch.int64)
+    position[2], position[_GENERATION] = world_size, 1
     position.share_memory_()  # type: ignore[no-untyped-call]
     return position
 
@@ -149,7 +184,7 @@ class _Stream(Iterator[RaggedBatch]):
 
     def _restart(self) -> None:
         dataset, info = self._dataset, get_worker_info()
-        self._loads = dataset._loads  # noqa: SLF001
+        self._loads, self._generation = dataset._loads, int(dataset._next[_GENERATION])  # noqa: SLF001
         self._start = dataset._begin()  # noqa: SLF001
         self._plan, self._records = dataset._plan_for(self._start), dataset._records  # noqa: SLF001
         self._workers = 1 if info is None else info.num_workers
@@ -170,6 +205,8 @@ class _Stream(Iterator[RaggedBatch]):
     def __next__(self) -> RaggedBatch:
         if self._overtaken():
             self._restart()
+        elif get_worker_info() is not None and self._generation != self._dataset._next[_GENERATION]:  # noqa: SLF001
+            raise StateError("load_state_dict was called while DataLoader workers iterate: begin a new iteration")
         batch = self._dataset._gather(self._records, next(self._planned))  # noqa: SLF001
         self._yielded += 1
         return batch
@@ -181,4 +218,6 @@ class _Stream(Iterator[RaggedBatch]):
         if self._workers == 1:
             return self._dataset.state_after(self._start, self._yielded)
         batch = self._start.batch + self._yielded * self._dataset.world_size * self._workers
+        if self._plan.tail(self._start.batch, self._dataset.world_size):
+            batch = min(batch, self._plan.num_batches)
         return self._dataset._state(self._start._replace(batch=batch))  # noqa: SLF001

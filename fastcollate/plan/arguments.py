@@ -14,6 +14,7 @@ from fastcollate.plan.widths import check_widths, optimal_widths
 from fastcollate.plan.windows import LengthsAt
 from fastcollate.ragged import IntArray
 
+_LARGEST = 2**40  # what a store can hold
 _NO_RECORDS = "the store has no records: there is nothing to plan; give the split a larger share"
 
 __all__ = ["check_at_least_one", "check_integer", "check_world", "choose_widths", "make_pack_plan", "make_plan"]
@@ -40,9 +41,10 @@ def check_at_least_one(name: str, value: int) -> int:
     Raises:
         PlanError: naming the argument.
     """
-    if check_integer(name, value) < 1:
+    number = check_integer(name, value)
+    if number < 1:
         raise PlanError(f"{name} is {value}: it must be at least 1")
-    return value
+    return number
 
 
 def check_world(rank: int, world_size: int) -> tuple[int, int]:
@@ -53,7 +55,7 @@ def check_world(rank: int, world_size: int) -> tuple[int, int]:
     """
     if check_integer("world_size", world_size) < 1 or check_integer("rank", rank) >= world_size:
         raise PlanError(f"rank {rank} of world_size {world_size}: ranks go from 0 to world_size - 1")
-    return rank, world_size
+    return index(rank), index(world_size)
 
 
 def make_plan(
@@ -87,16 +89,16 @@ def make_plan(
     return EpochPlan(
         num_records=int(counts.sum()),
         lengths_at=lengths_at,
-        batch_size=batch_size,
-        max_tokens=max_tokens,
+        batch_size=None if batch_size is None else index(batch_size),
+        max_tokens=None if max_tokens is None else index(max_tokens),
         widths=widths,
-        shuffle=shuffle,
-        seed=seed,
+        shuffle=bool(shuffle),
+        seed=check_integer("seed", seed),
         epoch=0,
-        window=window,
-        drop_last=drop_last,
+        window=index(window),
+        drop_last=bool(drop_last),
         group=group,
-        shuffle_block=shuffle_block,
+        shuffle_block=index(shuffle_block),
         longest_first=longest_first,
     )
 
@@ -133,7 +135,7 @@ def make_pack_plan(
         window=check_at_least_one("window", window),
         drop_last=drop_last,
         group=group,
-        length=length,
+        length=index(length),
         strategy=strategy,
         overlong=overlong,
     )
@@ -158,17 +160,19 @@ def _over_budget(
     longest, records = int(histogram[0][-1]), int(histogram[1].sum())
     record = _first_of_length(longest, records, lengths_at)
     return PlanError(
-        f"record {record} has {longest} tokens and would be padded to {widest}, more than "
+        f"{'a record' if record is None else f'record {record}'} has {longest} tokens and would be padded to "
+        f"{widest}, more than "
         f"max_tokens={max_tokens}: raise max_tokens or set max_length"
     )
 
 
-def _first_of_length(length: int, records: int, lengths_at: LengthsAt) -> int:
+def _first_of_length(length: int, records: int, lengths_at: LengthsAt) -> int | None:
+    """Its number; None where a mixture leaves out all such records this epoch."""
     for begin in range(0, records, 65_536):
         found = np.flatnonzero(lengths_at(np.arange(begin, min(begin + 65_536, records))) == length)
         if len(found):
             return begin + int(found[0])
-    raise AssertionError("the histogram and the records disagree")
+    return None
 
 
 def _check_sizes(batch_size: int | None, max_tokens: int | None, window: int, shuffle_block: int) -> None:
@@ -177,8 +181,8 @@ def _check_sizes(batch_size: int | None, max_tokens: int | None, window: int, sh
         raise PlanError(f"batch_size and max_tokens: {got} given; give exactly one of them")
     sizes = {"batch_size": batch_size, "max_tokens": max_tokens, "window": window, "shuffle_block": shuffle_block}
     for name, value in sizes.items():
-        if value is not None:
-            check_at_least_one(name, value)
+        if value is not None and check_at_least_one(name, value) > _LARGEST:
+            raise PlanError(f"{name} is {value}: it must be at most {_LARGEST}")
     if batch_size is not None and window < batch_size:
         raise PlanError(
             f"window is {window}, smaller than a batch of {batch_size}: sort at least one batch at a time"

@@ -131,7 +131,12 @@ class EpochPlan(WindowedPlan):
         return window
 
     def shapes(self) -> list[tuple[int, int]]:
-        """All (rows, width) of the epoch's batches; costs a pass."""
+        """All (rows, width) that batches can have: one for each static width, in any epoch; else this epoch's.
+
+        Without static widths it costs a pass.
+        """
+        if self.widths is not None:
+            return sorted((self.batch_size or self.max_tokens // width, width) for width in self.widths)  # type: ignore[operator]
         found: set[tuple[int, int]] = set()
         for number in range(self.num_windows):
             window = self._plan_window(number)

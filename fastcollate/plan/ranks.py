@@ -20,6 +20,8 @@ def rank_batches(
     """
     tail = plan.tail(start, world_size)
     end = None if tail == 0 else plan.num_batches - tail
+    if end is not None and start > end:
+        return  # the state of an epoch that was already over
     stride = world_size * num_workers
     mine = start + world_size * worker + rank
     number, base = plan.locate(start)

@@ -10,6 +10,7 @@ from fastcollate.errors import StateError, StateMismatchError
 __all__ = ["Position", "check_state", "make_state"]
 
 VERSION = 1
+_MOST_RANKS = 2**20
 _FIELDS = ("version", "epoch", "batch", "group", "seed", "fingerprint")
 
 
@@ -47,8 +48,9 @@ def check_state(state: Mapping[str, Any], *, seed: int, fingerprint: Mapping[str
         )
     for name, low in (("epoch", 0), ("batch", 0), ("group", 1)):
         value = state[name]
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value < 2**63:
-            raise StateError(f"the state's {name} is {value!r}: it must be an integer from {low}")
+        high = _MOST_RANKS if name == "group" else 2**63 - 1
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise StateError(f"the state's {name} is {value!r}: it must be an integer from {low} to {high}")
     if not isinstance(state["fingerprint"], Mapping):
         raise StateError("the state's fingerprint is not a dict: it was changed since it was taken")
     now = {"seed": seed, **fingerprint}

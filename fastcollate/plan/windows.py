@@ -108,7 +108,7 @@ class WindowedPlan(ABC):
         """Batches of the last step of a run from `start` if it is not full; 0, without counting, if it must be."""
         if self.group % world_size == 0 and start % world_size == 0:
             return 0
-        return (self.num_batches - start) % world_size
+        return max(0, self.num_batches - start) % world_size
 
     def locate(self, batch: int) -> tuple[int, int]:
         """The window that holds global batch `batch`, and the number of its first batch."""

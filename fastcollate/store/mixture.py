@@ -38,8 +38,12 @@ def mix(sources: Sequence[tuple[TokenStore, float]]) -> Mixture:
     """
     if not sources:
         raise InputError("mix got no sources: give it (store, weight) pairs")
+    if not all(isinstance(source, tuple) and len(source) == 2 for source in sources):
+        raise InputError("mix needs (store, weight) pairs")
     first = sources[0][0]
     for store, weight in sources:
+        if not isinstance(store, TokenStore):
+            raise InputError(f"mix got a {type(store).__name__} as a source: give it (TokenStore, weight) pairs")
         if not (isinstance(weight, int | float) and isfinite(weight) and weight > 0):
             raise InputError(f"mix got the weight {weight!r}: weights are epochs of a store, above 0")
         if store.manifest.encoding != first.manifest.encoding:
@@ -96,6 +100,14 @@ class Mixture:
         exact = np.cumsum([0.0, *(found[length] for length in lengths.tolist())])
         rounded: IntArray = np.floor(exact + 0.5).astype(np.int64)
         return lengths, rounded[1:] - rounded[:-1]
+
+    def locate(self, record_id: int) -> tuple[TokenStore, int]:
+        """The store, and the record of it, that a batch's `record_ids` name."""
+        for store in self.stores:
+            if 0 <= record_id < len(store):
+                return store, record_id
+            record_id -= len(store)
+        raise InputError(f"a mixture of {sum(map(len, self.stores))} records has no record {record_id}")
 
     def at_epoch(self, seed: int, epoch: int) -> MixtureEpoch:
         """The records of one epoch, a pure function of (seed, epoch)."""

@@ -15,7 +15,7 @@ from fastcollate.errors import (
     StoreChangedError,
     StoreError,
 )
-from fastcollate.ragged import IntArray, Ragged, RaggedBatch, Rows
+from fastcollate.ragged import IntArray, Ragged, RaggedBatch, Rows, row_numbers
 from fastcollate.store.checks import check_counts, check_files, check_hashes, check_index, read_manifest
 from fastcollate.store.layouts import Shard, map_shard
 from fastcollate.store.shards import ShardedRecords
@@ -182,10 +182,7 @@ class TokenStore:
 
     def take(self, indices: ArrayLike) -> Ragged:
         """The records `indices: int64[M]` side by side, copied."""
-        chosen = np.asarray(indices, np.int64)
-        if len(chosen) and (int(chosen.min()) < 0 or int(chosen.max()) >= len(self)):
-            raise InputError(f"take got an index outside the store: records are numbered 0 to {len(self) - 1}")
-        return self._records.rows("tokens", chosen).to_ragged()
+        return self._records.rows("tokens", row_numbers(indices, len(self))).to_ragged()
 
     def spans(self, index: int) -> NDArray[np.uint32]:
         """uint32[S, 2], the supervised (start, stop) token positions of record `index`."""
