@@ -9,6 +9,7 @@ from fastcollate import (
     CollateError,
     PackedDataset,
     PackingCollator,
+    PaddingCollator,
     PlanError,
     StateMismatchError,
     StreamLoader,
@@ -139,6 +140,11 @@ def test_empty_stores_and_stores_without_spans_are_errors(store, tmp_path):
     plain = write_store(tmp_path / "plain", [3, 4])
     with pytest.raises(CollateError, match="needs rows that know their response"):
         PackingCollator(256, supervise="response")(next(iter(PackedDataset(plain, length=8))))
+
+
+def test_packs_are_not_padded_by_mistake(store):
+    with pytest.raises(CollateError, match="packs of documents: collate it with a PackingCollator"):
+        PaddingCollator(256)(next(iter(PackedDataset(store, length=256))))
 
 
 def test_a_bucketed_state_does_not_fit(store):

@@ -37,12 +37,12 @@ def newcomer(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("code", [code for language, code in BLOCKS if language == "python"])
-def test_python_blocks_run_and_print_what_they_say(newcomer, code):
-    printed = StringIO()
-    with redirect_stdout(printed):
-        exec(compile(code, "README.md", "exec"), {})
-    assert printed.getvalue().splitlines() == re.findall(r"^# (.*)", code, re.MULTILINE)
+def test_python_blocks_run_one_after_another_and_print_what_they_say(newcomer):
+    for code in (code for language, code in BLOCKS if language == "python"):
+        printed = StringIO()
+        with redirect_stdout(printed):
+            exec(compile(code, "README.md", "exec"), {})
+        assert printed.getvalue().splitlines() == re.findall(r"^# (.*)", code, re.MULTILINE)
 
 
 @pytest.mark.parametrize("code", [code for language, code in BLOCKS if language == "bash" and "pip" not in code])

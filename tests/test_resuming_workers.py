@@ -126,7 +126,9 @@ def test_what_is_no_store_or_dataset_is_named(store, tmp_path):
     with pytest.raises(PlanError, match="batch_size is 4611686018427387904: it must be at most"):
         BucketedDataset(store, batch_size=2**62, window=2**62)
     long = write_store(tmp_path / "long", [*([2] * 99), 50])
-    with pytest.raises(PlanError, match=r"record( \d+)? has 50 tokens and would be padded to 50, more than max_tokens=20"):
+    with pytest.raises(
+        PlanError, match=r"record( \d+)? has 50 tokens and would be padded to 50, more than max_tokens=20"
+    ):
         BucketedDataset(mix([(long, 0.1)]), max_tokens=20)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fastcollate.collate.batch import Batch
 from fastcollate.collate.rows import FlatRows, check_choice, check_integer, flatten_rows, spans_of
 from fastcollate.errors import CollateError
-from fastcollate.ragged import IntArray, RaggedBatch
+from fastcollate.ragged import IntArray, RaggedBatch, Rows
 
 __all__ = ["PackingCollator"]
 
@@ -86,6 +86,7 @@ class PackingCollator:
     def __call__(self, rows: RaggedBatch | Sequence[Any]) -> Batch:
         """Pack `rows`; see the class."""
         flat = flatten_rows(rows)
+        flat = flat._replace(batch=_fillers_as_packs(flat.batch))
         batch = flat.batch
         placed = _place(batch, flat=self.layout == "flat")
         cells = self._numbered(placed.shape[0] * placed.shape[1])
@@ -104,9 +105,10 @@ class PackingCollator:
 
     def _numbered(self, count: int) -> IntArray:
         """0 to `count`, kept for the next batch: most have the same size."""
-        if count > len(self._cells):
-            self._cells = np.arange(count)
-        return self._cells[:count]
+        cells = self._cells
+        if count > len(cells):
+            cells = self._cells = np.arange(count)
+        return cells[:count]
 
     def _labels(self, flat: FlatRows, placed: _Placed, input_ids: IntArray, sources: IntArray) -> IntArray:
         labels = input_ids.copy() if flat.labels is None else _read(flat.labels, sources)
@@ -139,6 +141,24 @@ class PackingCollator:
             return {"cu_seqlens": cu_seqlens, "max_seqlen": longest}
         names = {"cu_seq_lens_q": cu_seqlens, "cu_seq_lens_k": cu_seqlens}
         return {**names, "max_length_q": longest, "max_length_k": longest}
+
+
+def _fillers_as_packs(batch: RaggedBatch) -> RaggedBatch:
+    """Filler rows of a batch without packs (they follow the real ones) become packs without documents."""
+    real = int(np.count_nonzero(batch.lengths))
+    if batch.packs is not None or real == len(batch):
+        return batch
+    spans = batch.spans
+    kept = RaggedBatch(
+        batch.values,
+        batch.starts[:real],
+        batch.lengths[:real],
+        record_ids=batch.record_ids[:real],
+        spans=None if spans is None else Rows(spans.values, spans.starts[:real], spans.lengths[:real]),
+        width=batch.width,
+    )
+    kept.packs = np.minimum(np.arange(len(batch) + 1), real)
+    return kept
 
 
 def _read(values: NDArray[Any], sources: IntArray) -> IntArray:

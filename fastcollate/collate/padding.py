@@ -85,6 +85,8 @@ class PaddingCollator:
     def __call__(self, rows: RaggedBatch | Sequence[Any]) -> Batch | tuple[torch.Tensor, torch.Tensor]:
         """Pad `rows`; see the class."""
         flat = flatten_rows(rows)
+        if flat.batch.packs is not None:
+            raise CollateError("the batch is packs of documents: collate it with a PackingCollator")
         layout = lay_out(
             flat.batch,
             shift=int(self.shift_labels),
