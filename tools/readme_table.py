@@ -10,7 +10,7 @@ from pathlib import Path
 
 README = Path(__file__).parents[1] / "README.md"
 # What the front door shows; the results file has everything.
-SHOWN = re.compile(r"batch 32|first batch|restoring|planning, batch_size, 10\^[58]")
+SHOWN = re.compile(r"batch 32|first batch|restoring|planning, batch_size, 10\^[58]|pack|bfd")
 MARKS = re.compile(r"(<!-- measured: (?P<path>\S+) -->\n).*?(<!-- /measured -->)", re.DOTALL)
 
 
