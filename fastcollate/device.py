@@ -202,6 +202,12 @@ def check_device(device: torch.device | str | int | None) -> torch.device:
             f"device {str(found)!r} is not here: torch sees {torch.cuda.device_count()} CUDA device(s); "
             "use another, or device='cpu'"
         )
+    try:
+        torch.empty(0, device=found)
+    except (RuntimeError, NotImplementedError, AssertionError):
+        raise InputError(
+            f"device {str(found)!r} is not here: torch cannot make a tensor there; use 'cpu'"
+        ) from None
     return found
 
 

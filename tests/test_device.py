@@ -80,6 +80,11 @@ def test_bad_arguments_are_named():
         prefetch_to_device([], "cpu", prefetch=0)
     with pytest.raises(InputError, match="device 'abacus' is unknown"):
         prefetch_to_device([], "abacus")
+    with pytest.raises(InputError, match=r"device 3\.5 is unknown"):
+        prefetch_to_device([], 3.5)
+    if not torch.backends.mps.is_available():
+        with pytest.raises(InputError, match="device 'mps' is not here"):
+            prefetch_to_device([], "mps")
 
 
 @pytest.mark.gpu

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from fastcollate.collate.batch import Batch
-from fastcollate.collate.rows import FlatRows, check_choice, check_integer, flatten_rows, spans_of
+from fastcollate.collate.rows import check_choice, check_integer, flatten_rows, spans_of
 from fastcollate.errors import CollateError
 from fastcollate.ragged import IntArray, RaggedBatch, Rows
 
@@ -90,10 +90,13 @@ class PackingCollator:
         batch = flat.batch
         placed = _place(batch, flat=self.layout == "flat")
         cells = self._numbered(placed.shape[0] * placed.shape[1])
-        sources = cells + np.repeat(batch.starts - placed.begins, placed.extents) if len(batch) else cells
-        input_ids = _read(batch.values, sources)
+        sources = _repeated(batch.starts - placed.begins, placed)
+        sources += cells
+        given = None if flat.labels is None else _read(flat.labels, sources)
+        input_ids = sources  # fresh memory costs more than filling it: this is read for the last time here
+        input_ids[:] = _read(batch.values, sources)
         _fill_gaps(placed, input_ids, self.pad_token_id)
-        labels = self._labels(flat, placed, input_ids, sources)
+        labels = self._labels(batch, placed, input_ids.copy() if given is None else given.astype(np.int64))
         tokens = int(np.add.reduce(batch.lengths))
         supervised = tokens - len(batch)
         if self.supervise == "response" or flat.labels is not None or self.ignore_index >= 0:
@@ -110,22 +113,22 @@ class PackingCollator:
             cells = self._cells = np.arange(count)
         return cells[:count]
 
-    def _labels(self, flat: FlatRows, placed: _Placed, input_ids: IntArray, sources: IntArray) -> IntArray:
-        labels = input_ids.copy() if flat.labels is None else _read(flat.labels, sources)
+    def _labels(self, batch: RaggedBatch, placed: _Placed, labels: IntArray) -> IntArray:
+        """`labels` with what is no target ignored, in place."""
         if self.supervise == "response":
-            labels[~_inside_spans(flat.batch, placed)] = self.ignore_index
+            labels[~_inside_spans(batch, placed)] = self.ignore_index
         labels[placed.begins] = self.ignore_index
         _fill_gaps(placed, labels, self.ignore_index)
         return labels
 
     def _per_cell(self, placed: _Placed, cells: IntArray) -> dict[str, IntArray]:
         """Positions, documents and the mask: int64[cells] each."""
-        positions = cells - np.repeat(placed.begins, placed.extents) if len(placed.begins) else cells.copy()
+        positions = _repeated(placed.begins, placed)
+        np.subtract(cells, positions, out=positions)
         _fill_gaps(placed, positions, 0)
         found = {"position_ids": positions}
         if self.layout == "rows" or self.keys == "plain":
-            known = len(placed.begins) > 0
-            documents = np.repeat(placed.document_ids, placed.extents) if known else cells.copy()
+            documents = _repeated(placed.document_ids, placed)
             _fill_gaps(placed, documents, -1)
             found["document_ids"] = documents
         if self.attention_mask:
@@ -161,11 +164,16 @@ def _fillers_as_packs(batch: RaggedBatch) -> RaggedBatch:
     return kept
 
 
-def _read(values: NDArray[Any], sources: IntArray) -> IntArray:
-    """int64[cells]: the values at `sources`; in gaps those may lie outside, and what is read is overwritten."""
+def _repeated(values: IntArray, placed: _Placed) -> IntArray:
+    """int64[cells]: one value a document, in all cells of its extent."""
     if len(values) == 0:
-        return np.zeros(len(sources), np.int64)
-    return values.take(sources, mode="clip").astype(np.int64)
+        return np.zeros(placed.shape[0] * placed.shape[1], np.int64)
+    return values.repeat(placed.extents)
+
+
+def _read(values: NDArray[Any], sources: IntArray) -> NDArray[Any]:
+    """The values at `sources: int64[cells]`; in gaps those may lie outside, and what is read is overwritten."""
+    return values.take(sources, mode="clip") if len(values) else np.zeros(len(sources), values.dtype)
 
 
 def _edges(batch: RaggedBatch) -> IntArray:
