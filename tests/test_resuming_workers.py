@@ -139,6 +139,10 @@ def test_records_of_a_mixture_can_be_found_again(store):
         for row, record in enumerate(batch.record_ids.tolist()):
             source, index = mixture.locate(record)
             np.testing.assert_array_equal(batch[row], source[index])
+            np.testing.assert_array_equal(mixture[record], source[index])
+            np.testing.assert_array_equal(mixture.spans(record), source.spans(index))
+    assert mixture.text(0) == half.text(0)
+    assert mixture.num_tokens == half.num_tokens + store.num_tokens
     with pytest.raises(InputError, match="has no record"):
         mixture.locate(10**6)
 

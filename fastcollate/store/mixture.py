@@ -4,8 +4,10 @@ import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from math import isfinite
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastcollate.errors import InputError
 from fastcollate.plan.permutation import derive_key, permute
@@ -101,6 +103,32 @@ class Mixture:
         rounded: IntArray = np.floor(exact + 0.5).astype(np.int64)
         return lengths, rounded[1:] - rounded[:-1]
 
+    @property
+    def has_spans(self) -> bool:
+        """Whether all sources say which of their tokens are supervised."""
+        return all(store.has_spans for store in self.stores)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens to expect of an epoch; where a weight is a fraction, epochs differ a little."""
+        lengths, counts = self.length_histogram
+        return int((lengths * counts).sum())
+
+    def __getitem__(self, record_id: int) -> NDArray[Any]:
+        """The tokens of the record that a batch's `record_ids` name, as a view of its store."""
+        store, index = self.locate(record_id)
+        return store[index]
+
+    def spans(self, record_id: int) -> NDArray[np.uint32]:
+        """uint32[S, 2], the supervised token positions of that record."""
+        store, index = self.locate(record_id)
+        return store.spans(index)
+
+    def text(self, record_id: int) -> str:
+        """That record decoded."""
+        store, index = self.locate(record_id)
+        return store.text(index)
+
     def locate(self, record_id: int) -> tuple[TokenStore, int]:
         """The store, and the record of it, that a batch's `record_ids` name."""
         for store in self.stores:
@@ -120,6 +148,7 @@ class MixtureEpoch:
 
     def __init__(self, mixture: Mixture, keys: list[int]) -> None:
         self._stores = mixture.stores
+        self._has_spans = mixture.has_spans
         self._keys = keys
         self._begins = np.cumsum([0, *mixture.counts])
         self._bases = np.cumsum([0, *map(len, mixture.stores)])
@@ -140,7 +169,7 @@ class MixtureEpoch:
             parts.append((places, self._stores[number].gather(records)))
         tokens = rows_side_by_side(len(indices), parts, np.dtype(self._stores[0].manifest.dtype))
         spans = None
-        if all(store.has_spans for store in self._stores):
+        if self._has_spans:
             spans = rows_side_by_side(
                 len(indices), [(places, _spans_of(part)) for places, part in parts], np.dtype(np.uint32)
             )
