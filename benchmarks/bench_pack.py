@@ -80,8 +80,7 @@ def test_collating_packs_costs_little_more_than_filling_them(figure, corpus):
 
     def fill():
         for batch in made:
-            for tensor in batch.values():
-                torch.full(tensor.shape, 1)
+            _ = [torch.full(tensor.shape, 1) for tensor in batch.values()]  # all at once, as in a batch
 
     def ours():
         for batch in batches:
