@@ -51,9 +51,8 @@ def _place_rectangle(
     extent = layout.columns + layout.shift
     size, last = values.itemsize, len(values) - extent
     windows = np.ndarray((last + 1, extent), values.dtype, buffer=values.data, strides=(size, size))
-    if np.maximum.reduce(starts) <= last and (layout.lead is None or np.minimum.reduce(starts) >= 0):
-        found = windows[starts]
-    else:
+    found = _whole_windows(windows, starts, below_zero=layout.lead is not None)
+    if found is None:
         found = windows[starts.clip(0, last)]
         _mend_ends(values, layout, found, np.flatnonzero((starts < 0) | (starts > last)))
     for out, first, _ in targets:
@@ -64,6 +63,17 @@ def _place_rectangle(
         region, padding = _padding(layout)
         for out, _, fill in targets if mask is None else [*targets, Target(mask, 0, 0)]:
             np.copyto(out[:, region], fill, where=padding)
+
+
+def _whole_windows(windows: NDArray[Any], starts: IntArray, *, below_zero: bool) -> NDArray[Any] | None:
+    """`windows[starts]`, or None where a row lies too close to either end: rare, and cheaper to meet than to seek."""
+    if below_zero and np.minimum.reduce(starts) < 0:
+        return None
+    try:
+        found: NDArray[Any] = windows[starts]
+    except IndexError:
+        return None
+    return found
 
 
 def _mend_ends(values: NDArray[Any], layout: RowLayout, found: NDArray[Any], rows: IntArray) -> None:
