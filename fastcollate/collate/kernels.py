@@ -66,7 +66,7 @@ def _place_rectangle(
 
 
 def _whole_windows(windows: NDArray[Any], starts: IntArray, *, below_zero: bool) -> NDArray[Any] | None:
-    """`windows[starts]`, or None where a row lies too close to either end: rare, and cheaper to meet than to seek."""
+    """`windows[starts]`, or None where a row lies too close to an end: rare, and cheaper to meet than to seek."""
     if below_zero and np.minimum.reduce(starts) < 0:
         return None
     try:
