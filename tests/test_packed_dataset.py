@@ -134,6 +134,13 @@ def test_the_named_record_is_the_first_that_is_too_long(store):
         PackedDataset(store, length=100)
 
 
+def test_a_record_that_a_mixture_brings_only_later_is_refused_at_once(tmp_path):
+    long = write_store(tmp_path / "long", [*([2] * 99), 50])
+    for seed in range(4):
+        with pytest.raises(PlanError, match=r"record( \d+)? has 50 tokens, more than a pack of 20"):
+            PackedDataset(mix([(long, 0.1)]), length=20, seed=seed)
+
+
 def test_empty_stores_and_stores_without_spans_are_errors(store, tmp_path):
     with pytest.raises(PlanError, match="the store has no records"):
         PackedDataset(store.split({"none": 0.0})["none"], length=8)

@@ -13,19 +13,25 @@ def ids_of(batches):
     return [batch.record_ids.tolist() for batch in batches]
 
 
-def test_state_is_small_json_and_resumes_at_every_batch(store):
+def states_and_rests(store):
+    """The state at every batch of two epochs, with what is left of its epoch then."""
     dataset = BucketedDataset(store, batch_size=50)
     for epoch in (0, 1):
         dataset.set_epoch(epoch)
         everything = ids_of(dataset)
         iterator = iter(dataset)
         for taken in range(len(everything) + 1):
-            text = json.dumps(dataset.state_dict())
-            assert len(text) < 4096
-            fresh = BucketedDataset(store, batch_size=50)
-            fresh.load_state_dict(json.loads(text))
-            assert ids_of(fresh) == everything[taken:]
+            yield dataset.state_dict(), everything[taken:]
             next(iterator, None)
+
+
+def test_state_is_small_json_and_resumes_at_every_batch(store):
+    for state, rest in states_and_rests(store):
+        text = json.dumps(state)
+        assert len(text) < 4096
+        fresh = BucketedDataset(store, batch_size=50)
+        fresh.load_state_dict(json.loads(text))
+        assert ids_of(fresh) == rest
 
 
 def test_the_pass_after_a_resumed_one_is_whole(store):
@@ -110,16 +116,7 @@ def test_a_state_of_other_data_or_arguments_names_the_field(store):
 
 
 def test_every_state_of_two_epochs_resumes_in_a_new_process(store, tmp_path):
-    states, suffixes = [], []
-    dataset = BucketedDataset(store, batch_size=50)
-    for epoch in (0, 1):
-        dataset.set_epoch(epoch)
-        everything = ids_of(dataset)
-        iterator = iter(dataset)
-        for taken in range(len(everything) + 1):
-            states.append(dataset.state_dict())
-            suffixes.append(everything[taken:])
-            next(iterator, None)
+    states, rests = zip(*states_and_rests(store), strict=True)
     (tmp_path / "states.json").write_text(json.dumps(states))
     script = """
 import json, sys
@@ -133,4 +130,4 @@ print(json.dumps(found))
 """
     argv = [sys.executable, "-c", script, str(store.path), str(tmp_path / "states.json")]
     output = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
-    assert json.loads(output) == suffixes
+    assert json.loads(output) == list(rests)

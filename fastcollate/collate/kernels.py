@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fastcollate.collate.layout import NO_TAIL, RowLayout
 from fastcollate.ragged import IntArray, Rows
 
-__all__ = ["Target", "mark_spans", "place_rows"]
+__all__ = ["Target", "inside_runs", "mark_spans", "place_rows"]
 
 
 class Target(NamedTuple):
@@ -148,11 +148,7 @@ def _place_tails(layout: RowLayout, tails: IntArray | int, out: IntArray) -> Non
 
 
 def mark_spans(spans: Rows, layout: RowLayout) -> NDArray[np.bool_]:
-    """bool[B, T]: which labels are inside a span of their row.
-
-    Each span adds 1 where it starts and takes it away where it stops; the running sum is its inside:
-    span (1, 3) of 4 columns: [0 1 0 -1] -> [0 1 1 0].
-    """
+    """bool[B, T]: which labels are inside a span of their row."""
     rows, extent = len(spans), layout.columns + layout.shift
     begin = np.zeros(rows, np.int64) if layout.lead is None else layout.lead
     end = begin + layout.copied
@@ -160,14 +156,25 @@ def mark_spans(spans: Rows, layout: RowLayout) -> NDArray[np.bool_]:
     owner = np.repeat(np.arange(rows), flat.lengths // 2)
     least, most = (begin + layout.shift)[owner], end[owner]  # a row's first `shift` tokens are no labels
     moved = (begin - layout.cut)[owner]
-    edges = np.zeros((rows, extent + 1), np.int8)
-    for values, step in ((flat.values[::2], 1), (flat.values[1::2], -1)):
-        np.add.at(edges, (owner, (values.astype(np.int64) + moved).clip(least, most)), step)
-    inside = np.cumsum(edges[:, :extent], axis=1, dtype=np.int8).astype(bool)
+    first = owner * extent
+    starts, stops = (first + (flat.values[i::2].astype(np.int64) + moved).clip(least, most) for i in (0, 1))
+    inside = inside_runs(starts, stops, rows * extent).reshape(rows, extent)
     if layout.tails is not None:
         ended = np.flatnonzero(np.broadcast_to(np.asarray(layout.tails) != NO_TAIL, rows))
         inside[ended, end[ended]] = _tail_supervised(spans, layout)[ended]
     return inside[:, layout.shift :]
+
+
+def inside_runs(starts: IntArray, stops: IntArray, cells: int) -> NDArray[np.bool_]:
+    """bool[cells]: which cells lie in a run from `starts[i]` to `stops[i]`, int64[S] each; runs do not overlap.
+
+    Each run adds 1 where it starts and takes it away where it stops; the running sum is its inside:
+    run (1, 3) of 4 cells: [0 1 0 -1] -> [0 1 1 0].
+    """
+    edges = np.zeros(cells + 1, np.int8)
+    np.add.at(edges, starts, 1)
+    np.add.at(edges, stops, -1)
+    return np.cumsum(edges[:-1], dtype=np.int8).astype(bool)
 
 
 def _tail_supervised(spans: Rows, layout: RowLayout) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from fastcollate.collate.batch import Batch
+from fastcollate.collate.kernels import inside_runs
 from fastcollate.collate.rows import check_choice, check_integer, flatten_rows, spans_of
 from fastcollate.errors import CollateError
 from fastcollate.ragged import IntArray, RaggedBatch, Rows
@@ -219,12 +220,10 @@ def _fill_gaps(placed: _Placed, out: IntArray, value: int) -> None:
 
 
 def _inside_spans(batch: RaggedBatch, placed: _Placed) -> NDArray[np.bool_]:
-    """bool[cells]: which cells lie in a span of their document; see `mark_spans` for the running sum."""
+    """bool[cells]: which cells lie in a span of their document."""
     flat = spans_of(batch).to_ragged()
     owner = np.repeat(np.arange(len(batch)), flat.lengths // 2)
     cut = np.zeros(len(batch), np.int64) if batch.cuts is None else batch.cuts
-    edges = np.zeros(placed.shape[0] * placed.shape[1] + 1, np.int8)
-    for values, step in ((flat.values[::2], 1), (flat.values[1::2], -1)):
-        inside = (values.astype(np.int64) - cut[owner]).clip(0, batch.lengths[owner])
-        np.add.at(edges, inside + placed.begins[owner], step)
-    return np.cumsum(edges[:-1], dtype=np.int8).astype(bool)
+    most, first = batch.lengths[owner], placed.begins[owner]
+    starts, stops = (first + (flat.values[i::2].astype(np.int64) - cut[owner]).clip(0, most) for i in (0, 1))
+    return inside_runs(starts, stops, placed.shape[0] * placed.shape[1])

@@ -108,7 +108,7 @@ class BucketedDataset(PlannedDataset[EpochPlan]):
     def shapes(self) -> list[tuple[int, int]]:
         """All (rows, width) of this epoch's batches on any rank, before the collator adds anything.
 
-        The epoch is planned once to find them.
+        With `buckets` they are known without planning, one for each width; else the epoch is planned once.
         """
         return self._plan_for(self.position).shapes()
 

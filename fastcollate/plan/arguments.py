@@ -85,7 +85,11 @@ def make_plan(
     widths = choose_widths(buckets, lengths, counts)
     widest = widths[-1] if widths else int(lengths[-1])
     if max_tokens is not None and widest > max_tokens:
-        raise _over_budget(histogram, lengths_at, widest, max_tokens)
+        record, longest = _first_longer(int(lengths[-1]) - 1, histogram, lengths_at)
+        raise PlanError(
+            f"{record} has {longest} tokens and would be padded to {widest}, more than max_tokens={max_tokens}: "
+            "raise max_tokens or set max_length"
+        )
     return EpochPlan(
         num_records=int(counts.sum()),
         lengths_at=lengths_at,
@@ -125,7 +129,9 @@ def make_pack_plan(
     if len(histogram[0]) == 0:
         raise PlanError(_NO_RECORDS)
     _check_packing(length, strategy, overlong)
-    plan = PackPlan(
+    if strategy == "best_fit" and overlong == "error":
+        _check_documents(length, histogram, lengths_at)
+    return PackPlan(
         num_records=int(histogram[1].sum()),
         lengths_at=lengths_at,
         batch_size=check_at_least_one("batch_size", batch_size),
@@ -139,9 +145,6 @@ def make_pack_plan(
         strategy=strategy,
         overlong=overlong,
     )
-    if strategy == "best_fit":
-        plan.check_overlong(int(histogram[0][-1]))
-    return plan
 
 
 def _check_packing(length: int, strategy: str, overlong: str) -> None:
@@ -153,26 +156,26 @@ def _check_packing(length: int, strategy: str, overlong: str) -> None:
         raise PlanError(f"overlong is {overlong!r}: it must be 'error', 'truncate', 'drop' or 'split'")
 
 
-def _over_budget(
-    histogram: tuple[IntArray, IntArray], lengths_at: LengthsAt, widest: int, max_tokens: int
-) -> PlanError:
-    """The error that names the first of the longest records."""
-    longest, records = int(histogram[0][-1]), int(histogram[1].sum())
-    record = _first_of_length(longest, records, lengths_at)
-    return PlanError(
-        f"{'a record' if record is None else f'record {record}'} has {longest} tokens and would be padded to "
-        f"{widest}, more than "
-        f"max_tokens={max_tokens}: raise max_tokens or set max_length"
-    )
+def _check_documents(length: int, histogram: tuple[IntArray, IntArray], lengths_at: LengthsAt) -> None:
+    if histogram[0][-1] > length:
+        record, tokens = _first_longer(length, histogram, lengths_at)
+        raise PlanError(
+            f"{record} has {tokens} tokens, more than a pack of {length}: "
+            'raise length, or choose overlong="truncate", "drop" or "split"'
+        )
 
 
-def _first_of_length(length: int, records: int, lengths_at: LengthsAt) -> int | None:
-    """Its number; None where a mixture leaves out all such records this epoch."""
+def _first_longer(limit: int, histogram: tuple[IntArray, IntArray], lengths_at: LengthsAt) -> tuple[str, int]:
+    """The first record of more than `limit` tokens, for a message, and how many it has.
+
+    A mixture may leave all such records out of epoch 0; then it has no number yet.
+    """
+    records = int(histogram[1].sum())
     for begin in range(0, records, 65_536):
-        found = np.flatnonzero(lengths_at(np.arange(begin, min(begin + 65_536, records))) == length)
-        if len(found):
-            return begin + int(found[0])
-    return None
+        lengths = lengths_at(np.arange(begin, min(begin + 65_536, records)))
+        if len(over := np.flatnonzero(lengths > limit)):
+            return f"record {begin + over[0]}", int(lengths[over[0]])
+    return "a record", int(histogram[0][-1])
 
 
 def _check_sizes(batch_size: int | None, max_tokens: int | None, window: int, shuffle_block: int) -> None:

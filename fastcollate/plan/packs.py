@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from fastcollate.errors import PlanError
 from fastcollate.plan.packing import best_fit_decreasing
 from fastcollate.plan.permutation import hash_integers
 from fastcollate.plan.windows import PlannedBatch, WindowedPlan, longest_first
@@ -142,22 +141,6 @@ class PackPlan(WindowedPlan):
         if partial and not (self.drop_last and number == self.num_windows - 1):
             order = np.concatenate([order, np.arange(len(order), len(order) + self.group)])
         return PackedWindow(pieces, edges, cuts[:, :-1].ravel()[order], cuts[:, 1:].ravel()[order], self.length)
-
-    def check_overlong(self, longest: int) -> None:
-        """Refuse records longer than a pack, if that is what `overlong` says; the first of them is named.
-
-        Raises:
-            PlanError: `longest` tokens are too many.
-        """
-        if self.overlong != "error" or longest <= self.length:
-            return
-        for begin in range(0, self.num_records, self.window):
-            lengths = self.lengths_at(np.arange(begin, min(begin + self.window, self.num_records)))
-            if len(over := np.flatnonzero(lengths > self.length)):
-                raise PlanError(
-                    f"record {begin + over[0]} has {lengths[over[0]]} tokens, more than a pack of {self.length}: "
-                    'raise length, or choose overlong="truncate", "drop" or "split"'
-                )
 
     def _documents(self, number: int) -> Pieces:
         """The documents of window `number` in the epoch's order, whole."""

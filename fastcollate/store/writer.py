@@ -150,11 +150,7 @@ class StoreWriter:
 
     def _flush(self) -> None:
         """Write the first `records_per_shard` buffered records (or all, if fewer) as one shard."""
-        whole = Shard(
-            Ragged.concat([part.tokens for part in self._buffer]),
-            Ragged.concat([part.spans for part in self._buffer]),
-            np.concatenate([part.source_rows for part in self._buffer]),
-        )
+        whole = self._buffer[0] if len(self._buffer) == 1 else concat_shards(self._buffer)
         cut = min(self._per_shard, len(whole.tokens))
         shard = slice_shard(whole, 0, cut)
         self._entries.append(write_shard(self.path, len(self._entries), self._layout, shard))
@@ -186,6 +182,15 @@ def check_count(name: str, value: int) -> None:
     """An integer from 1, or an `InputError` that names the argument."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise InputError(f"{name} is {value!r}: it must be an integer, at least 1")
+
+
+def concat_shards(parts: list[Shard]) -> Shard:
+    """All records of all parts, copied."""
+    return Shard(
+        Ragged.concat([part.tokens for part in parts]),
+        Ragged.concat([part.spans for part in parts]),
+        np.concatenate([part.source_rows for part in parts]),
+    )
 
 
 def slice_shard(shard: Shard, start: int, stop: int) -> Shard:
