@@ -83,13 +83,8 @@ def make_plan(
         raise PlanError(_NO_RECORDS)
     _check_sizes(batch_size, max_tokens, window, shuffle_block)
     widths = choose_widths(buckets, lengths, counts)
-    widest = widths[-1] if widths else int(lengths[-1])
-    if max_tokens is not None and widest > max_tokens:
-        record, longest = _first_longer(int(lengths[-1]) - 1, histogram, lengths_at)
-        raise PlanError(
-            f"{record} has {longest} tokens and would be padded to {widest}, more than max_tokens={max_tokens}: "
-            "raise max_tokens or set max_length"
-        )
+    if max_tokens is not None:
+        _check_budget(max_tokens, widths, histogram, lengths_at)
     return EpochPlan(
         num_records=int(counts.sum()),
         lengths_at=lengths_at,
@@ -154,6 +149,19 @@ def _check_packing(length: int, strategy: str, overlong: str) -> None:
         raise PlanError(f"strategy is {strategy!r}: it must be 'best_fit' or 'wrap'")
     if overlong not in ("error", "truncate", "drop", "split"):
         raise PlanError(f"overlong is {overlong!r}: it must be 'error', 'truncate', 'drop' or 'split'")
+
+
+def _check_budget(
+    max_tokens: int, widths: list[int] | None, histogram: tuple[IntArray, IntArray], lengths_at: LengthsAt
+) -> None:
+    longest = int(histogram[0][-1])
+    widest = widths[-1] if widths else longest
+    if widest > max_tokens:
+        record, tokens = _first_longer(longest - 1, histogram, lengths_at)
+        raise PlanError(
+            f"{record} has {tokens} tokens and would be padded to {widest}, more than max_tokens={max_tokens}: "
+            "raise max_tokens or set max_length"
+        )
 
 
 def _check_documents(length: int, histogram: tuple[IntArray, IntArray], lengths_at: LengthsAt) -> None:
