@@ -61,7 +61,7 @@ def plans(draw):
 
 
 def global_batches(plan):
-    return [batch for window in plan.windows() for batch in window]
+    return [batch for _, window in plan.windows() for batch in window]
 
 
 def tokens_of(batches):

@@ -88,7 +88,7 @@ class PackedDataset(PlannedDataset[PackPlan]):
     def shapes(self) -> list[tuple[int, int]]:
         """All (packs, length) of this epoch's batches on any rank; the epoch is planned once to find them."""
         plan = self._plan_for(self.position)
-        return sorted({(batch.rows, plan.length) for window in plan.windows() for batch in window})
+        return sorted({(batch.rows, plan.length) for _, window in plan.windows() for batch in window})
 
     def _lengths_of(self, records: Records) -> LengthsAt:
         return records.lengths_at

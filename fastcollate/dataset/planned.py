@@ -12,7 +12,7 @@ from fastcollate.errors import PlanError, StateError
 from fastcollate.plan.arguments import check_integer
 from fastcollate.plan.ranks import rank_batches
 from fastcollate.plan.state import Position, check_state, make_state
-from fastcollate.plan.windows import LengthsAt, PlannedBatch, WindowedPlan
+from fastcollate.plan.windows import Landmark, LengthsAt, PlannedBatch, WindowedPlan
 from fastcollate.ragged import RaggedBatch
 from fastcollate.store.mixture import Mixture
 from fastcollate.store.reader import Records, TokenStore
@@ -20,7 +20,7 @@ from fastcollate.world import place_in_world
 
 __all__ = ["PlannedDataset"]
 
-_GENERATION, _NOTES, _WORKERS = 3, 4, 1024
+_GENERATION, _NOTES, _WORKERS = 6, 7, 1024
 
 AnyPlan = TypeVar("AnyPlan", bound=WindowedPlan)
 
@@ -71,7 +71,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         """Make `epoch` the next to be iterated, from its start; the epoch of a loaded state keeps its place."""
         if check_integer("epoch", epoch) != self.position.epoch:
             self._own_next = self._stream = None
-            self._next[0], self._next[1] = epoch, 0
+            self._go_to(Position(epoch, 0, self.position.group))
 
     def state_dict(self) -> dict[str, Any]:
         """Where this object's own iterator is, as JSON: the same on every rank."""
@@ -81,11 +81,8 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
 
     def state_after(self, start: Position, batches: int) -> dict[str, Any]:
         """The state once each rank has taken `batches` batches from `start` on."""
-        plan = self._plan_for(start)
-        batch = start.batch + batches * self.world_size
-        if batches and plan.tail(start.batch, self.world_size):
-            batch = min(batch, plan.num_batches)
-        return self._state(start._replace(batch=batch))
+        batch, landmark = self._plan_for(start).place(start.batch + batches * self.world_size)
+        return self._state(start._replace(batch=batch, landmark=landmark))
 
     def check_state_dict(self, state: dict[str, Any]) -> Position:
         """The position in `state`; raises what `load_state_dict` raises, and changes nothing."""
@@ -94,7 +91,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
     def skip_finished_epoch(self) -> None:
         """Where a loaded state was taken at an epoch's very end, go to the start of the next."""
         position = self.position
-        if position.batch and position.batch >= self._plan_for(position).num_batches:
+        if position.batch and not self._plan_for(position).has_batch(position.batch):
             self.set_epoch(position.epoch + 1)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -109,7 +106,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         """
         position = self.check_state_dict(state)
         if get_worker_info() is None:
-            self._next[:3] = torch.tensor(position)
+            self._go_to(position)
             self._next[_GENERATION] += 1
         else:
             self._own_next = position
@@ -118,10 +115,17 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
     @property
     def position(self) -> Position:
         """Where the next iteration begins."""
-        return self._own_next or Position(*self._next[:3].tolist())
+        if self._own_next is not None:
+            return self._own_next
+        epoch, batch, group, *landmark = self._next[:_GENERATION].tolist()
+        return Position(epoch, batch, group, Landmark(*landmark))
+
+    def _go_to(self, position: Position) -> None:
+        self._next[:_GENERATION] = torch.tensor([*position[:3], *position.landmark])
 
     def _state(self, position: Position) -> dict[str, Any]:
-        return make_state(position, seed=self._plan.seed, fingerprint=self.fingerprint)
+        counted = self._plan.counted
+        return make_state(position, seed=self._plan.seed, fingerprint=self.fingerprint, counted=counted)
 
     def __getstate__(self) -> dict[str, Any]:
         """To another process goes the position, not an iterator in use."""
@@ -145,7 +149,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         """
         position, info = self.position, get_worker_info()
         if info is None:
-            self._next[1] = 0
+            self._go_to(position._replace(batch=0, landmark=Landmark()))
         elif self._own_next is None:
             noted, generation = self._next[_NOTES:], self._next[_GENERATION]
             if noted[info.id % _WORKERS] == generation:
@@ -155,18 +159,18 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         return position
 
     def _plan_for(self, position: Position) -> AnyPlan:
-        epoch, _, group = position
-        if (epoch, group) != (self._plan.epoch, self._plan.group):
+        epoch, _, group, landmark = position
+        if (epoch, group) != (self._plan.epoch, self._plan.group) or not self._plan.knows(landmark):
             self._records = self.store.at_epoch(self._plan.seed, epoch)
             lengths_at = self._lengths_of(self._records)
-            self._plan = replace(self._plan, epoch=epoch, group=group, lengths_at=lengths_at)
+            self._plan = replace(self._plan, epoch=epoch, group=group, landmark=landmark, lengths_at=lengths_at)
         return self._plan
 
 
 def _shared_position(world_size: int) -> torch.Tensor:
     """A `Position` in shared memory, for persistent workers hold copies of a dataset and must see it move.
 
-    int64[4 + workers]: the position, how many states were loaded, and for each worker in which of these
+    int64[7 + workers]: the position, how many states were loaded, and for each worker in which of these
     generations it last began.
     """
     position = torch.zeros(_NOTES + _WORKERS, dtype=torch.int64)
@@ -215,9 +219,4 @@ class _Stream(Iterator[RaggedBatch]):
         """Counted over all ranks and workers, as if each had yielded as many as this one."""
         if self._overtaken():
             return self._dataset._state(self._dataset.position)  # noqa: SLF001
-        if self._workers == 1:
-            return self._dataset.state_after(self._start, self._yielded)
-        batch = self._start.batch + self._yielded * self._dataset.world_size * self._workers
-        if self._plan.tail(self._start.batch, self._dataset.world_size):
-            batch = min(batch, self._plan.num_batches)
-        return self._dataset._state(self._start._replace(batch=batch))  # noqa: SLF001
+        return self._dataset.state_after(self._start, self._yielded * self._workers)

@@ -8,6 +8,7 @@ integers a batch. Global batch `g` is batch `g % group` of step `g // group`.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcollate.plan.windows import PlannedBatch, WindowedPlan, longest_first
+from fastcollate.plan.windows import Landmark, PlannedBatch, WindowedPlan, longest_first
 from fastcollate.ragged import IntArray
 
 __all__ = ["EpochPlan", "Window"]
@@ -90,16 +91,29 @@ class EpochPlan(WindowedPlan):
         assert self.batch_size is not None
         return self.num_records // (self.group * self.batch_size)
 
-    @cached_property
-    def steps_before(self) -> IntArray:
-        """int64[num_windows + 1]: steps in all windows before each; costs a pass when widths decide."""
-        windows = np.arange(self.num_windows + 1)
-        if self.batch_size is not None:
-            before = windows * self._full_steps // self.num_windows
-            before[-1] += self._has_rest
-            return before
-        counts = [len(self._plan_window(w)) // self.group for w in range(self.num_windows)]
-        return np.concatenate([[0], np.cumsum(counts)])
+    @property
+    def counted(self) -> bool:
+        """With `batch_size` where a window begins is known in closed form."""
+        return self.batch_size is None
+
+    def begin_of(self, number: int) -> Landmark:
+        """Where window `number` begins."""
+        if self.counted:
+            return super().begin_of(number)
+        steps = number * self._full_steps // self.num_windows + (number == self.num_windows and self._has_rest)
+        return Landmark(number, steps * self.group)
+
+    def locate(self, batch: int) -> Landmark:
+        """The last window that begins before global batch `batch` (the epoch's end is one, without batches)."""
+        if self.counted:
+            return super().locate(batch)
+        numbers = range(self.num_windows + 1)
+        return self.begin_of(
+            max(0, bisect_left(numbers, batch, key=lambda number: self.begin_of(number).batch) - 1)
+        )
+
+    def _next_after(self, here: Landmark) -> Landmark:
+        return Landmark(here.window + 1, here.batch + len(self._plan_window(here.window)))
 
     @cached_property
     def _largest(self) -> tuple[int, int]:

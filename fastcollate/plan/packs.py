@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from fastcollate.plan.packing import best_fit_decreasing
 from fastcollate.plan.permutation import hash_integers
-from fastcollate.plan.windows import PlannedBatch, WindowedPlan, longest_first
+from fastcollate.plan.windows import Landmark, PlannedBatch, WindowedPlan, longest_first
 from fastcollate.ragged import IntArray
 
 __all__ = ["PackPlan", "PackedBatch", "PackedWindow", "Pieces"]
@@ -105,28 +104,21 @@ class PackPlan(WindowedPlan):
     strategy: str
     overlong: str
 
-    @cached_property
-    def steps_before(self) -> IntArray:
-        """int64[num_windows + 1]: steps in all windows before each; costs a pass."""
-        if self.strategy == "wrap":
-            packs = np.diff(-(-self._tokens_before // self.length), prepend=0)[1:]
-            counts = -(-packs // self._packs_of_a_step)
-            if self.drop_last and packs[-1] % self._packs_of_a_step:
-                counts[-1] -= 1
-        else:
-            counts = np.array([len(self.plan_window(w)) // self.group for w in range(self.num_windows)])
-        return np.concatenate([[0], np.cumsum(counts)])
+    def _next_after(self, here: Landmark) -> Landmark:
+        number = here.window
+        if self.strategy == "best_fit":
+            return Landmark(number + 1, here.batch + len(self.plan_window(number)))
+        token = here.token + int(self._documents(number).lengths.sum())
+        packs = -(-token // self.length) - -(-here.token // self.length)
+        steps = -(-packs // self._packs_of_a_step)
+        if self.drop_last and number == self.num_windows - 1 and packs % self._packs_of_a_step:
+            steps -= 1
+        return Landmark(number + 1, here.batch + steps * self.group, token)
 
     @property
     def _packs_of_a_step(self) -> int:
         assert self.batch_size is not None
         return self.group * self.batch_size
-
-    @cached_property
-    def _tokens_before(self) -> IntArray:
-        """int64[num_windows + 1]: tokens of all windows before each; costs a pass over the lengths."""
-        tokens = [int(self._documents(number).lengths.sum()) for number in range(self.num_windows)]
-        return np.concatenate([[0], np.cumsum(tokens)])
 
     def plan_window(self, number: int) -> PackedWindow:
         """The batches of window `number`, in global order."""
@@ -179,7 +171,7 @@ class PackPlan(WindowedPlan):
 
     def _wrap(self, number: int) -> tuple[Pieces, IntArray]:
         """The packs of the joined stream that begin in this window; the last may run on into the next ones."""
-        before, after = (int(self._tokens_up_to(w)) for w in (number, number + 1))
+        before, after = (self.begin_of(w).token for w in (number, number + 1))
         first = -(-before // self.length)
         last = -(-after // self.length)
         parts, end, nearby = [self._documents(number)], after, number + 1
@@ -189,12 +181,6 @@ class PackPlan(WindowedPlan):
             nearby += 1
         stream = Pieces(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
         return _cut_stream(stream, before, first, min(last, -(-end // self.length)), self.length)
-
-    def _tokens_up_to(self, number: int) -> int:
-        """Tokens before window `number`; the first windows need no pass over all."""
-        if number <= 1:
-            return int(self._documents(0).lengths.sum()) if number else 0
-        return int(self._tokens_before[number])
 
 
 def _cut_stream(stream: Pieces, begin: int, first: int, last: int, length: int) -> tuple[Pieces, IntArray]:

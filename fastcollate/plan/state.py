@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fastcollate.errors import StateError, StateMismatchError
+from fastcollate.plan.windows import Landmark
 
 __all__ = ["Position", "check_state", "make_state"]
 
@@ -15,20 +16,31 @@ _FIELDS = ("version", "epoch", "batch", "group", "seed", "fingerprint")
 
 
 class Position(NamedTuple):
-    """Where in which order: global batches delivered in `epoch`, planned in steps of `group` batches."""
+    """Where in which order: global batches delivered in `epoch`, planned in steps of `group` batches.
+
+    `landmark` is where the plan's window around them begins: from there on nothing before need be counted.
+    """
 
     epoch: int
     batch: int
     group: int
+    landmark: Landmark = Landmark()
 
 
-def make_state(position: Position, *, seed: int, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+def make_state(
+    position: Position, *, seed: int, fingerprint: Mapping[str, Any], counted: bool = False
+) -> dict[str, Any]:
     """The state_dict of a position: `fingerprint` names the data and the arguments, field by field.
+
+    Where lengths decide how many batches there are (`counted`), it holds the position's landmark too.
 
     >>> make_state(Position(2, 40, 4), seed=7, fingerprint={"records": 100})
     {'version': 1, 'epoch': 2, 'batch': 40, 'group': 4, 'seed': 7, 'fingerprint': {'records': 100}}
     """
-    return {"version": VERSION, **position._asdict(), "seed": seed, "fingerprint": dict(fingerprint)}
+    epoch, batch, group, landmark = position
+    place = {"epoch": epoch, "batch": batch, "group": group}
+    beside = {"landmark": list(landmark)} if counted else {}
+    return {"version": VERSION, **place, "seed": seed, "fingerprint": {**fingerprint, **beside}}
 
 
 def check_state(state: Mapping[str, Any], *, seed: int, fingerprint: Mapping[str, Any]) -> Position:
@@ -55,10 +67,19 @@ def check_state(state: Mapping[str, Any], *, seed: int, fingerprint: Mapping[str
         raise StateError("the state's fingerprint is not a dict: it was changed since it was taken")
     now = {"seed": seed, **fingerprint}
     then = {"seed": state["seed"], **state["fingerprint"]}
+    landmark = _check_landmark(then.pop("landmark", Landmark()), state["batch"])
     for name in [*now, *(name for name in then if name not in now)]:
         if name not in now or name not in then or then[name] != now[name]:
             raise StateMismatchError(
                 f"the state was taken with {name} {then.get(name)!r}, this dataset has {now.get(name)!r}: "
                 "resume with the same data and arguments, or start a new run"
             )
-    return Position(state["epoch"], state["batch"], state["group"])
+    return Position(state["epoch"], state["batch"], state["group"], landmark)
+
+
+def _check_landmark(landmark: Any, batch: int) -> Landmark:
+    """A landmark before `batch`: the state's, or the epoch's start where `batch` was moved back by hand."""
+    numbers = landmark if isinstance(landmark, list | tuple) else []
+    if len(numbers) != len(Landmark()) or not all(type(n) is int and 0 <= n < 2**63 for n in numbers):
+        raise StateError(f"the state's landmark is {landmark!r}: it was changed since it was taken")
+    return Landmark(*numbers) if numbers[1] < max(batch, 1) else Landmark()

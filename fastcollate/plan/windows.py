@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from fastcollate.plan.permutation import derive_key, hash_integers, permute_blocks
 from fastcollate.ragged import IntArray
 
-__all__ = ["LengthsAt", "PlannedBatch", "WindowedPlan"]
+__all__ = ["Landmark", "LengthsAt", "PlannedBatch", "WindowedPlan"]
 
 _RECORDS, _STEPS, _RANKS = 1, 2, 3  # what a key is for
 
 LengthsAt = Callable[[IntArray], IntArray]
+
+
+class Landmark(NamedTuple):
+    """Where a window begins: its number, its first global batch, and its first token where documents are joined.
+
+    Where lengths decide how many batches a window has, one landmark saves counting all windows before it.
+    """
+
+    window: int = 0
+    batch: int = 0
+    token: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +75,7 @@ class WindowedPlan(ABC):
         drop_last: whether the last step is dropped when it is not full.
         group: batches of a step.
         shuffle_block: how many consecutive records stay together in the shuffle.
+        landmark: a window whose beginning is known beforehand; the first one's always is.
     """
 
     num_records: int
@@ -75,6 +88,7 @@ class WindowedPlan(ABC):
     drop_last: bool
     group: int
     shuffle_block: int = 1
+    landmark: Landmark = Landmark()
 
     @property
     def num_windows(self) -> int:
@@ -87,35 +101,71 @@ class WindowedPlan(ABC):
         return False
 
     @property
-    @abstractmethod
-    def steps_before(self) -> IntArray:
-        """int64[num_windows + 1]: steps in all windows before each."""
+    def counted(self) -> bool:
+        """Whether lengths decide how many batches a window has: then where it begins must be counted."""
+        return True
 
     @abstractmethod
     def plan_window(self, number: int) -> Sequence[PlannedBatch]:
         """The batches of window `number`, in global order."""
 
-    def windows(self, first: int = 0) -> Iterator[Sequence[PlannedBatch]]:
-        """Plan window after window, from number `first` on."""
-        return (self.plan_window(number) for number in range(first, self.num_windows))
+    @abstractmethod
+    def _next_after(self, here: Landmark) -> Landmark:
+        """Where the window after `here` begins; costs what planning `here` costs."""
 
     @cached_property
+    def _known(self) -> dict[int, Landmark]:
+        """Landmarks by window. Two threads may add to it: whoever adds one adds the same."""
+        return {0: Landmark(), self.landmark.window: self.landmark}
+
+    def knows(self, landmark: Landmark) -> bool:
+        """Whether nothing need be counted to find `landmark`."""
+        return landmark.window in self._known
+
+    def windows(self, here: Landmark | None = None) -> Iterator[tuple[int, Sequence[PlannedBatch]]]:
+        """Plan window after window, from a landmark on: the number of its first batch, and its batches."""
+        here = here or Landmark()
+        while here.window < self.num_windows:
+            window, first = self.plan_window(here.window), here.batch
+            following = Landmark(here.window + 1, first + len(window))
+            here = self._known.setdefault(here.window + 1, following)
+            yield first, window
+
+    @property
     def num_batches(self) -> int:
         """Global batches of the epoch, a multiple of `group`."""
-        return int(self.steps_before[-1]) * self.group
+        return self.begin_of(self.num_windows).batch
 
-    def tail(self, start: int, world_size: int) -> int:
-        """Batches of the last step of a run from `start` if it is not full; 0, without counting, if it must be."""
-        if self.group % world_size == 0 and start % world_size == 0:
-            return 0
-        return max(0, self.num_batches - start) % world_size
+    def begin_of(self, number: int) -> Landmark:
+        """Where window `number` begins, counted from the nearest landmark before it."""
+        nearest = next(n for n in range(number, -1, -1) if n in self._known)
+        here = self._known[nearest]
+        while here.window < number:
+            here = self._following(here)
+        return here
 
-    def locate(self, batch: int) -> tuple[int, int]:
-        """The window that holds global batch `batch`, and the number of its first batch."""
-        if batch == 0:
-            return 0, 0  # without counting: the first batch must not wait for a pass over the lengths
-        number = int(np.searchsorted(self.steps_before, batch // self.group, side="right")) - 1
-        return number, int(self.steps_before[number]) * self.group
+    def locate(self, batch: int) -> Landmark:
+        """The last window that begins before global batch `batch` (the epoch's end is one, without batches)."""
+        numbers = sorted(self._known)
+        nearest = bisect_left(numbers, batch, key=lambda number: self._known[number].batch)
+        here = self._known[numbers[max(0, nearest - 1)]]
+        while batch and here.window < self.num_windows and (after := self._following(here)).batch < batch:
+            here = after
+        return here
+
+    def _following(self, here: Landmark) -> Landmark:
+        if here.window + 1 not in self._known:
+            self._known[here.window + 1] = self._next_after(here)
+        return self._known[here.window + 1]
+
+    def place(self, batch: int) -> tuple[int, Landmark]:
+        """Global batch `batch`, or the epoch's end if that comes first, and the last window that begins before."""
+        here = self.locate(batch)
+        return (here.batch, self.locate(here.batch)) if here.window == self.num_windows else (batch, here)
+
+    def has_batch(self, batch: int) -> bool:
+        """Whether the epoch has a global batch of this number."""
+        return self.locate(batch + 1).window < self.num_windows
 
     def order(self, begin: int, end: int) -> IntArray:
         """int64[end - begin]: the records at positions [begin, end) of the epoch, before windows are sorted."""
