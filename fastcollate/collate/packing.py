@@ -15,6 +15,8 @@ from fastcollate.ragged import IntArray, RaggedBatch, Rows
 
 __all__ = ["PackingCollator"]
 
+_CACHE_LINE = 64  # bytes
+
 
 class _Placed(NamedTuple):
     """Documents laid end to end in `shape[0] * shape[1]` cells.
@@ -98,7 +100,7 @@ class PackingCollator:
         input_ids[:] = _read(batch.values, sources)
         _fill_gaps(placed, input_ids, self.pad_token_id)
         labels = self._labels(batch, placed, input_ids.copy() if given is None else given.astype(np.int64))
-        tokens = int(np.add.reduce(batch.lengths))
+        tokens = len(input_ids) - sum(stop - start for start, stop in placed.gaps)
         supervised = tokens - len(batch)
         if self.supervise == "response" or flat.labels is not None or self.ignore_index >= 0:
             supervised = int(np.count_nonzero(labels != self.ignore_index))
@@ -149,8 +151,7 @@ class PackingCollator:
 
 def _fillers_as_packs(batch: RaggedBatch) -> RaggedBatch:
     """Filler rows of a batch without packs (they follow the real ones) become packs without documents."""
-    real = int(np.count_nonzero(batch.lengths))
-    if batch.packs is not None or real == len(batch):
+    if batch.packs is not None or (real := int(np.count_nonzero(batch.lengths))) == len(batch):
         return batch
     spans = batch.spans
     kept = RaggedBatch(
@@ -174,12 +175,11 @@ def _repeated(values: IntArray, placed: _Placed) -> IntArray:
 
 def _read(values: NDArray[Any], sources: IntArray) -> NDArray[Any]:
     """The values at `sources: int64[cells]`; in gaps those may lie outside, and what is read is overwritten."""
-    return values.take(sources, mode="clip") if len(values) else np.zeros(len(sources), values.dtype)
-
-
-def _edges(batch: RaggedBatch) -> IntArray:
-    """int64[P+1]: the documents of each pack; rows that come without packs are packs of one."""
-    return np.arange(len(batch) + 1) if batch.packs is None else batch.packs
+    if len(values) == 0:
+        return np.zeros(len(sources), values.dtype)
+    # One value of each cache line first: these misses overlap, where those of the whole read would queue.
+    values.take(sources[:: _CACHE_LINE // values.itemsize], mode="clip")
+    return values.take(sources, mode="clip")
 
 
 def _place(batch: RaggedBatch, *, flat: bool) -> _Placed:
@@ -187,30 +187,29 @@ def _place(batch: RaggedBatch, *, flat: bool) -> _Placed:
 
     Their extents are [3 3 6], and the gaps are cells 5 to 6 and 10 to 12.
     """
-    ends = np.cumsum(batch.lengths)
-    begins = ends - batch.lengths
+    documents, lengths = np.arange(len(batch)), batch.lengths
     if flat:
         gaps = [] if len(batch) else [(0, 1)]  # a filler is one cell of padding
-        total = int(ends[-1]) if len(batch) else 1
-        return _Placed(begins, batch.lengths, np.arange(len(batch)), gaps, (1, total))
-    edges = _edges(batch)
-    before = np.zeros(len(ends) + 1, np.int64)
-    before[1:] = ends
-    before = before[edges]
-    used = (before[1:] - before[:-1]).tolist()
-    width = max(1, *used) if batch.width is None else batch.width
-    if max(used) > width:
-        raise CollateError(f"a pack has {max(used)} tokens but the plan fixed {width}: pack with PackedDataset")
+        ends = np.add.accumulate(lengths)
+        return _Placed(ends - lengths, lengths, documents, gaps, (1, int(ends[-1]) if len(batch) else 1))
+    edges = np.arange(len(batch) + 1) if batch.packs is None else batch.packs
     counts = edges[1:] - edges[:-1]
-    begins += np.repeat(np.arange(0, len(used) * width, width) - before[:-1], counts)
-    extents = np.empty(len(begins), np.int64)
-    extents[:-1] = begins[1:] - begins[:-1]
-    extents[-1:] = len(used) * width - begins[-1:]
-    extents[:1] += begins[:1]
-    gaps = [(row * width + count, (row + 1) * width) for row, count in enumerate(used) if count < width]
-    return _Placed(
-        begins, extents, np.arange(len(batch)) - np.repeat(edges[:-1], counts), gaps, (len(used), width)
-    )
+    rows = np.flatnonzero(counts)  # the packs that hold documents
+    used: list[int] = np.add.reduceat(lengths, edges[rows]).tolist() if len(rows) else []
+    width = max([1, *used]) if batch.width is None else batch.width
+    if max(used, default=0) > width:
+        raise CollateError(f"a pack has {max(used)} tokens but the plan fixed {width}: pack with PackedDataset")
+    firsts = [row * width for row in [*rows.tolist(), len(counts)]]
+    lead = firsts[0]
+    free = [stop - start - count for start, stop, count in zip(firsts[:-1], firsts[1:], used, strict=True)]
+    gaps = [(stop - gap, stop) for stop, gap in zip(firsts, [lead, *free], strict=True) if gap]
+    extents = lengths.copy()
+    extents[edges[rows + 1] - 1] += np.array(free, np.int64)
+    begins = np.add.accumulate(extents) - extents
+    if lead:
+        begins += lead
+        extents[:1] += lead
+    return _Placed(begins, extents, documents - edges[:-1].repeat(counts), gaps, (len(counts), width))
 
 
 def _fill_gaps(placed: _Placed, out: IntArray, value: int) -> None:

@@ -32,6 +32,9 @@ class Landmark(NamedTuple):
     token: int = 0
 
 
+_START = Landmark()
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedBatch:
     """Which records: int64[B] (-1 for filler rows, always last), and the width to pad to, if it is fixed."""
@@ -88,7 +91,7 @@ class WindowedPlan(ABC):
     drop_last: bool
     group: int
     shuffle_block: int = 1
-    landmark: Landmark = Landmark()
+    landmark: Landmark = _START
 
     @property
     def num_windows(self) -> int:
@@ -116,7 +119,7 @@ class WindowedPlan(ABC):
     @cached_property
     def _known(self) -> dict[int, Landmark]:
         """Landmarks by window. Two threads may add to it: whoever adds one adds the same."""
-        return {0: Landmark(), self.landmark.window: self.landmark}
+        return {0: _START, self.landmark.window: self.landmark}
 
     def knows(self, landmark: Landmark) -> bool:
         """Whether nothing need be counted to find `landmark`."""
@@ -124,7 +127,7 @@ class WindowedPlan(ABC):
 
     def windows(self, here: Landmark | None = None) -> Iterator[tuple[int, Sequence[PlannedBatch]]]:
         """Plan window after window, from a landmark on: the number of its first batch, and its batches."""
-        here = here or Landmark()
+        here = here or _START
         while here.window < self.num_windows:
             window, first = self.plan_window(here.window), here.batch
             following = Landmark(here.window + 1, first + len(window))
