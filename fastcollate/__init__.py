@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fastcollate.collate.padding import padded_collate as padded_collate
     from fastcollate.dataset.bucketed import BucketedDataset as BucketedDataset
     from fastcollate.dataset.packed import PackedDataset as PackedDataset
-    from fastcollate.device import prefetch_to_device as prefetch_to_device
+    from fastcollate.device.copier import prefetch_to_device as prefetch_to_device
     from fastcollate.errors import CollateError as CollateError
     from fastcollate.errors import EncodingError as EncodingError
     from fastcollate.errors import FastCollateError as FastCollateError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fastcollate.loader import StreamLoader as StreamLoader
     from fastcollate.pretokenize import prepare as prepare
     from fastcollate.ragged import Ragged as Ragged
-    from fastcollate.ragged import RaggedBatch as RaggedBatch
+    from fastcollate.ragged_batch import RaggedBatch as RaggedBatch
     from fastcollate.store.mixture import mix as mix
     from fastcollate.store.reader import TokenStore as TokenStore
     from fastcollate.store.writer import StoreWriter as StoreWriter
@@ -47,7 +47,7 @@ _HOMES = {
     "collate.padding": ("PaddingCollator", "padded_collate"),
     "dataset.bucketed": ("BucketedDataset",),
     "dataset.packed": ("PackedDataset",),
-    "device": ("prefetch_to_device",),
+    "device.copier": ("prefetch_to_device",),
     "errors": (
         "CollateError",
         "EncodingError",
@@ -69,7 +69,8 @@ _HOMES = {
     ),
     "loader": ("StreamLoader",),
     "pretokenize": ("prepare",),
-    "ragged": ("Ragged", "RaggedBatch"),
+    "ragged": ("Ragged",),
+    "ragged_batch": ("RaggedBatch",),
     "store.mixture": ("mix",),
     "store.reader": ("TokenStore",),
     "store.writer": ("StoreWriter",),

@@ -8,7 +8,7 @@ Shape letters used in every docstring of this project:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastcollate.errors import InputError
 
-__all__ = ["IntArray", "Ragged", "RaggedBatch", "Rows", "rows_side_by_side"]
+__all__ = ["IntArray", "Ragged", "Rows", "rows_side_by_side"]
 
 IntArray = NDArray[np.int64]
 _DTYPES = (np.dtype(np.uint16), np.dtype(np.uint32), np.dtype(np.int64))
@@ -181,13 +181,19 @@ class Rows:
         self.values, self.lengths = state
         self.starts = np.cumsum(self.lengths) - self.lengths
 
+    def slices(self) -> list[memoryview]:
+        """Each row as a view: `b"".join` of these copies rows faster than arrays do."""
+        if len(self.values) == 0:
+            return [memoryview(b"")] * len(self)
+        flat = np.ascontiguousarray(self.values).data
+        stops = (self.starts + self.lengths).tolist()
+        return [flat[start:stop] for start, stop in zip(self.starts.tolist(), stops, strict=True)]
+
     def to_ragged(self) -> Ragged:
-        """The rows side by side, copied one slice each (a memcpy: faster than an index array)."""
+        """The rows side by side, copied."""
         offsets = np.zeros(len(self) + 1, np.int64)
         np.cumsum(self.lengths, out=offsets[1:])
-        out = np.empty(offsets[-1], self.values.dtype)
-        self.copy_into(out, offsets[:-1])
-        return Ragged(out, offsets)
+        return Ragged(np.frombuffer(bytearray().join(self.slices()), self.values.dtype), offsets)
 
     def copy_into(self, out: NDArray[Any], begins: IntArray) -> None:
         """Copy row `i` to `out[begins[i]:]`; `begins` is int64[B]."""
@@ -222,78 +228,3 @@ def rows_side_by_side(count: int, parts: Sequence[tuple[IntArray | slice, Rows]]
     for places, rows in parts:
         rows.copy_into(values, begins[places])
     return Rows(values, begins, lengths)
-
-
-class RaggedBatch(Rows):
-    """The rows of one batch, before padding: what a dataset yields and a collator takes.
-
-    `values` is usually a whole memory-mapped shard, so making a batch copies nothing.
-
-    Attributes:
-        values: uint16|uint32|int64[V].
-        starts, lengths: int64[B].
-        record_ids: int64[B], where each row belongs in its store; -1 is a filler row (length 0).
-        spans: the supervised parts as flat (start, stop) pairs, one row for each row, or None.
-        width: columns the plan fixed for this batch, or None (the longest row decides).
-        packs: where rows are documents to be packed, pack `p` is rows `packs[p]` to `packs[p + 1]`; else None.
-        cuts: int64[B], tokens of its record that lie before each row, where rows are pieces of records.
-
-    >>> batch = RaggedBatch.from_ragged(Ragged.from_rows([[1, 2, 3], [4]]))
-    >>> batch.lengths, batch.record_ids
-    (array([3, 1]), array([0, 1]))
-    """
-
-    __slots__ = ("_spans", "cuts", "packs", "record_ids", "width")
-
-    def __init__(
-        self,
-        values: NDArray[Any],
-        starts: IntArray,
-        lengths: IntArray,
-        *,
-        record_ids: IntArray,
-        spans: Rows | Callable[[], Rows] | None = None,
-        width: int | None = None,
-    ) -> None:
-        super().__init__(values, starts, lengths)
-        self.record_ids = record_ids
-        self.width = width
-        self.packs: IntArray | None = None
-        self.cuts: IntArray | None = None
-        self._spans = spans
-
-    @property
-    def spans(self) -> Rows | None:
-        """Looked up on first use: most batches are collated without asking for them."""
-        if callable(self._spans):
-            self._spans = self._spans()
-        return self._spans
-
-    @classmethod
-    def from_ragged(
-        cls,
-        ragged: Ragged,
-        *,
-        record_ids: IntArray | None = None,
-        spans: Ragged | None = None,
-        width: int | None = None,
-    ) -> RaggedBatch:
-        """A batch over the rows of a `Ragged`, numbered from 0 unless `record_ids: int64[B]` says otherwise."""
-        ids = np.arange(len(ragged)) if record_ids is None else np.asarray(record_ids, np.int64)
-        if len(ids) != len(ragged) or (spans is not None and len(spans) != len(ragged)):
-            raise InputError(f"record_ids and spans must have one entry for each of the {len(ragged)} rows")
-        span_rows = None if spans is None else Rows.of(spans)
-        return cls(
-            ragged.values, ragged.offsets[:-1], ragged.lengths, record_ids=ids, spans=span_rows, width=width
-        )
-
-    def __getstate__(self) -> tuple[Any, ...]:
-        """Like `Rows`, and everything else with them."""
-        return super().__getstate__(), (self.record_ids, self.spans, self.width, self.packs, self.cuts)
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        rows, (self.record_ids, self._spans, self.width, self.packs, self.cuts) = state
-        super().__setstate__(rows)
-
-    def __repr__(self) -> str:
-        return f"RaggedBatch({len(self)} rows, {int(self.lengths.sum())} tokens, width={self.width})"

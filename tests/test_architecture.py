@@ -17,16 +17,17 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
     "errors": 0,
     "ragged": 1,
-    "text": 2,
-    "plan": 2,
-    "collate": 2,
-    "device": 2,
-    "world": 3,
-    "store": 3,
-    "pretokenize": 4,
-    "dataset": 4,
-    "loader": 5,
-    "cli": 6,
+    "ragged_batch": 2,
+    "text": 3,
+    "plan": 3,
+    "collate": 3,
+    "device": 3,
+    "world": 4,
+    "store": 4,
+    "pretokenize": 5,
+    "dataset": 5,
+    "loader": 6,
+    "cli": 7,
 }
 MAY_IMPORT_TORCH = {"collate", "device", "dataset", "loader"}
 

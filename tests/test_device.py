@@ -1,4 +1,4 @@
-"""Prefetching: order, exceptions and early ends; copies to CUDA where there is one."""
+"""Prefetching: order, exceptions and early ends."""
 
 import threading
 import time
@@ -6,8 +6,8 @@ import time
 import pytest
 import torch
 
-from fastcollate import BucketedDataset, InputError, PaddingCollator, StreamLoader, prefetch_to_device
-from fastcollate.device import Prefetcher
+from fastcollate import InputError, prefetch_to_device
+from fastcollate.device.prefetch import Prefetcher
 
 
 def is_prefetching():
@@ -85,16 +85,3 @@ def test_bad_arguments_are_named():
     if not torch.backends.mps.is_available():
         with pytest.raises(InputError, match="device 'mps' is not here"):
             prefetch_to_device([], "mps")
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_batches_equal_the_hosts_whatever_the_consumer_does(store):
-    dataset, collate = BucketedDataset(store, batch_size=8), PaddingCollator(256)
-    expected = [collate(batch) for batch in dataset]
-    loader = StreamLoader(dataset, collate, device="cuda", prefetch=3)
-    for host, batch in zip(expected, loader, strict=True):
-        torch.cuda._sleep(1_000_000)
-        assert batch["input_ids"].is_cuda
-        for name, tensor in host.items():
-            assert torch.equal(batch[name].cpu(), tensor)

@@ -174,8 +174,8 @@ def test_no_thread_outlives_its_loader(store):
 def test_bad_arguments_are_named(store):
     with pytest.raises(InputError, match="device 'abacus' is unknown to torch"):
         make(store, device="abacus")
-    with pytest.raises(InputError, match="transfer is 'ragged'"):
-        make(store, transfer="ragged")
+    with pytest.raises(InputError, match="transfer is 'bus': it must be 'padded' or 'ragged'"):
+        make(store, transfer="bus")
     with pytest.raises(InputError, match="prefetch is 0"):
         make(store, prefetch=0)
     if not torch.cuda.is_available():

@@ -14,7 +14,8 @@ from stores import lognormal_lengths, write_store
 from torch.utils.data import DataLoader
 
 from fastcollate import BucketedDataset, CollateError, PackedDataset, PackingCollator, StoreWriter, TokenStore
-from fastcollate.ragged import Ragged, RaggedBatch, Rows
+from fastcollate.ragged import Ragged, Rows
+from fastcollate.ragged_batch import RaggedBatch
 
 tokens = st.integers(0, 299)
 row_lists = st.lists(st.lists(tokens, min_size=1, max_size=14), min_size=1, max_size=7)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fastcollate.collate.layout import NO_TAIL, RowLayout
 from fastcollate.ragged import IntArray, Rows
 
-__all__ = ["Target", "inside_runs", "mark_spans", "place_rows"]
+__all__ = ["Target", "inside_runs", "join_sequences", "mark_runs", "place_rows", "span_runs"]
 
 
 class Target(NamedTuple):
@@ -147,8 +147,29 @@ def _place_tails(layout: RowLayout, tails: IntArray | int, out: IntArray) -> Non
     out[rows, columns[rows] if isinstance(columns, np.ndarray) else columns] = tails[rows]
 
 
-def mark_spans(spans: Rows, layout: RowLayout) -> NDArray[np.bool_]:
-    """bool[B, T]: which labels are inside a span of their row."""
+def join_sequences(values: NDArray[Any], layout: RowLayout) -> NDArray[Any]:
+    """The sequences side by side, tails included: in the dtype of `values`, or int64 if a tail needs it."""
+    rows = Rows(values, layout.starts, layout.copied)
+    if layout.tails is None:
+        return np.frombuffer(b"".join(rows.slices()), values.dtype)
+    ends = np.broadcast_to(np.asarray(layout.tails), len(rows)).tolist()
+    real = [end for end in ends if end != NO_TAIL]
+    limits = np.iinfo(values.dtype)
+    if real and not limits.min <= min(real) <= max(real) <= limits.max:
+        rows = Rows.of(rows.to_ragged())
+        rows.values = rows.values.astype(np.int64)
+    dtype = rows.values.dtype
+    parts: list[memoryview | bytes] = []
+    for row, end in zip(rows.slices(), ends, strict=True):
+        parts += [row] if end == NO_TAIL else [row, dtype.type(end).tobytes()]
+    return np.frombuffer(b"".join(parts), dtype)
+
+
+def span_runs(spans: Rows, layout: RowLayout) -> tuple[IntArray, IntArray]:
+    """Where supervised tokens start and stop, int64[S] each, in the cells of sequences `columns + shift` wide.
+
+    A tail that is a target is a run of its own.
+    """
     rows, extent = len(spans), layout.columns + layout.shift
     begin = np.zeros(rows, np.int64) if layout.lead is None else layout.lead
     end = begin + layout.copied
@@ -158,11 +179,17 @@ def mark_spans(spans: Rows, layout: RowLayout) -> NDArray[np.bool_]:
     moved = (begin - layout.cut)[owner]
     first = owner * extent
     starts, stops = (first + (flat.values[i::2].astype(np.int64) + moved).clip(least, most) for i in (0, 1))
-    inside = inside_runs(starts, stops, rows * extent).reshape(rows, extent)
-    if layout.tails is not None:
-        ended = np.flatnonzero(np.broadcast_to(np.asarray(layout.tails) != NO_TAIL, rows))
-        inside[ended, end[ended]] = _tail_supervised(spans, layout)[ended]
-    return inside[:, layout.shift :]
+    if layout.tails is None:
+        return starts, stops
+    ended = np.broadcast_to(np.asarray(layout.tails) != NO_TAIL, rows) & _tail_supervised(spans, layout)
+    tails = (np.arange(rows) * extent + end)[ended]
+    return np.concatenate([starts, tails]), np.concatenate([stops, tails + 1])
+
+
+def mark_runs(starts: IntArray, stops: IntArray, layout: RowLayout) -> NDArray[np.bool_]:
+    """bool[B, T]: which labels are inside a run; see `span_runs`."""
+    rows, extent = len(layout.counts), layout.columns + layout.shift
+    return inside_runs(starts, stops, rows * extent).reshape(rows, extent)[:, layout.shift :]
 
 
 def inside_runs(starts: IntArray, stops: IntArray, cells: int) -> NDArray[np.bool_]:

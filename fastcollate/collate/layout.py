@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.errors import CollateError
-from fastcollate.ragged import IntArray, RaggedBatch
+from fastcollate.ragged import IntArray
+from fastcollate.ragged_batch import RaggedBatch
 
 __all__ = ["NO_TAIL", "RowLayout", "Truncation", "lay_out"]
 
@@ -60,6 +61,18 @@ class RowLayout(NamedTuple):
         """Whether it pays to treat the batch as one rectangle and mask it, rather than slice each row."""
         spread = self.columns - self.shortest
         return spread == 0 or len(self.counts) * (_COLUMNS_PER_ROW - spread) >= _SET_UP
+
+    @property
+    def filled_first(self) -> int:
+        """Rows with a token in the first column."""
+        if self.lead is not None:
+            return int(np.count_nonzero(self.lead == 0))
+        return len(self.counts) if self.shortest else sum(map(bool, self.counts))
+
+    @property
+    def sequences(self) -> IntArray:
+        """int64[B]: tokens of each sequence, its tail included."""
+        return self.copied + _has_tail(self.tails)
 
     def for_labels(self, labels: IntArray) -> RowLayout:
         """The same places for `labels: int64[V]`; a token kept from a row's end takes its label along."""

@@ -1,39 +1,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from fastcollate.collate.batch import Batch
+from fastcollate.collate.expand import expand_packs
 from fastcollate.collate.kernels import inside_runs
-from fastcollate.collate.rows import check_choice, check_integer, flatten_rows, spans_of
+from fastcollate.collate.placing import Placed, place_documents
+from fastcollate.collate.rows import FlatRows, check_choice, check_integer, flatten_rows, spans_of
+from fastcollate.collate.staged import Allocate, Staged, cell_arrays, new_arrays, stage_arrays
 from fastcollate.errors import CollateError
-from fastcollate.ragged import IntArray, RaggedBatch, Rows
+from fastcollate.ragged import IntArray, Rows
+from fastcollate.ragged_batch import RaggedBatch
 
 __all__ = ["PackingCollator"]
-
-_CACHE_LINE = 64  # bytes
-
-
-class _Placed(NamedTuple):
-    """Documents laid end to end in `shape[0] * shape[1]` cells.
-
-    Attributes:
-        begins: int64[D], the first cell of each document.
-        extents: int64[D], the cells from there to the next document, the gap after it (and before the first)
-            included; what is true of a document is repeated over its extent, and the gaps then overwritten.
-        document_ids: int64[D], numbered from 0 in each pack.
-        gaps: (start, stop) of each stretch of padding.
-    """
-
-    begins: IntArray
-    extents: IntArray
-    document_ids: IntArray
-    gaps: list[tuple[int, int]]
-    shape: tuple[int, int]
 
 
 class PackingCollator:
@@ -88,26 +73,85 @@ class PackingCollator:
 
     def __call__(self, rows: RaggedBatch | Sequence[Any]) -> Batch:
         """Pack `rows`; see the class."""
+        return self.collate(rows, new_arrays)
+
+    def collate(self, rows: RaggedBatch | Sequence[Any], allocate: Allocate) -> Batch:
+        """Pack `rows` into arrays from `allocate`, such as pinned memory."""
+        flat, placed = self._place(rows)
+        arrays, supervised = self._fill(flat, placed, allocate)
+        tensors = {name: torch.from_numpy(array.reshape(placed.shape)) for name, array in arrays.items()}
+        kernel = {
+            name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+            for name, value in self._kernel_arguments(flat.batch, placed).items()
+        }
+        return Batch({**tensors, **kernel}, *_about(flat.batch, placed), supervised)
+
+    def stage(self, rows: RaggedBatch | Sequence[Any], allocate: Allocate) -> Staged:
+        """Only the tokens of `rows`, in their own dtype, and what it takes to lay them out elsewhere.
+
+        `stage(rows, allocate).build` gives on any device what `collate(rows, allocate)` gives on the host.
+        """
+        flat, placed = self._place(rows)
+        batch, cells = flat.batch, placed.shape[0] * placed.shape[1]
+        sources = {"tokens": _side_by_side(batch.values, batch)}
+        if flat.labels is not None:
+            sources["labels"] = _side_by_side(flat.labels, batch)
+        documents = [placed.begins, placed.extents, batch.lengths, placed.document_ids]
+        nobody = [np.array([value]) for value in (0, cells, 0, 0)]  # one document without tokens, all of it a gap
+        sources["documents"] = np.stack(documents if len(batch) else nobody)
+        kernel = self._kernel_arguments(batch, placed)
+        arrays = {name: value for name, value in kernel.items() if isinstance(value, np.ndarray)}
+        if arrays:
+            sources["cu_seqlens"] = next(iter(arrays.values()))
+        runs = self._runs(batch, placed)
+        if runs is not None:
+            sources["runs"] = np.stack(runs)
+        build = partial(
+            expand_packs,
+            shape=placed.shape,
+            pad_token_id=self.pad_token_id,
+            ignore_index=self.ignore_index,
+            documents=self._numbers_documents,
+            attention_mask=self.attention_mask,
+            kernel={name: "cu_seqlens" if name in arrays else value for name, value in kernel.items()},
+            about=(*_about(batch, placed), self._count(flat, placed, runs, None)),
+        )
+        return Staged(stage_arrays(sources, allocate), build)
+
+    def _place(self, rows: RaggedBatch | Sequence[Any]) -> tuple[FlatRows, Placed]:
         flat = flatten_rows(rows)
         flat = flat._replace(batch=_fillers_as_packs(flat.batch))
-        batch = flat.batch
-        placed = _place(batch, flat=self.layout == "flat")
+        return flat, place_documents(flat.batch, flat=self.layout == "flat")
+
+    def _fill(
+        self, flat: FlatRows, placed: Placed, allocate: Allocate
+    ) -> tuple[dict[str, NDArray[np.int64]], int]:
+        """The batch's arrays by name, int64[cells] each, and how many labels count."""
+        names = ["input_ids", "labels", "position_ids"]
+        names += ["document_ids"] * self._numbers_documents + ["attention_mask"] * self.attention_mask
         cells = self._numbered(placed.shape[0] * placed.shape[1])
-        sources = _repeated(batch.starts - placed.begins, placed)
-        sources += cells
-        given = None if flat.labels is None else _read(flat.labels, sources)
-        input_ids = sources  # fresh memory costs more than filling it: this is read for the last time here
-        input_ids[:] = _read(batch.values, sources)
-        _fill_gaps(placed, input_ids, self.pad_token_id)
-        labels = self._labels(batch, placed, input_ids.copy() if given is None else given.astype(np.int64))
-        tokens = len(input_ids) - sum(stop - start for start, stop in placed.gaps)
-        supervised = tokens - len(batch)
-        if self.supervise == "response" or flat.labels is not None or self.ignore_index >= 0:
-            supervised = int(np.count_nonzero(labels != self.ignore_index))
-        arrays = {"input_ids": input_ids, "labels": labels, **self._per_cell(placed, cells)}
-        tensors = {name: torch.from_numpy(array.reshape(placed.shape)) for name, array in arrays.items()}
-        kernel = self._kernel_arguments(batch, placed) if self.layout == "flat" else {}
-        return Batch({**tensors, **kernel}, torch.from_numpy(batch.record_ids.copy()), tokens, supervised)
+        arrays = cell_arrays(allocate, names, cells.shape)
+        joined = _join(flat.batch.values, flat.batch, placed)
+        arrays["input_ids"][:] = joined
+        _fill_gaps(placed, arrays["input_ids"], self.pad_token_id)
+        labels, runs = arrays["labels"], self._runs(flat.batch, placed)
+        labels[:] = joined if flat.labels is None else _join(flat.labels, flat.batch, placed)
+        if runs is not None:
+            labels[~inside_runs(*runs, len(labels))] = self.ignore_index
+        labels[placed.begins] = self.ignore_index
+        _fill_gaps(placed, labels, self.ignore_index)
+        np.subtract(cells, _repeated(placed.begins, placed), out=arrays["position_ids"])
+        _fill_gaps(placed, arrays["position_ids"], 0)
+        if "document_ids" in arrays:
+            arrays["document_ids"][:] = _repeated(placed.document_ids, placed)
+            _fill_gaps(placed, arrays["document_ids"], -1)
+        if "attention_mask" in arrays:
+            np.greater_equal(arrays["document_ids"], 0, out=arrays["attention_mask"], casting="unsafe")
+        return arrays, self._count(flat, placed, runs, labels)
+
+    @property
+    def _numbers_documents(self) -> bool:
+        return self.layout == "rows" or self.keys == "plain"
 
     def _numbered(self, count: int) -> IntArray:
         """0 to `count`, kept for the next batch: most have the same size."""
@@ -116,37 +160,51 @@ class PackingCollator:
             cells = self._cells = np.arange(count)
         return cells[:count]
 
-    def _labels(self, batch: RaggedBatch, placed: _Placed, labels: IntArray) -> IntArray:
-        """`labels` with what is no target ignored, in place."""
-        if self.supervise == "response":
-            labels[~_inside_spans(batch, placed)] = self.ignore_index
-        labels[placed.begins] = self.ignore_index
-        _fill_gaps(placed, labels, self.ignore_index)
-        return labels
+    def _runs(self, batch: RaggedBatch, placed: Placed) -> tuple[IntArray, IntArray] | None:
+        """Which labels are targets, if not all are: where they start and stop, int64[S] each, in cells."""
+        if self.supervise == "all":
+            return None
+        flat = spans_of(batch).to_ragged()
+        owner = np.repeat(np.arange(len(batch)), flat.lengths // 2)
+        cut = np.zeros(len(batch), np.int64) if batch.cuts is None else batch.cuts
+        most, first = batch.lengths[owner], placed.begins[owner]
+        starts, stops = (first + (flat.values[i::2].astype(np.int64) - cut[owner]).clip(0, most) for i in (0, 1))
+        return starts, stops
 
-    def _per_cell(self, placed: _Placed, cells: IntArray) -> dict[str, IntArray]:
-        """Positions, documents and the mask: int64[cells] each."""
-        positions = _repeated(placed.begins, placed)
-        np.subtract(cells, positions, out=positions)
-        _fill_gaps(placed, positions, 0)
-        found = {"position_ids": positions}
-        if self.layout == "rows" or self.keys == "plain":
-            documents = _repeated(placed.document_ids, placed)
-            _fill_gaps(placed, documents, -1)
-            found["document_ids"] = documents
-        if self.attention_mask:
-            found["attention_mask"] = (found["document_ids"] >= 0).astype(np.int64)
-        return found
+    def _count(
+        self,
+        flat: FlatRows,
+        placed: Placed,
+        runs: tuple[IntArray, IntArray] | None,
+        labels: IntArray | None,
+    ) -> int:
+        """The labels that count in the loss."""
+        if flat.labels is not None or self.ignore_index >= 0:  # a token may have that value: the loss skips it too
+            if labels is None:  # rare, and known only once the labels are there: make them
+                return self._fill(flat, placed, new_arrays)[1]
+            return int(np.count_nonzero(labels != self.ignore_index))
+        if runs is None:
+            return placed.tokens - len(flat.batch)
+        starts, stops = runs
+        firsts = np.isin(starts[stops > starts], placed.begins)
+        return int((stops - starts).sum()) - int(np.count_nonzero(firsts))
 
-    def _kernel_arguments(self, batch: RaggedBatch, placed: _Placed) -> dict[str, Any]:
+    def _kernel_arguments(self, batch: RaggedBatch, placed: Placed) -> dict[str, Any]:
         """Where documents begin and how long the longest is, under the names attention kernels read."""
+        if self.layout == "rows":
+            return {}
         begins = placed.begins if len(batch) else 0
-        cu_seqlens = torch.from_numpy(np.append(begins, placed.shape[1]).astype(np.int32))
+        cu_seqlens = np.append(begins, placed.shape[1]).astype(np.int32)
         longest = int(batch.lengths.max(initial=1))
         if self.keys == "plain":
             return {"cu_seqlens": cu_seqlens, "max_seqlen": longest}
         names = {"cu_seq_lens_q": cu_seqlens, "cu_seq_lens_k": cu_seqlens}
         return {**names, "max_length_q": longest, "max_length_k": longest}
+
+
+def _about(batch: RaggedBatch, placed: Placed) -> tuple[torch.Tensor, int]:
+    """The record ids and the number of tokens of a batch."""
+    return torch.from_numpy(batch.record_ids.copy()), placed.tokens
 
 
 def _fillers_as_packs(batch: RaggedBatch) -> RaggedBatch:
@@ -166,63 +224,27 @@ def _fillers_as_packs(batch: RaggedBatch) -> RaggedBatch:
     return kept
 
 
-def _repeated(values: IntArray, placed: _Placed) -> IntArray:
+def _repeated(values: IntArray, placed: Placed) -> IntArray:
     """int64[cells]: one value a document, in all cells of its extent."""
     if len(values) == 0:
         return np.zeros(placed.shape[0] * placed.shape[1], np.int64)
     return values.repeat(placed.extents)
 
 
-def _read(values: NDArray[Any], sources: IntArray) -> NDArray[Any]:
-    """The values at `sources: int64[cells]`; in gaps those may lie outside, and what is read is overwritten."""
-    if len(values) == 0:
-        return np.zeros(len(sources), values.dtype)
-    # One value of each cache line first: these misses overlap, where those of the whole read would queue.
-    values.take(sources[:: _CACHE_LINE // values.itemsize], mode="clip")
-    return values.take(sources, mode="clip")
+def _join(values: NDArray[Any], batch: RaggedBatch, placed: Placed) -> NDArray[Any]:
+    """The values of all documents as they lie in the cells, one memcpy each; gaps hold zeros."""
+    parts = Rows(values, batch.starts, batch.lengths).slices()
+    for (start, stop), document in zip(reversed(placed.gaps), reversed(placed.before_gaps), strict=True):
+        parts.insert(document, memoryview(bytes((stop - start) * values.itemsize)))
+    return np.frombuffer(b"".join(parts), values.dtype)
 
 
-def _place(batch: RaggedBatch, *, flat: bool) -> _Placed:
-    """Where each document goes: packs of lengths [3 2] [4] and width 6 begin at 0, 3 and 6.
-
-    Their extents are [3 3 6], and the gaps are cells 5 to 6 and 10 to 12.
-    """
-    documents, lengths = np.arange(len(batch)), batch.lengths
-    if flat:
-        gaps = [] if len(batch) else [(0, 1)]  # a filler is one cell of padding
-        ends = np.add.accumulate(lengths)
-        return _Placed(ends - lengths, lengths, documents, gaps, (1, int(ends[-1]) if len(batch) else 1))
-    edges = np.arange(len(batch) + 1) if batch.packs is None else batch.packs
-    counts = edges[1:] - edges[:-1]
-    rows = np.flatnonzero(counts)  # the packs that hold documents
-    used: list[int] = np.add.reduceat(lengths, edges[rows]).tolist() if len(rows) else []
-    width = max([1, *used]) if batch.width is None else batch.width
-    if max(used, default=0) > width:
-        raise CollateError(f"a pack has {max(used)} tokens but the plan fixed {width}: pack with PackedDataset")
-    firsts = [row * width for row in [*rows.tolist(), len(counts)]]
-    lead = firsts[0]
-    free = [stop - start - count for start, stop, count in zip(firsts[:-1], firsts[1:], used, strict=True)]
-    gaps = [(stop - gap, stop) for stop, gap in zip(firsts, [lead, *free], strict=True) if gap]
-    extents = lengths.copy()
-    extents[edges[rows + 1] - 1] += np.array(free, np.int64)
-    begins = np.add.accumulate(extents) - extents
-    if lead:
-        begins += lead
-        extents[:1] += lead
-    return _Placed(begins, extents, documents - edges[:-1].repeat(counts), gaps, (len(counts), width))
+def _side_by_side(values: NDArray[Any], batch: RaggedBatch) -> NDArray[Any]:
+    """The values of all documents, nothing between them."""
+    return np.frombuffer(b"".join(Rows(values, batch.starts, batch.lengths).slices()), values.dtype)
 
 
-def _fill_gaps(placed: _Placed, out: IntArray, value: int) -> None:
+def _fill_gaps(placed: Placed, out: IntArray, value: int) -> None:
     """Padding is a few slices: packs are nearly full."""
     for start, stop in placed.gaps:
         out[start:stop] = value
-
-
-def _inside_spans(batch: RaggedBatch, placed: _Placed) -> NDArray[np.bool_]:
-    """bool[cells]: which cells lie in a span of their document."""
-    flat = spans_of(batch).to_ragged()
-    owner = np.repeat(np.arange(len(batch)), flat.lengths // 2)
-    cut = np.zeros(len(batch), np.int64) if batch.cuts is None else batch.cuts
-    most, first = batch.lengths[owner], placed.begins[owner]
-    starts, stops = (first + (flat.values[i::2].astype(np.int64) - cut[owner]).clip(0, most) for i in (0, 1))
-    return inside_runs(starts, stops, placed.shape[0] * placed.shape[1])

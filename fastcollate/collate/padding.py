@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fastcollate.collate.batch import Batch
-from fastcollate.collate.kernels import Target, mark_spans, place_rows
+from fastcollate.collate.expand import expand_rows
+from fastcollate.collate.kernels import Target, join_sequences, mark_runs, place_rows, span_runs
 from fastcollate.collate.layout import RowLayout, Truncation, lay_out
 from fastcollate.collate.rows import FlatRows, check_choice, check_integer, flatten_rows, spans_of
+from fastcollate.collate.staged import Allocate, Built, Staged, cell_arrays, new_arrays, stage_arrays
 from fastcollate.errors import CollateError
-from fastcollate.ragged import IntArray, RaggedBatch
+from fastcollate.ragged import IntArray
+from fastcollate.ragged_batch import RaggedBatch
 
 __all__ = ["PaddingCollator", "padded_collate"]
 
@@ -82,12 +87,51 @@ class PaddingCollator:
         self.labels = labels
         self.as_tuple = as_tuple
 
-    def __call__(self, rows: RaggedBatch | Sequence[Any]) -> Batch | tuple[torch.Tensor, torch.Tensor]:
+    def __call__(self, rows: RaggedBatch | Sequence[Any]) -> Built:
         """Pad `rows`; see the class."""
+        return self.collate(rows, new_arrays)
+
+    def collate(self, rows: RaggedBatch | Sequence[Any], allocate: Allocate) -> Built:
+        """Pad `rows` into arrays from `allocate`, such as pinned memory."""
+        flat, layout = self._lay_out(rows)
+        arrays, supervised = self._fill(flat, layout, allocate)
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        if self.as_tuple:
+            return tensors["input_ids"], tensors["labels"]
+        return Batch(tensors, torch.from_numpy(flat.batch.record_ids.copy()), layout.tokens, supervised)
+
+    def stage(self, rows: RaggedBatch | Sequence[Any], allocate: Allocate) -> Staged:
+        """Only the tokens of `rows`, in their own dtype, and what it takes to pad them elsewhere.
+
+        `stage(rows, allocate).build` gives on any device what `collate(rows, allocate)` gives on the host.
+        """
+        flat, layout = self._lay_out(rows)
+        runs = self._runs(flat, layout)
+        sources = {"tokens": join_sequences(flat.batch.values, layout)}
+        if self.labels and flat.labels is not None:
+            sources["labels"] = join_sequences(flat.labels, layout.for_labels(flat.labels))
+        sources["lengths"] = layout.sequences
+        if runs is not None:
+            sources["runs"] = np.stack(runs)
+        ids = torch.from_numpy(flat.batch.record_ids.copy())
+        build = partial(
+            expand_rows,
+            columns=layout.columns,
+            shift=layout.shift,
+            left=layout.lead is not None,
+            pad_token_id=self.pad_token_id,
+            unlabelled=self._unlabelled,
+            labels=self.labels,
+            as_tuple=self.as_tuple,
+            about=(ids, layout.tokens, self._count(flat, layout, runs, None)),
+        )
+        return Staged(stage_arrays(sources, allocate), build)
+
+    def _lay_out(self, rows: RaggedBatch | Sequence[Any]) -> tuple[FlatRows, RowLayout]:
         flat = flatten_rows(rows)
         if flat.batch.packs is not None:
             raise CollateError("the batch is packs of documents: collate it with a PackingCollator")
-        layout = lay_out(
+        return flat, lay_out(
             flat.batch,
             shift=int(self.shift_labels),
             end_token_id=self.end_token_id,
@@ -96,55 +140,55 @@ class PaddingCollator:
             padding_side=self.padding_side,
             pad_to_multiple_of=self.pad_to_multiple_of,
         )
-        shape = (len(flat.batch), layout.columns)
-        inputs = np.empty(shape, np.int64)  # one allocation each: a huge one for all would never be reused
-        labels = np.empty(shape, np.int64) if self.labels else None
-        mask = None if self.as_tuple else np.empty(shape, np.int64)
-        self._place(flat, layout, inputs, labels, mask)
-        supervised = self._supervise(flat, layout, labels)
-        if mask is None:
-            return torch.from_numpy(inputs), torch.from_numpy(labels)
-        tensors = {"input_ids": torch.from_numpy(inputs), "attention_mask": torch.from_numpy(mask)}
-        if labels is not None:
-            tensors["labels"] = torch.from_numpy(labels)
-        return Batch(tensors, torch.from_numpy(flat.batch.record_ids.copy()), layout.tokens, supervised)
 
-    def _place(
+    @property
+    def _unlabelled(self) -> int:
+        return self.pad_token_id if self.ignore_index is None else self.ignore_index
+
+    def _fill(
+        self, flat: FlatRows, layout: RowLayout, allocate: Allocate
+    ) -> tuple[dict[str, NDArray[np.int64]], int]:
+        """The batch's arrays by name, and how many labels count."""
+        names = ["input_ids", *([] if self.as_tuple else ["attention_mask"]), *(["labels"] if self.labels else [])]
+        arrays = cell_arrays(allocate, names, (len(flat.batch), layout.columns))
+        targets = [Target(arrays["input_ids"], 0, self.pad_token_id)]
+        labels = arrays.get("labels")
+        labelled = [] if labels is None else [Target(labels, layout.shift, self._unlabelled)]
+        if flat.labels is None:
+            place_rows(flat.batch.values, layout, targets + labelled, arrays.get("attention_mask"))
+        else:
+            place_rows(flat.batch.values, layout, targets, arrays.get("attention_mask"))
+            place_rows(flat.labels, layout.for_labels(flat.labels), labelled)
+        runs = self._runs(flat, layout)
+        if labels is not None and runs is not None:
+            np.copyto(labels, self._unlabelled, where=~mark_runs(*runs, layout))
+        return arrays, self._count(flat, layout, runs, labels)
+
+    def _runs(self, flat: FlatRows, layout: RowLayout) -> tuple[IntArray, IntArray] | None:
+        """Which labels are targets, if not all are."""
+        if not self.labels or self.supervise == "all":
+            return None
+        return span_runs(spans_of(flat.batch), layout)
+
+    def _count(
         self,
         flat: FlatRows,
         layout: RowLayout,
-        inputs: IntArray,
+        runs: tuple[IntArray, IntArray] | None,
         labels: IntArray | None,
-        mask: IntArray | None,
-    ) -> None:
-        unlabelled = self.pad_token_id if self.ignore_index is None else self.ignore_index
-        targets = [Target(inputs, 0, self.pad_token_id)]
-        if labels is not None and flat.labels is None:
-            targets.append(Target(labels, layout.shift, unlabelled))
-        place_rows(flat.batch.values, layout, targets, mask)
-        if labels is not None and flat.labels is not None:
-            targets = [Target(labels, layout.shift, unlabelled)]
-            place_rows(flat.labels, layout.for_labels(flat.labels), targets)
-
-    def _supervise(self, flat: FlatRows, layout: RowLayout, labels: IntArray | None) -> int:
-        """Mask what is no target, and count what is."""
-        if labels is None:
-            return 0
-        counted = labels[:, 1 - layout.shift :]
-        if self.ignore_index is None:
-            return counted.size
-        if self.supervise == "response":
-            keep = mark_spans(spans_of(flat.batch), layout)
-            np.copyto(labels, self.ignore_index, where=~keep)
-            if flat.labels is None and self.ignore_index < 0:
-                return int(np.count_nonzero(keep[:, 1 - layout.shift :]))
+    ) -> int:
+        """The labels that count in the loss; the first column does not, unless labels are shifted already."""
+        if not self.labels or self.ignore_index is None:
+            return len(flat.batch) * (layout.columns - 1 + layout.shift) if self.labels else 0
         if flat.labels is not None or self.ignore_index >= 0:  # a token may have that value: the loss skips it too
-            return int(np.count_nonzero(counted != self.ignore_index))
-        tokens = layout.tokens
-        if layout.shift:
-            return tokens
-        filled = layout.counts if layout.lead is None else (layout.lead == 0).tolist()
-        return tokens - sum(map(bool, filled))
+            if labels is None:  # rare, and known only once the labels are there: make them
+                return self._fill(flat, layout, new_arrays)[1]
+            return int(np.count_nonzero(labels[:, 1 - layout.shift :] != self.ignore_index))
+        if runs is not None:
+            starts, stops = runs
+            at_first = (starts % (layout.columns + layout.shift) == 0) & (stops > starts)
+            return int((stops - starts).sum()) - int(np.count_nonzero(at_first))
+        return layout.tokens - (0 if layout.shift else layout.filled_first)
 
 
 def padded_collate(

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from fastcollate.errors import CollateError
-from fastcollate.ragged import IntArray, Ragged, RaggedBatch, Rows
+from fastcollate.ragged import IntArray, Ragged, Rows
+from fastcollate.ragged_batch import RaggedBatch
 
 __all__ = ["FlatRows", "check_choice", "check_integer", "flatten_rows", "spans_of"]
 

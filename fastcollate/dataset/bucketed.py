@@ -10,7 +10,8 @@ from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.plan.arguments import check_at_least_one, make_plan
 from fastcollate.plan.epoch import EpochPlan
 from fastcollate.plan.windows import LengthsAt, PlannedBatch
-from fastcollate.ragged import IntArray, RaggedBatch
+from fastcollate.ragged import IntArray
+from fastcollate.ragged_batch import RaggedBatch
 from fastcollate.store.mixture import Mixture
 from fastcollate.store.reader import Records, TokenStore
 

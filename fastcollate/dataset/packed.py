@@ -6,7 +6,7 @@ from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.plan.arguments import make_pack_plan
 from fastcollate.plan.packs import PackedBatch, PackPlan
 from fastcollate.plan.windows import LengthsAt, PlannedBatch
-from fastcollate.ragged import RaggedBatch
+from fastcollate.ragged_batch import RaggedBatch
 from fastcollate.store.mixture import Mixture
 from fastcollate.store.reader import Records, TokenStore
 

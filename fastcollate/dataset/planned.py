@@ -13,7 +13,7 @@ from fastcollate.plan.arguments import check_integer
 from fastcollate.plan.ranks import rank_batches
 from fastcollate.plan.state import Position, check_state, make_state
 from fastcollate.plan.windows import Landmark, LengthsAt, PlannedBatch, WindowedPlan
-from fastcollate.ragged import RaggedBatch
+from fastcollate.ragged_batch import RaggedBatch
 from fastcollate.store.mixture import Mixture
 from fastcollate.store.reader import Records, TokenStore
 from fastcollate.world import place_in_world

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from fastcollate.errors import InputError
 from fastcollate.plan.permutation import derive_key, permute
-from fastcollate.ragged import IntArray, RaggedBatch, Rows, rows_side_by_side
+from fastcollate.ragged import IntArray, Rows, rows_side_by_side
+from fastcollate.ragged_batch import RaggedBatch
 from fastcollate.store.reader import TokenStore
 
 __all__ = ["Mixture", "mix"]

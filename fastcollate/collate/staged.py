@@ -1,0 +1,51 @@
+"""What a batch is before it is padded: few small arrays that travel instead of it, and how to build it there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import DTypeLike, NDArray
+
+from fastcollate.collate.batch import Batch
+
+__all__ = ["Allocate", "Built", "Staged", "cell_arrays", "new_arrays", "stage_arrays"]
+
+# Makes the arrays named, of these shapes and dtypes: new ones, or in memory that a device copies from.
+Allocate = Callable[[Mapping[str, tuple[tuple[int, ...], DTypeLike]]], dict[str, NDArray[Any]]]
+Built = Batch | tuple[torch.Tensor, torch.Tensor]
+
+
+class Staged(NamedTuple):
+    """The `arrays` that travel, and what `build` makes of them on whatever device they are: `Batch` or tuple.
+
+    Both cross process borders: `build` is a partial of a function of a module.
+    """
+
+    arrays: dict[str, NDArray[Any]]
+    build: Callable[[Mapping[str, torch.Tensor]], Built]
+
+
+def new_arrays(wanted: Mapping[str, tuple[tuple[int, ...], DTypeLike]]) -> dict[str, NDArray[Any]]:
+    """Fresh arrays, one allocation each: a huge one for all would never be reused."""
+    return {name: np.empty(shape, dtype) for name, (shape, dtype) in wanted.items()}
+
+
+def cell_arrays(allocate: Allocate, names: list[str], shape: tuple[int, ...]) -> dict[str, NDArray[np.int64]]:
+    """An int64 array of `shape` for each name."""
+    return allocate(dict.fromkeys(names, (shape, np.int64)))
+
+
+def stage_arrays(sources: Mapping[str, NDArray[Any]], allocate: Allocate) -> dict[str, NDArray[Any]]:
+    """Copy what travels: tokens and labels in their dtype, the rest as int32. No array of tokens is empty."""
+    wanted: dict[str, tuple[tuple[int, ...], DTypeLike]] = {}
+    for name, source in sources.items():
+        values = name in ("tokens", "labels")
+        shape = (max(1, len(source)),) if values else source.shape
+        wanted[name] = (shape, source.dtype if values else np.dtype(np.int32))
+    arrays = allocate(wanted)
+    for name, source in sources.items():
+        arrays[name][...] = source if source.size else 0
+    return arrays

@@ -1,0 +1,168 @@
+"""Moving batches to a device: one copy each, from pinned memory, over a stream of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.data import get_worker_info
+
+from fastcollate.device.items import count_elements, map_tensors
+from fastcollate.device.prefetch import Prefetcher
+from fastcollate.device.ring import Ring, Slab
+from fastcollate.errors import InputError
+
+__all__ = ["DeviceCopier", "OnDevice", "prefetch_to_device"]
+
+_SLABS = 3  # one being filled, one being copied from, one to spare
+
+
+class OnDevice(NamedTuple):
+    """A batch on its way to a device.
+
+    `event` is what the consumer's stream must wait for (None: it is there now); `bytes` and `copies` went over
+    the bus for it.
+    """
+
+    item: Any
+    event: torch.cuda.Event | None
+    bytes: int
+    copies: int
+
+
+class DeviceCopier:
+    """Copies what a batch is made of (dicts, tuples, lists, tensors) to one device.
+
+    All tensors of a batch are staged side by side in one slab of a ring and travel in one copy. On CUDA the slabs
+    are page-locked and the copy goes over a stream of its own; `hand_over` makes the consumer's stream wait for
+    it, never the host. To the CPU nothing is copied.
+
+    Raises:
+        InputError: a device that does not exist here.
+    """
+
+    def __init__(self, device: torch.device | str | int | None) -> None:
+        self.device = check_device(device)
+        self._stream: torch.cuda.Stream | None = None
+        if self.device.type == "cuda":
+            self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        self._ring = Ring(_SLABS, pinned=self._stream is not None)
+
+    @property
+    def seconds_on_bus(self) -> float:
+        """What the copies that are over took, on the device's clock; 0 where the device has none."""
+        return self._ring.seconds_on_bus
+
+    def settle(self) -> None:
+        """Wait for all copies, so that `seconds_on_bus` is complete."""
+        self._ring.settle()
+
+    def next_slab(self) -> Slab:
+        """Memory to stage a batch in; waits until it is free."""
+        return self._ring.next_slab()
+
+    def copy(self, item: Any, slab: Slab | None = None, build: Callable[[Any], Any] | None = None) -> OnDevice:
+        """`item` on the device, or what `build` makes of it there. Its tensors may lie in `slab` already."""
+        if self.device.type == "cpu":
+            return OnDevice(item if build is None else build(item), None, 0, 0)
+        slab = self.next_slab() if slab is None else slab
+        with nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
+            moved, size, copies = self._move(item, slab)
+            built = moved if build is None else build(moved)
+            event = None
+            if self._stream is not None:
+                event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+                event.record(self._stream)
+        return OnDevice(built, event, size, copies)
+
+    def hand_over(self, copied: OnDevice) -> Any:
+        """Let the current stream use what `copy` returned."""
+        if copied.event is not None:
+            stream = torch.cuda.current_stream(self.device)
+            stream.wait_event(copied.event)
+            map_tensors(copied.item, lambda tensor: _record(tensor, stream))
+        return copied.item
+
+    def _move(self, item: Any, slab: Slab) -> tuple[Any, int, int]:
+        """`item` with its tensors on the device, and the bytes and copies that took."""
+        staged: dict[int, torch.Tensor] = {}
+        alone: dict[int, torch.Tensor] = {}
+
+        def sort(tensor: torch.Tensor) -> torch.Tensor:
+            (staged if self._can_stage(tensor, slab) else alone)[id(tensor)] = tensor
+            return tensor
+
+        map_tensors(item, sort)
+        places = dict(zip(staged, slab.place(staged.values()), strict=True))
+        moved = slab.copy_to(self.device) if staged else None
+
+        def arrived(tensor: torch.Tensor) -> torch.Tensor:
+            if moved is not None and id(tensor) in places:
+                return slab.view(moved, places[id(tensor)], tensor)
+            return tensor.to(self.device, non_blocking=True)
+
+        there = [tensor for tensor in alone.values() if tensor.device != self.device]
+        size = (0 if moved is None else moved.nbytes) + sum(tensor.nbytes for tensor in there)
+        return map_tensors(item, arrived), size, (moved is not None) + len(there)
+
+    def _can_stage(self, tensor: torch.Tensor, slab: Slab) -> bool:
+        """Whether a tensor is plain host memory; what somebody else pinned is copied from where it lies."""
+        if tensor.device.type != "cpu" or tensor.layout != torch.strided or tensor.is_quantized:
+            return False
+        return self._stream is None or slab.offset_of(tensor) is not None or not tensor.is_pinned()
+
+
+def check_device(device: torch.device | str | int | None) -> torch.device:
+    """The torch device of that name, if this machine has it; None is the CPU."""
+    try:
+        found = torch.device("cpu" if device is None else device)
+    except (RuntimeError, TypeError):
+        raise InputError(f"device {device!r} is unknown to torch: name one such as 'cpu' or 'cuda:0'") from None
+    if found.type == "cuda" and get_worker_info() is not None:
+        raise InputError(
+            f"device {str(found)!r} inside a DataLoader worker: a forked process cannot use CUDA; collate on "
+            "the CPU there, and copy in the training process with prefetch_to_device or a StreamLoader"
+        )
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device {str(found)!r} is not here: torch sees {torch.cuda.device_count()} CUDA device(s); "
+            "use another, or device='cpu'"
+        )
+    try:
+        torch.empty(0, device=found)
+    except (RuntimeError, NotImplementedError, AssertionError):
+        raise InputError(
+            f"device {str(found)!r} is not here: torch cannot make a tensor there; use 'cpu'"
+        ) from None
+    return found
+
+
+def _record(tensor: torch.Tensor, stream: torch.cuda.Stream) -> torch.Tensor:
+    """Keep the allocator from giving the tensor's memory away before `stream` is done with it."""
+    tensor.record_stream(stream)
+    return tensor
+
+
+def prefetch_to_device(
+    loader: Iterable[Any], device: torch.device | str | int, *, prefetch: int = 2
+) -> Iterator[Any]:
+    """Iterate any loader of dicts, tuples or tensors a few batches ahead, on `device`.
+
+    Raises:
+        InputError: a device that does not exist here, or `prefetch` below 1.
+
+    >>> batches = [{"x": torch.tensor([1])}, {"x": torch.tensor([2])}]
+    >>> [batch["x"].item() for batch in prefetch_to_device(batches, "cpu")]
+    [1, 2]
+    """
+    copier = DeviceCopier(device)
+    ahead = Prefetcher((copier.copy(item) for item in loader), depth=prefetch, size=count_elements)
+    return _handed_over(copier, ahead)
+
+
+def _handed_over(copier: DeviceCopier, ahead: Prefetcher[OnDevice]) -> Iterator[Any]:
+    with ahead:
+        for copied in ahead:
+            yield copier.hand_over(copied)

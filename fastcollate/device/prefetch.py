@@ -1,0 +1,141 @@
+"""Running an iterator ahead of its consumer, in a thread that ends with it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from fastcollate.errors import InputError
+
+__all__ = ["Prefetcher"]
+
+T = TypeVar("T")
+
+# Waking a thread costs more than collating a small batch, so small batches are handed over several at a time:
+# up to this many tensor elements.
+_PARCEL = 1 << 18
+_ITEMS = 64  # and never more items than this
+
+
+@dataclass(slots=True)
+class _Shared(Generic[T]):
+    """What producer and consumer share; neither holds the other, so that dropping the consumer ends both."""
+
+    parcels: SimpleQueue[list[T] | BaseException | None] = field(default_factory=SimpleQueue)
+    room: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    closed: bool = False
+
+
+class Prefetcher(Iterator[T]):
+    """Run an iterator in a background thread, at most `depth` parcels of items ahead.
+
+    An exception in the iterator is raised here, with its traceback. `close`, garbage collection and leaving a
+    `with` block end the thread after the item it is at.
+
+    Args:
+        source: what to iterate; it is used by the thread alone.
+        depth: how many parcels wait for the consumer at most.
+        size: the cost of an item; a parcel holds one item, or more while their cost is small.
+
+    >>> list(Prefetcher(iter(range(5)), depth=2, size=lambda item: 1))
+    [0, 1, 2, 3, 4]
+    """
+
+    def __init__(self, source: Iterator[T], *, depth: int, size: Callable[[T], int]) -> None:
+        if depth < 1:
+            raise InputError(f"prefetch is {depth}: it must be at least 1")
+        self._shared: _Shared[T] = _Shared()
+        for _ in range(depth):
+            self._shared.room.release()
+        self._ready: Iterator[T] = iter(())
+        self.seconds_waited = 0.0
+        self._thread = threading.Thread(
+            target=_produce, args=(source, size, self._shared), name="fastcollate-prefetch", daemon=True
+        )
+        self._thread.start()
+
+    def __next__(self) -> T:
+        for item in self._ready:
+            return item
+        if self._shared.closed:
+            raise StopIteration
+        begun = time.perf_counter()
+        parcel = self._shared.parcels.get()
+        self.seconds_waited += time.perf_counter() - begun
+        if parcel is None:
+            self.close()
+            raise StopIteration
+        if isinstance(parcel, BaseException):
+            self.close()
+            raise parcel
+        self._shared.room.release()
+        self._ready = iter(parcel)
+        return next(self._ready)
+
+    def close(self) -> None:
+        """End the thread; what it had ready is dropped."""
+        self._shared.closed = True
+        self._shared.room.release()
+        self._ready = iter(())
+        if self._thread is not threading.current_thread():
+            self._thread.join(timeout=1.0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_shared"):
+            self._shared.closed = True
+            self._shared.room.release()
+
+
+def _produce(source: Iterator[T], size: Callable[[T], int], shared: _Shared[T]) -> None:
+    last: BaseException | None = None
+    try:
+        for parcel in _parcels(source, size, shared):
+            shared.room.acquire()
+            if shared.closed:
+                break
+            shared.parcels.put(parcel)
+    except BaseException as error:  # noqa: BLE001  # whatever it is, it belongs to the consumer
+        last = error
+    finally:
+        if hasattr(source, "close"):
+            source.close()
+        shared.parcels.put(last)
+
+
+def _parcels(source: Iterator[T], size: Callable[[T], int], shared: _Shared[T]) -> Iterator[list[T]]:
+    """Group items until they cost `_PARCEL`; the first parcels are small, so that the first item is soon there.
+
+    What came before an exception is handed over before it.
+    """
+    parcel: list[T] = []
+    cost, most = 0, 1
+    try:
+        for item in source:
+            parcel.append(item)
+            cost += max(size(item), _PARCEL // _ITEMS)
+            if shared.closed:
+                return
+            if cost >= _PARCEL or len(parcel) >= most:
+                yield parcel
+                parcel, cost, most = [], 0, most * 2
+    except GeneratorExit:
+        raise
+    except BaseException:
+        if parcel:
+            yield parcel
+        raise
+    if parcel:
+        yield parcel
