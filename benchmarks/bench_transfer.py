@@ -1,0 +1,90 @@
+"""The way to the device: bytes a token, host time, and on CUDA the copies themselves; equal batches first."""
+
+import itertools
+import statistics
+import time
+
+import pytest
+import torch
+from conftest import ROUNDS, seconds
+
+from fastcollate import BucketedDataset, PackedDataset, PackingCollator, PaddingCollator, StreamLoader
+from fastcollate.device.ring import Slab
+
+cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="not run: no CUDA device")
+COLLATORS = {
+    "padded to 32 rows": (lambda store: BucketedDataset(store, batch_size=32), PaddingCollator(256)),
+    "packed 8 x 2048": (
+        lambda store: PackedDataset(store, length=2048, batch_size=8, overlong="split"),
+        PackingCollator(256),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", COLLATORS)
+def test_staging_on_the_host(figure, corpus, full_size, kind):
+    name, store = corpus
+    make, collate = COLLATORS[kind]
+    batches = list(itertools.islice(make(store), 200 if full_size else 10))
+    slab = Slab(pinned=False)
+
+    def each(method):
+        for batch in batches:
+            slab.reuse()
+            method(batch, slab.allocate)
+
+    staged = copied = 0
+    for batch in batches:
+        slab.reuse()
+        arrays, build = collate.stage(batch, slab.allocate)
+        built = build({key: torch.from_numpy(array) for key, array in arrays.items()})
+        assert all(torch.equal(built[key], tensor) for key, tensor in collate(batch).items())
+        staged, copied = staged + slab.used, copied + sum(tensor.nbytes for tensor in built.values())
+    tokens = sum(int(batch.lengths.sum()) for batch in batches)
+    figure(f"bytes a real token, ragged, {name}, {kind}", staged / tokens, "bytes")
+    figure(f"bytes a real token, padded, {name}, {kind}", copied / tokens, "bytes")
+    pairs = [(seconds(lambda: each(collate.stage)), seconds(lambda: each(collate.collate))) for _ in range(ROUNDS)]
+    ratio = statistics.median(ragged / padded for ragged, padded in pairs)
+    figure(f"host time of ragged staging over padding, {name}, {kind}", ratio, "times")
+
+
+@cuda
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", COLLATORS)
+@pytest.mark.parametrize("transfer", ["padded", "ragged"])
+def test_copies_to_cuda(figure, corpus, kind, transfer):
+    name, store = corpus
+    make, collate = COLLATORS[kind]
+    with StreamLoader(make(store), collate, device="cuda", transfer=transfer, prefetch=4) as loader:
+        for host, batch in zip(map(collate, make(store)), loader, strict=True):
+            assert all(torch.equal(batch[key].cpu(), tensor) for key, tensor in host.items())
+        warm = loader.stats.seconds_on_bus, loader.stats.bytes_copied, loader.stats.batches
+        begun = time.perf_counter()
+        for _ in loader:
+            pass
+        torch.cuda.synchronize()
+        took = time.perf_counter() - begun
+        stats = loader.stats
+    on_bus, copied, batches = stats.seconds_on_bus - warm[0], stats.bytes_copied - warm[1], stats.batches - warm[2]
+    title = f"{transfer}, {name}, {kind}"
+    figure(f"host to device, {title}", 1e6 * on_bus / batches, "us a batch")
+    figure(f"bus bandwidth, {title}", copied / on_bus / 1e9, "GB/s")
+    figure(f"copies a batch, {title}", stats.copies / stats.batches, "copies")
+    figure(f"delivered to CUDA, {title}", store.num_tokens / took / 1e6, "M tokens/s")
+
+
+@cuda
+@pytest.mark.gpu
+def test_the_bus_itself(figure):
+    """What one large pinned copy reaches: the limit of every bandwidth above."""
+    host = torch.empty(1 << 28, dtype=torch.uint8, pin_memory=True)
+    there = torch.empty_like(host, device="cuda")
+    times = []
+    for _ in range(ROUNDS + 1):
+        begun, over = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begun.record()
+        there.copy_(host, non_blocking=True)
+        over.record()
+        over.synchronize()
+        times.append(begun.elapsed_time(over) / 1e3)
+    figure("bus bandwidth, one large pinned copy", host.nbytes / statistics.median(times[1:]) / 1e9, "GB/s")
