@@ -46,6 +46,20 @@ def test_no_loss_depends_on_the_loader(small, attention, monkeypatch):
         assert total > store.num_tokens  # random bytes: about ln(320) each
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.filterwarnings("default")
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("attention", ["mask", "flex"])
+def test_no_loss_depends_on_the_loader_on_a_gpu(tmp_path, attention):
+    store, setting = set_up(tmp_path, "short", "cuda", records=100, batch_size=8)
+    check_equal_work(store, replace(setting, attention=attention))
+    found = measure("packed", store, replace(setting, attention=attention), steps=3)
+    assert found["steps"] == 3
+    assert 5.5 < found["loss"] < 11.5  # from knowing that tokens are bytes, ln(256), to nothing, ln(50,304)
+    assert 1 < found["peak GiB"] < 40
+
+
 def test_attention_across_documents_is_found(small, monkeypatch):
     monkeypatch.setattr(gpt, "inside_documents", lambda documents, kind: gpt.causal)  # noqa: ARG005
     with pytest.raises(AssertionError, match=r"^packed: Tensor-likes are not close"):
