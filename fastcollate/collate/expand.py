@@ -33,6 +33,7 @@ def expand_rows(
 ) -> Built:
     """The batch of rows `tokens` with `lengths: int32[B]`, padded to `columns`; see `PaddingCollator`.
 
+    The tokens lie side by side, or in place, `[B, columns + shift]`, with anything in the padding.
     Of the row [1 2 9] (its end token last), shift 1 and 3 columns: inputs [1 2 P], labels [2 9 -100].
     """
     lengths = staged["lengths"].long()
@@ -43,11 +44,16 @@ def expand_rows(
         column = column - (columns - real)
     inside = (column >= 0) & (column < real)
     source = first[:, None] + column
-    input_ids = torch.where(inside, _look_up(staged["tokens"], source), pad_token_id)
+    tokens = staged["tokens"]
+    in_place = tokens.dim() == 2
+
+    def values_at(values: torch.Tensor, ahead: int) -> torch.Tensor:
+        return _widen(values[:, ahead : ahead + columns]) if in_place else _look_up(values, source + ahead)
+
+    input_ids = torch.where(inside, values_at(tokens, 0), pad_token_id)
     if not labels:
         return Batch({"input_ids": input_ids, "attention_mask": inside.long()}, *about)
-    values = staged.get("labels", staged["tokens"])
-    targets = torch.where(inside, _look_up(values, source + shift), unlabelled)
+    targets = torch.where(inside, values_at(staged.get("labels", tokens), shift), unlabelled)
     if "runs" in staged:
         shape = (len(lengths), columns + shift)
         targets = torch.where(_inside_runs(staged["runs"], shape)[:, shift:], targets, unlabelled)
@@ -98,11 +104,20 @@ def expand_packs(
 
 def _look_up(values: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
     """int64: `values[source]`; what lies outside is padding, and whatever is read there is overwritten."""
-    at = source.clamp(0, len(values) - 1)
-    if values.dtype not in _SIGNED:
-        return values[at].long()
-    signed, bits = _SIGNED[values.dtype]  # torch can index signed integers on every device
-    return values.view(signed)[at].long() & bits
+    return _widen(_signed(values)[source.clamp(0, len(values) - 1)], values.dtype)
+
+
+def _widen(values: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """int64, of values whose dtype is or was `dtype`."""
+    dtype = dtype or values.dtype
+    if dtype not in _SIGNED:
+        return values.long()
+    return _signed(values).long() & _SIGNED[dtype][1]
+
+
+def _signed(values: torch.Tensor) -> torch.Tensor:
+    """The same bits: torch can index and convert signed integers on every device."""
+    return values.view(_SIGNED[values.dtype][0]) if values.dtype in _SIGNED else values
 
 
 def _inside_runs(runs: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fastcollate.collate.layout import NO_TAIL, RowLayout
 from fastcollate.ragged import IntArray, Rows
 
-__all__ = ["Target", "inside_runs", "join_sequences", "mark_runs", "place_rows", "span_runs"]
+__all__ = ["Target", "inside_runs", "join_sequences", "mark_runs", "place_rows", "span_runs", "take_rectangle"]
 
 
 class Target(NamedTuple):
@@ -43,18 +43,13 @@ def place_rows(
 def _place_rectangle(
     values: NDArray[Any], layout: RowLayout, targets: list[Target], mask: IntArray | None
 ) -> None:
-    """Copy as many values for each row as the batch is wide, whatever follows it, then overwrite the padding.
-
-    `windows[s]` is `values[s:s + extent]`, an overlapping view, so `windows[starts]` is one memcpy a row.
-    """
-    starts = layout.starts if layout.lead is None else layout.starts - layout.lead
-    extent = layout.columns + layout.shift
-    size, last = values.itemsize, len(values) - extent
-    windows = np.ndarray((last + 1, extent), values.dtype, buffer=values.data, strides=(size, size))
-    found = _whole_windows(windows, starts, below_zero=layout.lead is not None)
+    """Copy as many values for each row as the batch is wide, whatever follows it, then overwrite the padding."""
+    found = take_rectangle(values, layout)
     if found is None:
-        found = windows[starts.clip(0, last)]
-        _mend_ends(values, layout, found, np.flatnonzero((starts < 0) | (starts > last)))
+        starts = layout.starts if layout.lead is None else layout.starts - layout.lead
+        windows = _windows(values, layout)
+        found = windows[starts.clip(0, len(windows) - 1)]
+        _mend_ends(values, layout, found, np.flatnonzero((starts < 0) | (starts >= len(windows))))
     for out, first, _ in targets:
         out[:] = found[:, first : first + layout.columns]
     if mask is not None:
@@ -65,15 +60,27 @@ def _place_rectangle(
             np.copyto(out[:, region], fill, where=padding)
 
 
-def _whole_windows(windows: NDArray[Any], starts: IntArray, *, below_zero: bool) -> NDArray[Any] | None:
-    """`windows[starts]`, or None where a row lies too close to an end: rare, and cheaper to meet than to seek."""
-    if below_zero and np.minimum.reduce(starts) < 0:
+def take_rectangle(values: NDArray[Any], layout: RowLayout) -> NDArray[Any] | None:
+    """[B, T + shift]: each row's values and, in its padding, whatever lies beside them.
+
+    None where a row lies too close to an end of `values`: rare, and cheaper to meet than to seek.
+    """
+    if len(values) < layout.columns + layout.shift:
+        return None
+    starts = layout.starts if layout.lead is None else layout.starts - layout.lead
+    if layout.lead is not None and np.minimum.reduce(starts) < 0:
         return None
     try:
-        found: NDArray[Any] = windows[starts]
+        found: NDArray[Any] = _windows(values, layout)[starts]
     except IndexError:
         return None
     return found
+
+
+def _windows(values: NDArray[Any], layout: RowLayout) -> NDArray[Any]:
+    """An overlapping view: row `s` is `values[s:s + T + shift]`, so that `windows[starts]` is one memcpy a row."""
+    size, extent = values.itemsize, layout.columns + layout.shift
+    return np.ndarray((len(values) - extent + 1, extent), values.dtype, values.data, strides=(size, size))
 
 
 def _mend_ends(values: NDArray[Any], layout: RowLayout, found: NDArray[Any], rows: IntArray) -> None:

@@ -18,6 +18,7 @@ NO_TAIL = int(np.iinfo(np.int64).min)  # no token, and no label either, has this
 # up as seven rows (measured with benchmarks/bench_collate.py).
 _COLUMNS_PER_ROW = 600
 _SET_UP = 7 * _COLUMNS_PER_ROW
+_NEARLY = 0.9
 Truncation = Literal["right", "left", "keep_end", "error"]
 
 
@@ -63,6 +64,11 @@ class RowLayout(NamedTuple):
         return spread == 0 or len(self.counts) * (_COLUMNS_PER_ROW - spread) >= _SET_UP
 
     @property
+    def nearly_full(self) -> bool:
+        """Whether a batch is so full that its padding may travel too, to save the host joining rows."""
+        return self.tails is None and _NEARLY * len(self.counts) * self.columns <= self.tokens
+
+    @property
     def filled_first(self) -> int:
         """Rows with a token in the first column."""
         if self.lead is not None:
@@ -72,7 +78,7 @@ class RowLayout(NamedTuple):
     @property
     def sequences(self) -> IntArray:
         """int64[B]: tokens of each sequence, its tail included."""
-        return self.copied + _has_tail(self.tails)
+        return self.copied if self.tails is None else self.copied + _has_tail(self.tails)
 
     def for_labels(self, labels: IntArray) -> RowLayout:
         """The same places for `labels: int64[V]`; a token kept from a row's end takes its label along."""

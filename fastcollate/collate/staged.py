@@ -43,7 +43,7 @@ def stage_arrays(sources: Mapping[str, NDArray[Any]], allocate: Allocate) -> dic
     wanted: dict[str, tuple[tuple[int, ...], DTypeLike]] = {}
     for name, source in sources.items():
         values = name in ("tokens", "labels")
-        shape = (max(1, len(source)),) if values else source.shape
+        shape = (1,) if values and not source.size else source.shape
         wanted[name] = (shape, source.dtype if values else np.dtype(np.int32))
     arrays = allocate(wanted)
     for name, source in sources.items():

@@ -29,6 +29,7 @@ class Slab:
         self.used = 0
         self._pinned = pinned
         self._memory = torch.empty(0, dtype=torch.uint8)
+        self._bytes = self._memory.numpy().data
         self._copied: tuple[torch.cuda.Event, torch.cuda.Event] | None = None
 
     def allocate(self, wanted: Mapping[str, tuple[tuple[int, ...], DTypeLike]]) -> dict[str, NDArray[Any]]:
@@ -38,9 +39,8 @@ class Slab:
             self._claim(prod(s) * kind.itemsize) for (s, _), kind in zip(wanted.values(), kinds, strict=True)
         ]
         self._reserve()
-        memory = self._memory.numpy().data
         return {
-            name: np.ndarray(shape, kind, memory, at)
+            name: np.ndarray(shape, kind, self._bytes, at)
             for (name, (shape, _)), kind, at in zip(wanted.items(), kinds, places, strict=True)
         }
 
@@ -101,6 +101,7 @@ class Slab:
     def _reserve(self) -> None:
         if self.used > len(self._memory):
             self._memory = torch.empty(2 * self.used, dtype=torch.uint8, pin_memory=self._pinned)
+            self._bytes = self._memory.numpy().data
 
 
 class Ring:
