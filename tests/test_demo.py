@@ -10,7 +10,7 @@ from commands import run, succeed
 
 from fastcollate import EncodingError, prepare
 from fastcollate.cli.corpus import make_corpus
-from fastcollate.cli.race import plain_collate
+from fastcollate.cli.rivals import plain_collate
 
 
 def test_the_corpus_is_a_function_of_its_seed():
@@ -44,7 +44,7 @@ def test_in_gpt2_tokens_most_records_are_short_and_some_are_very_long(tmp_path):
 
 
 def test_the_plain_loop_makes_next_token_targets():
-    inputs, targets = plain_collate([[1, 2, 3], [4]], 9)
+    inputs, targets = plain_collate([[1, 2, 3, 9], [4, 9]], 9, 1)
     assert torch.equal(inputs, torch.tensor([[1, 2, 3], [4, 9, 9]]))
     assert torch.equal(targets, torch.tensor([[2, 3, 9], [9, -100, -100]]))
 
@@ -96,7 +96,7 @@ def test_people_get_a_table_and_an_example(small, monkeypatch):
 
 
 def test_a_loop_that_delivers_something_else_is_an_error(small, monkeypatch):
-    monkeypatch.setattr("fastcollate.cli.race.plain_collate", lambda rows, eot: plain_collate(rows[1:], eot))
+    monkeypatch.setattr("fastcollate.cli.rivals.plain_collate", lambda rows, *rest: plain_collate(rows[1:], *rest))
     code, _, err = run("demo")
     assert code == 1
     assert "these must be equal" in err

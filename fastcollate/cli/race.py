@@ -1,116 +1,142 @@
-"""The plain loop and ours over the same records: what each delivers, and how fast."""
+"""Loops over the same records in turn: what each delivers, checked to be the same, and how fast."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from random import Random
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
+from fastcollate.cli.output import announced
 from fastcollate.errors import FastCollateError
-from fastcollate.store.reader import TokenStore
 
 if TYPE_CHECKING:
     import torch
 
-    Batches = Iterator[tuple[torch.Tensor, torch.Tensor]]
+Epoch = Callable[[], Iterator[Any]]  # makes the batches of one epoch, each time it is called
 
 ROUNDS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Lap:
-    """One epoch: `targets` are the labels that count, `id_sum` the sum of their ids, `cells` all places."""
+class Count(NamedTuple):
+    """What an epoch delivers: `tokens` are the real ones, `id_sum` the sum of their ids, `cells` all places.
+
+    Where a batch is a pair of inputs and next-token targets, its tokens are the targets that count.
+    """
 
     batches: int
     cells: int
-    targets: int
+    tokens: int
     id_sum: int
-    seconds: float
 
     @property
     def padding(self) -> float:
-        """The part of the cells that holds no target."""
-        return 1 - self.targets / self.cells
+        """The part of the cells that holds no token."""
+        return 1 - self.tokens / self.cells
+
+
+@dataclass(frozen=True, slots=True)
+class Lap:
+    """One epoch, timed: `cpu_seconds` are those of all threads, `p99` what 99 of 100 batches took at most."""
+
+    count: Count
+    seconds: float
+    cpu_seconds: float
+    p99: float
 
     @property
     def tokens_per_second(self) -> float:
         """Padding does not count."""
-        return self.targets / self.seconds
+        return self.count.tokens / self.seconds
+
+    @property
+    def cpu_seconds_per_million(self) -> float:
+        """Of tokens, without padding."""
+        return self.cpu_seconds / self.count.tokens * 1e6
 
 
-def race(store: TokenStore, *, batch_size: int, seed: int) -> tuple[Lap, Lap]:
-    """The plain loop's lap and ours, each timed over a few epochs in turn (the median) after a warm-up.
+def race(entrants: Mapping[str, Epoch], *, least: float = 0.0) -> dict[str, Lap]:
+    """Each entrant's epoch: timed in a few rounds, in turn (the median), after a warm-up that counts it.
+
+    In a round an entrant runs one epoch, and more until it has run for `least` seconds.
 
     Raises:
-        FastCollateError: the two did not deliver the same targets.
+        FastCollateError: one did not deliver the same tokens as the first.
     """
-    eot = store.eot_token_id
-    rows = [row[:-1].tolist() for row in store]  # the plain loop appends the end token itself
-
-    def plain_loop() -> Batches:
-        return plain_epoch(rows, batch_size=batch_size, eot=eot, seed=seed)
-
-    entrants = (plain_loop, _our_epochs(store, batch_size, seed))
-    counts = [_count(epoch()) for epoch in entrants]  # the warm-up
-    if counts[0][2:] != counts[1][2:]:
-        raise FastCollateError(
-            f"the plain loop delivered {counts[0][2]} targets with the sum {counts[0][3]}, fastcollate "
-            f"{counts[1][2]} with {counts[1][3]}: these must be equal; please report it"
-        )
-    times = [[_seconds(epoch()) for epoch in entrants] for _ in range(ROUNDS)]
-    plain, fast = (Lap(*count, median(t)) for count, t in zip(counts, zip(*times, strict=True), strict=True))
-    return plain, fast
+    counts: dict[str, Count] = {}
+    for name, epoch in entrants.items():
+        with announced(f"warming up: {name} ..."):
+            counts[name] = count_epoch(epoch())
+    _check_equal(counts)
+    rounds: dict[str, list[_Round]] = {name: [] for name in entrants}
+    for number in range(ROUNDS):
+        for name, epoch in entrants.items():
+            with announced(f"round {number + 1} of {ROUNDS}: {name} ..."):
+                rounds[name].append(_run(epoch, least))
+    return {name: _lap(counts[name], rounds[name]) for name in entrants}
 
 
-def plain_epoch(rows: list[list[int]], *, batch_size: int, eot: int, seed: int) -> Batches:
-    """What most training scripts do: shuffle, take the next rows, pad them in a Python loop."""
-    order = list(range(len(rows)))
-    Random(seed).shuffle(order)  # noqa: S311  # an order, no secret
-    for start in range(0, len(order), batch_size):
-        yield plain_collate([rows[i] for i in order[start : start + batch_size]], eot)
-
-
-def plain_collate(rows: list[list[int]], eot: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Next-token inputs and targets, int64[B, T], row by row; targets after a row's end are ignored."""
-    import torch  # noqa: PLC0415
-
-    width = max(map(len, rows)) + 1
-    inputs, targets = [], []
-    for row in rows:
-        padded = row + [eot] * (width - len(row))
-        target = torch.tensor(padded[1:])
-        ends = torch.nonzero(target == eot).flatten()
-        target[ends[1:]] = -100
-        inputs.append(torch.tensor(padded[:-1]))
-        targets.append(target)
-    return torch.stack(inputs), torch.stack(targets)
-
-
-def _our_epochs(store: TokenStore, batch_size: int, seed: int) -> Callable[[], Batches]:
-    from fastcollate import BucketedDataset, PaddingCollator, StreamLoader  # noqa: PLC0415
-
-    dataset = BucketedDataset(store, batch_size=batch_size, seed=seed, rank=0, world_size=1)
-    loader = StreamLoader(dataset, PaddingCollator(store.eot_token_id, shift_labels=True, as_tuple=True))
-    return lambda: iter(loader)
-
-
-def _count(batches: Batches) -> tuple[int, int, int, int]:
-    """Batches, cells, targets and the sum of the targets' ids, counted on the tensors themselves."""
-    number, cells, targets, id_sum = 0, 0, 0, 0
-    for inputs, labels in batches:
-        learned = labels[labels != -100]
+def count_epoch(batches: Iterator[Any]) -> Count:
+    """Counted on the tensors themselves."""
+    number, cells, tokens, id_sum = 0, 0, 0, 0
+    for batch in batches:
+        inputs, real = _real_ids(batch)
         number += 1
         cells += inputs.numel()
-        targets += learned.numel()
-        id_sum += int(learned.sum())
-    return number, cells, targets, id_sum
+        tokens += real.numel()
+        id_sum += int(real.sum())
+    return Count(number, cells, tokens, id_sum)
 
 
-def _seconds(batches: Batches) -> float:
-    begun = time.perf_counter()
-    for _ in batches:
-        pass
-    return time.perf_counter() - begun
+def _real_ids(batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """The inputs, int64[B, T], and the ids of the tokens: the labels, or what lies in a pack's documents.
+
+    A pack's labels lack the first token of each document.
+    """
+    inputs, labels = batch if isinstance(batch, tuple) else (batch["input_ids"], batch["labels"])
+    if isinstance(batch, dict) and "document_ids" in batch:
+        return inputs, inputs[batch["document_ids"] >= 0]
+    return inputs, labels[labels != -100]
+
+
+def _check_equal(counts: Mapping[str, Count]) -> None:
+    first, *others = counts
+    wanted = counts[first]
+    for name in others:
+        found = counts[name]
+        if found[2:] != wanted[2:]:
+            raise FastCollateError(
+                f"{first} delivered {wanted.tokens} targets with the sum {wanted.id_sum}, {name} {found.tokens} "
+                f"with {found.id_sum}: these must be equal; please report it"
+            )
+
+
+class _Round(NamedTuple):
+    """Seconds and CPU seconds of an epoch, and the seconds before each batch."""
+
+    seconds: float
+    cpu_seconds: float
+    waits: list[float]
+
+
+def _run(epoch: Epoch, least: float) -> _Round:
+    waits: list[float] = []
+    epochs, begun, cpu_begun = 0, time.perf_counter(), time.process_time()
+    while epochs == 0 or time.perf_counter() - begun < least:
+        last = time.perf_counter()
+        for _ in epoch():
+            now = time.perf_counter()
+            waits.append(now - last)
+            last = now
+        epochs += 1
+    seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - cpu_begun
+    return _Round(seconds / epochs, cpu_seconds / epochs, waits)
+
+
+def _lap(count: Count, rounds: list[_Round]) -> Lap:
+    waits = [wait for run in rounds for wait in run.waits]
+    seconds, cpu_seconds = (median(times) for times in zip(*(run[:2] for run in rounds), strict=True))
+    return Lap(count, seconds, cpu_seconds, float(np.percentile(waits, 99)))
