@@ -24,6 +24,7 @@ VERBS = {
     "show": "one record, decoded, with prompt and response told apart",
     "plan": "a dry run of an epoch: batches, shapes, padding, balance",
     "verify": "hash every byte of a store against its manifest",
+    "bench": "a store on this machine: ours beside the plain loops",
     "demo": "the whole path on built-in data, beside the plain loop",
 }
 _EXAMPLE = """\

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from fastcollate.cli.output import announced, plural, print_json
+from fastcollate.cli.race import ROUNDS, Epoch, Lap, race
+from fastcollate.cli.rivals import (
+    features_of,
+    hugging_face_epoch,
+    our_epoch,
+    packed_loader,
+    padded_loader,
+    plain_epoch,
+)
+from fastcollate.cli.sample import expected_padding, sample
+from fastcollate.cli.standings import TITLES, print_standings
+from fastcollate.errors import InputError
+from fastcollate.plan.arguments import check_at_least_one, check_integer
+from fastcollate.store.reader import TokenStore
+
+if TYPE_CHECKING:
+    from fastcollate.loader import StreamLoader
+
+EXAMPLE = """\
+example:
+  fastcollate bench store
+  fastcollate bench store --batch-size 8 --pack 4096
+  fastcollate bench store --device cuda --transfer ragged --json
+"""
+_PACK = 2048
+_LEAST = 0.1  # seconds a loop runs at least in each round
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The directory, and what all loops are given."""
+    add = parser.add_argument
+    add("store", metavar="DIR", help="the directory of a store")
+    add("--batch-size", type=int, default=32, metavar="N", help="rows of a batch (default: 32)")
+    add("--pack", type=int, metavar="N", help=f"tokens of a pack (default: {_PACK})")
+    add("--records", type=int, metavar="N", help="use N random records (default: enough for some seconds)")
+    add("--seed", type=int, default=0, metavar="N", help="of the sample and the shuffle (default: 0)")
+    add("--device", default="cpu", metavar="NAME", help="where batches go, such as cuda (default: cpu)")
+    add("--transfer", choices=["padded", "ragged"], default="padded", help="how ours go there (default: padded)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run all loops over the same records, and say what they deliver and how fast."""
+    store = TokenStore(args.store)
+    batch_size, seed = check_at_least_one("batch_size", args.batch_size), check_integer("seed", args.seed)
+    used = sample(store, args.records, batch_size=batch_size, seed=seed)
+    batch_size = min(batch_size, len(used))
+    length = max(2, min(_PACK, used.num_tokens)) if args.pack is None else args.pack
+    packs = max(1, round(batch_size * used.num_tokens / len(used) / max(1, length)))  # about as many tokens
+    common = {"seed": seed, "device": args.device, "transfer": args.transfer}
+    with announced("loading torch ..."):
+        padded = padded_loader(used, batch_size=batch_size, **common)
+        packed = packed_loader(used, length=length, batch_size=packs, **common)
+    if padded.device.type == "meta":
+        raise InputError("--device is meta, which holds no data: what arrives there cannot be checked")
+    laps = race(_entrants(used, padded, packed, batch_size, seed), least=_LEAST)
+    facts = {
+        "path": str(store.path),
+        "records_in_store": len(store),
+        "records": len(used),
+        "tokens": used.num_tokens,
+        "batch_size": batch_size,
+        "pack": length,
+        "packs_of_a_batch": packs,
+        "records_split": int((used.lengths > length).sum()),
+        **common,
+        "rounds": ROUNDS,
+        "expected_plain_padding": expected_padding(*store.length_histogram, batch_size),
+        "loops": {
+            name: _facts(lap, laps[TITLES["plain_loop"]]) for name, lap in zip(TITLES, laps.values(), strict=True)
+        },
+        "copies": {name: copies(loader.stats) for name, loader in _copying(padded, packed).items()},
+    }
+    if args.json:
+        print_json(facts)
+    else:
+        print_standings(facts)
+
+
+def _entrants(
+    store: TokenStore, padded: StreamLoader, packed: StreamLoader, batch_size: int, seed: int
+) -> dict[str, Epoch]:
+    device = str(padded.device)
+    with announced(f"reading {plural(len(store), 'record')} for the plain loops ..."):
+        rows = [row.tolist() for row in store]
+        features = features_of(rows)
+    same: dict[str, Any] = {"batch_size": batch_size, "pad": store.eot_token_id, "seed": seed, "device": device}
+    epochs: dict[str, Epoch] = {
+        "plain_loop": partial(plain_epoch, rows, **same),
+        "hugging_face": partial(hugging_face_epoch, features, **same),
+        "padded": partial(our_epoch, padded),
+        "packed": partial(our_epoch, packed),
+    }
+    return {TITLES[name]: epoch for name, epoch in epochs.items()}
+
+
+def _facts(lap: Lap, plain: Lap) -> dict[str, float]:
+    return {
+        **lap.count._asdict(),
+        "padding": lap.count.padding,
+        "seconds": lap.seconds,
+        "tokens_per_second": lap.tokens_per_second,
+        "ratio": lap.tokens_per_second / plain.tokens_per_second,
+        "cpu_seconds_per_million_tokens": lap.cpu_seconds_per_million,
+        "seconds_between_batches_p99": lap.p99,
+    }
+
+
+def _copying(padded: StreamLoader, packed: StreamLoader) -> dict[str, StreamLoader]:
+    """The loaders that copy to a device: on the CPU there is nothing to copy."""
+    if padded.device.type == "cpu":
+        return {}
+    return {"padded": padded, "packed": packed}
+
+
+def copies(stats: Any) -> dict[str, float | None]:
+    """What a loader's copies to its device were, over all its epochs; a `LoaderStats`."""
+    seconds = stats.seconds_on_bus
+    return {
+        "batches": stats.batches,
+        "seconds_waited": stats.seconds_waited,
+        "bytes": stats.bytes_copied,
+        "bytes_per_token": stats.bytes_per_token,
+        "copies_per_batch": stats.copies / max(1, stats.batches),
+        "bytes_per_second": stats.bytes_copied / seconds if seconds else None,
+    }
