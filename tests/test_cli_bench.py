@@ -77,8 +77,9 @@ def test_cells_and_padding_are_those_of_the_plans(store, batch_size, seed):
         assert loop["cpu_seconds_per_million_tokens"] > 0
 
 
-def test_the_work_is_equal(store):
+def test_the_work_is_equal_and_said_to_be_done_on_the_cpu(store):
     found = facts_of(store)
+    assert (found["copies"], found["device"], found["transfer"], found["rounds"]) == ({}, "cpu", "padded", 3)
     id_sum = sum(int(row.sum(dtype=np.int64)) for row in store)
     assert found["records"] == found["records_in_store"] == len(store)
     assert {(loop["tokens"], loop["id_sum"]) for loop in found["loops"].values()} == {(store.num_tokens, id_sum)}
@@ -227,11 +228,6 @@ def test_on_a_device_the_copies_are_reported(store, monkeypatch, capsys):
     assert max(len(line) for line in lines if line.startswith("  ")) <= 99
     assert not any("no copies" in line for line in lines)
     assert any("on cuda:0" in line for line in lines)
-
-
-def test_no_copies_is_an_empty_object_for_machines(store):
-    found = facts_of(store)
-    assert (found["copies"], found["device"], found["transfer"], found["rounds"]) == ({}, "cpu", "padded", 3)
 
 
 @pytest.mark.gpu
