@@ -1,8 +1,11 @@
 """`StreamLoader` end to end on the CPU, against a bare loop over the same dataset and collator."""
 
+import numpy as np
+import pytest
 import torch
+from corpora import make_store
 
-from fastcollate import BucketedDataset, PaddingCollator, StreamLoader
+from fastcollate import BucketedDataset, PaddingCollator, StoreWriter, StreamLoader, TokenStore
 
 
 def test_streaming_costs_little_more_than_a_bare_loop(race, corpus):
@@ -29,4 +32,22 @@ def test_streaming_costs_little_more_than_a_bare_loop(race, corpus):
         bare,
         stream,
         padding=loader.stats.padding_fraction,
+    )
+
+
+@pytest.mark.parametrize("rows", [32, 2048])
+def test_gathering_from_many_shards_costs_little_more_than_from_one(race, tmp_path, full_size, rows):
+    records = 200_000 if full_size else 2_000
+    one = make_store(tmp_path / "one", "short", records)
+    with StoreWriter(tmp_path / "many", encoding="bytes", records_per_shard=records // 100) as writer:
+        writer.append(one.take(range(records)))
+    many = TokenStore(tmp_path / "many")
+    chosen = np.random.default_rng(0).integers(0, records, (100 if full_size else 3, rows))
+    for ids in chosen:
+        assert many.gather(ids).to_ragged() == one.gather(ids).to_ragged()
+    race(
+        f"gather from one shard: short, {rows} records of 100 shards",
+        int(one.lengths_at(chosen.ravel()).sum()),
+        lambda: [one.gather(ids).to_ragged() for ids in chosen],
+        lambda: [many.gather(ids).to_ragged() for ids in chosen],
     )

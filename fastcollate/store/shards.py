@@ -11,6 +11,7 @@ from fastcollate.store.layouts import Shard
 __all__ = ["ShardedRecords"]
 
 Column = Literal["tokens", "spans"]
+_FEW = 20  # records of a shard up to which copying them one by one is faster than grouping
 
 
 class _Part(NamedTuple):
@@ -51,10 +52,23 @@ class ShardedRecords(NamedTuple):
 
     def rows(self, column: Column, indices: IntArray) -> Rows:
         """Tokens or spans of the records `indices: int64[M]`: where they lie if that is one shard, else copied."""
+        if len(self.shards) > 1 and len(indices) <= _FEW * len(self.shards):
+            return self._one_by_one(column, indices)
         found = [(part.positions, _rows_of(part, column)) for part in self._parts(indices)]
         if len(found) == 1:
             return found[0][1]
         return rows_side_by_side(len(indices), found, _ragged(self.shards[0], column).values.dtype)
+
+    def _one_by_one(self, column: Column, indices: IntArray) -> Rows:
+        """Copy record after record: where most lie in a shard of their own, grouping them costs more."""
+        homes, rows = np.divmod(indices + self.first, self.per_shard)
+        slices = []
+        for home, row in zip(homes.tolist(), rows.tolist(), strict=True):
+            ragged = _ragged(self.shards[home], column)
+            slices.append(ragged.values.data[ragged.offsets[row] : ragged.offsets[row + 1]])
+        lengths = np.array([len(part) for part in slices], np.int64)
+        values = np.frombuffer(b"".join(slices), _ragged(self.shards[0], column).values.dtype)
+        return Rows(values, np.cumsum(lengths) - lengths, lengths)
 
     def _parts(self, indices: IntArray) -> Iterator[_Part]:
         """Group records by shard; with one shard there is nothing to group."""
