@@ -61,9 +61,12 @@ class ShardedRecords(NamedTuple):
 
     def _one_by_one(self, column: Column, indices: IntArray) -> Rows:
         """Copy record after record: where most lie in a shard of their own, grouping them costs more."""
-        homes, rows = np.divmod(indices + self.first, self.per_shard)
+        numbers, rows = np.divmod(indices + self.first, self.per_shard)
+        homes = numbers.tolist()
+        if len(set(homes)) == 1:
+            return _rows_of(_Part(self.shards[homes[0]], slice(None), rows), column)
         slices = []
-        for home, row in zip(homes.tolist(), rows.tolist(), strict=True):
+        for home, row in zip(homes, rows.tolist(), strict=True):
             ragged = _ragged(self.shards[home], column)
             slices.append(ragged.values.data[ragged.offsets[row] : ragged.offsets[row + 1]])
         lengths = np.array([len(part) for part in slices], np.int64)
