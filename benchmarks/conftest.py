@@ -1,4 +1,4 @@
-"""Timing as ratios in one run, and a results file.
+"""Timing as ratios in one run, and a results file. `python -m benchmarks` runs it all; or pytest does:
 
     python -m pytest benchmarks --benchmark-enable                       # full size, prints the table
     python -m pytest benchmarks --benchmark-enable --results FILE.json   # and writes it
@@ -12,6 +12,7 @@ import platform
 import statistics
 import subprocess
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +22,34 @@ import torch
 from corpora import DISTRIBUTIONS, make_store
 
 ROUNDS = 7
+QUICK_ROUNDS = 3
+# Records of each corpus: as a measurement, as a quick one, as a test; all have tens of millions of tokens at most.
+RECORDS = {
+    "short": (200_000, 20_000, 2_000),
+    "long-tailed": (200_000, 20_000, 2_000),
+    "very-long": (10_000, 1_000, 100),
+}
+QUICK_EXPONENT = 6  # a quick run leaves out what has more than 10^6 records
 ROWS = pytest.StashKey[list]()
 FIGURES = pytest.StashKey[list]()
 
 
 def pytest_addoption(parser):
-    parser.addoption("--results", metavar="FILE", help="write the measured table to FILE as JSON")
+    parser.addoption("--results", metavar="FILE", help="write what was measured to FILE as JSON")
+    parser.addoption("--quick", action="store_true", help="measure less: fewer rounds and records")
 
 
 def pytest_configure(config):
     config.stash[ROWS] = []
     config.stash[FIGURES] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report, config):
+    """Under `-v` a case that was measured says how long that took."""
+    if config.getoption("benchmark_enable") and report.when == "call" and report.passed:
+        return "passed", ".", f"{report.duration:.1f} s"
+    return None
 
 
 @pytest.fixture(scope="session")
@@ -40,32 +58,58 @@ def full_size(pytestconfig):
     return pytestconfig.getoption("benchmark_enable")
 
 
+@pytest.fixture(scope="session")
+def rounds(pytestconfig, full_size):
+    """How often to measure: 7 times, 3 if it must be quick, once as a test."""
+    return (QUICK_ROUNDS if pytestconfig.getoption("quick") else ROUNDS) if full_size else 1
+
+
+@pytest.fixture(scope="session")
+def sized(pytestconfig, full_size):
+    """`sized(full, quick, toy)`: the one of the three that this run is to use."""
+
+    def choose(full, quick, toy):
+        return (quick if pytestconfig.getoption("quick") else full) if full_size else toy
+
+    return choose
+
+
+@pytest.fixture(scope="session")
+def power_of_ten(sized):
+    """`power_of_ten(exponent)`: so many records, or a thousandth as a test; a quick run skips large ones."""
+
+    def records(exponent):
+        if sized(False, True, False) and exponent > QUICK_EXPONENT:
+            pytest.skip(f"--quick measures up to 10^{QUICK_EXPONENT} records")
+        return sized(10**exponent, 10**exponent, max(10, 10 ** (exponent - 3)))
+
+    return records
+
+
 @pytest.fixture(scope="session", params=list(DISTRIBUTIONS))
-def corpus(request, tmp_path_factory, full_size):
-    """(name, store) of 200,000 records, or of 2,000 as a test."""
-    records = 200_000 if full_size else 2_000
+def corpus(request, tmp_path_factory, sized):
+    """(kind, store) of a synthetic corpus."""
+    records = sized(*RECORDS[request.param])
     return request.param, make_store(tmp_path_factory.mktemp("corpus") / "store", request.param, records)
 
 
 @pytest.fixture
-def race(request, benchmark, full_size):
-    """`race(case, tokens, baseline, ours)`: run both in turn, and record seconds and their ratio."""
+def race(request, benchmark, rounds):
+    """`race(case, tokens, baseline, ours)`: run both in turn, and record seconds and their ratio.
 
-    def run(case, tokens, baseline, ours, **facts):
-        rounds = ROUNDS if full_size else 1
+    `limit=` says which physical limit the baseline is; its share is then the ratio.
+    """
+
+    def run(case, tokens, baseline, ours, limit=None, **facts):
         baseline()
         benchmark.pedantic(ours, rounds=rounds)
         pairs = [(seconds(baseline), seconds(ours)) for _ in range(rounds)]
-        ratios = sorted(theirs / mine for theirs, mine in pairs)
-        row = {
-            "case": case,
-            "baseline_tokens_per_second": tokens / statistics.median(pair[0] for pair in pairs),
-            "tokens_per_second": tokens / statistics.median(pair[1] for pair in pairs),
-            "ratio": statistics.median(ratios),
-            "ratio_min": ratios[0],
-            "ratio_max": ratios[-1],
-            **facts,
-        }
+        row = {"topic": topic_of(request), "case": case}
+        row |= spread([tokens / theirs for theirs, _ in pairs], "baseline_tokens_per_second")
+        row |= spread([tokens / mine for _, mine in pairs], "tokens_per_second")
+        row |= spread([theirs / mine for theirs, mine in pairs], "ratio")
+        row |= {} if limit is None else {"limit": limit, "share": row["ratio"]}
+        row |= facts
         benchmark.extra_info.update(row)
         request.config.stash[ROWS].append(row)
         return row
@@ -75,18 +119,64 @@ def race(request, benchmark, full_size):
 
 @pytest.fixture
 def figure(request):
-    """`figure(case, value, unit)`: record one measured number that has no rival."""
+    """`figure(case, value, unit)`: record one measured number that has no rival, or a list of its rounds.
 
-    def record(case, value, unit):
-        request.config.stash[FIGURES].append({"case": case, "value": value, "unit": unit})
+    A report draws the figures that have `chart=`, as points of line `series=` at `at=`; `limit=` names a physical
+    limit, `share=` is the value as a part of it.
+    """
+
+    def record(case, value, unit, **facts):
+        row = {"topic": topic_of(request), "case": case}
+        row |= spread(value, "value") if isinstance(value, list) else {"value": value}
+        request.config.stash[FIGURES].append(row | {"unit": unit} | facts)
 
     return record
+
+
+@pytest.fixture
+def near_limit(figure, rounds):
+    """`near_limit(case, amount, unit, limit, reach, ours)`: how much of a physical limit is reached.
+
+    `reach` is the limit as a function and `ours` what must do as much; both run in turn. The figure is `amount`
+    by our seconds, its share the median of the rounds' ratios.
+    """
+
+    def run(case, amount, unit, limit, reach, ours, **facts):
+        reach(), ours()
+        pairs = [(seconds(reach), seconds(ours)) for _ in range(rounds)]
+        share = statistics.median(least / mine for least, mine in pairs)
+        figure(case, [amount / mine for _, mine in pairs], unit, limit=limit, share=share, **facts)
+
+    return run
 
 
 def seconds(function):
     begun = time.perf_counter()
     function()
     return time.perf_counter() - begun
+
+
+def spread(values, name):
+    """The median of `values` as `name`, and beside it their extremes and quartiles."""
+    found = {name: statistics.median(values), f"{name}_min": min(values), f"{name}_max": max(values)}
+    if len(values) > 2:
+        low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+        found[f"{name}_quartiles"] = [low, high]
+    return found
+
+
+def topic_of(request):
+    return request.path.stem.removeprefix("bench_")
+
+
+def pytest_sessionfinish(session):
+    """Write what there is, also after Ctrl-C."""
+    config = session.config
+    found = {"rows": config.stash[ROWS], "figures": config.stash[FIGURES]}
+    path = config.getoption("results")
+    if path and config.getoption("benchmark_enable") and any(found.values()):
+        results = {"machine": machine(QUICK_ROUNDS if config.getoption("quick") else ROUNDS), **found}
+        Path(path).write_text(json.dumps(results, indent=1) + "\n")
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -101,32 +191,42 @@ def pytest_terminal_summary(terminalreporter, config):
             f"({row['ratio_min']:.2f} to {row['ratio_max']:.2f})"
         )
     for row in figures:
-        terminalreporter.write_line(f"{row['case']:<90} {row['value']:10.4g} {row['unit']}")
-    if path := config.getoption("results"):
-        Path(path).write_text(
-            json.dumps({"machine": machine(), "rows": rows, "figures": figures}, indent=1) + "\n"
-        )
+        share = f"   {row['share']:.0%} of {row['limit']}" if "share" in row else ""
+        terminalreporter.write_line(f"{row['case']:<90} {row['value']:10.4g} {row['unit']}{share}")
 
 
-def machine():
-    """What the numbers depend on; no host name and no path."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
+def machine(rounds=ROUNDS):
+    """What the numbers depend on; no host name, no path and no clock."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     return {
         "cpu": cpu,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
+        "memory_gigabytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
         "refill_gigabytes_per_second": refill_rate(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "numpy": np.__version__,
         "pyarrow": pa.__version__,
         "torch": torch.__version__,
-        "commit": commit,
-        "rounds": ROUNDS,
+        "tiktoken": version("tiktoken"),
+        "commit": git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(git("status", "--porcelain", "--untracked-files=no")),
+        "rounds": rounds,
     }
+
+
+def cores():
+    """Cores this process may use; not every system can tell them from the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def git(*words):
+    """What git says about this repository; nothing where there is none."""
+    command = ["git", "-C", str(Path(__file__).parent), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def refill_rate():

@@ -1,23 +1,70 @@
-"""Stores of synthetic records with the length distributions that the benchmarks name."""
+"""Synthetic corpora with the length distributions that the benchmarks name: functions of (kind, records, seed).
+
+Lengths and tokens are drawn chunk by chunk, each chunk by generators of its own, so a corpus of any size takes
+little memory, and the first records of a larger one are the records of a smaller one.
+"""
 
 import numpy as np
 
-from fastcollate import Ragged, StoreWriter, TokenStore
+from fastcollate import PromptTemplate, Ragged, StoreWriter, TokenStore
+from fastcollate.cli.corpus import make_corpus
 
-DISTRIBUTIONS = {"short": (4.6, 0.6, 1024), "long-tailed": (5.5, 1.2, 8192)}
+# Lengths are clip(lognormal(mu, sigma), 8, longest): (mu, sigma, longest).
+DISTRIBUTIONS = {
+    "short": (4.6, 0.6, 1024),
+    "long-tailed": (5.5, 1.2, 8192),
+    "very-long": (8.0, 1.0, 65_536),
+}
+_CHUNK_TOKENS = 1 << 25  # a chunk has this many tokens at most: 64 MB
+_SHARD_TOKENS = 1 << 31  # and a shard, which the writer holds in memory; a hundredth of it is usual
 
 
-def lengths_of(name, records, seed=0):
-    """int64[records]: clip(lognormal(mu, sigma), 8, longest)."""
-    mu, sigma, longest = DISTRIBUTIONS[name]
-    drawn = np.random.default_rng(seed).lognormal(mu, sigma, records)
-    return np.clip(drawn, 8, longest).astype(np.int64)
+def lengths_of(kind, records, seed=0):
+    """int64[records]: the lengths of a corpus."""
+    sizes = _chunk_sizes(kind, records)
+    return np.concatenate([_lengths(kind, size, seed, number) for number, size in enumerate(sizes)])
 
 
-def make_store(path, name, records, seed=0):
-    """A store of random bytes as tokens: their values matter to no kernel."""
-    offsets = np.concatenate([[0], np.cumsum(lengths_of(name, records, seed))])
-    values = np.random.default_rng(seed).integers(0, 256, offsets[-1], np.uint16)
-    with StoreWriter(path, encoding="bytes") as writer:
-        writer.append(Ragged(values, offsets))
+def chunks_of(kind, records, seed=0):
+    """The records of a corpus, a chunk at a time; tokens are random bytes, for no kernel looks at their values."""
+    for number, size in enumerate(_chunk_sizes(kind, records)):
+        offsets = np.concatenate([[0], np.cumsum(_lengths(kind, size, seed, number))])
+        drawn = np.random.default_rng([seed, number, 1]).bytes(int(offsets[-1]))
+        yield Ragged(np.frombuffer(drawn, np.uint8).astype(np.uint16), offsets)
+
+
+def make_store(path, kind, records, seed=0, layout="arrow", progress=None):
+    """A corpus as a store; `progress` is called with the records of each chunk written."""
+    longest = DISTRIBUTIONS[kind][2]
+    per_shard = min(262_144, _SHARD_TOKENS // longest)
+    with StoreWriter(path, encoding="bytes", layout=layout, records_per_shard=per_shard) as writer:
+        for chunk in chunks_of(kind, records, seed):
+            writer.append(chunk)
+            if progress is not None:
+                progress(len(chunk))
     return TokenStore(path)
+
+
+def bytes_on_disk(kind, records, seed=0):
+    """About how large a corpus is as a store, from the lengths of its first records."""
+    tokens = lengths_of(kind, min(records, 4096), seed).mean()
+    return int(records * (2 * tokens + 3 * 8))  # uint16 tokens, two offsets, a source row
+
+
+def instructions(count, seed=0):
+    """(records, texts): instruction records, and what the `alpaca` template makes of each."""
+    template = PromptTemplate.named("alpaca")
+    records = make_corpus(count, seed=seed)
+    return records, ["".join(segment.text for segment in template.segments(record)) for record in records]
+
+
+def _chunk_sizes(kind, records):
+    """Records of each chunk; how many there are in all has no say in what the first of them hold."""
+    chunk = _CHUNK_TOKENS // DISTRIBUTIONS[kind][2]
+    return [min(chunk, records - begin) for begin in range(0, records, chunk)]
+
+
+def _lengths(kind, records, seed, number):
+    mu, sigma, longest = DISTRIBUTIONS[kind]
+    drawn = np.random.default_rng([seed, number, 0]).lognormal(mu, sigma, records)
+    return np.clip(drawn, 8, longest).astype(np.int64)
