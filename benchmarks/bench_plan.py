@@ -1,4 +1,4 @@
-"""What planning costs, up to 10^8 records, and how soon the first batch is there; padding beside its bounds."""
+"""What planning costs, up to 10^8 records; padding beside its bounds, and against the batch size."""
 
 import time
 import tracemalloc
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from corpora import lengths_of
 
-from fastcollate import BucketedDataset, PaddingCollator, Ragged, StoreWriter, StreamLoader, TokenStore
+from fastcollate import BucketedDataset
 from fastcollate.plan.epoch import EpochPlan
 from fastcollate.plan.summary import least_cells, plain_cells, summarise_plan
 
@@ -25,6 +25,12 @@ def mapped_lengths(path, records):
     return np.load(path, mmap_mode="r").view(np.ndarray)
 
 
+@pytest.fixture
+def on_disk(tmp_path, power_of_ten):
+    """`on_disk(exponent)`: the lengths of 10^exponent records, memory-mapped."""
+    return lambda exponent: mapped_lengths(tmp_path / "lengths.npy", power_of_ten(exponent))
+
+
 def plan_over(lengths, **changes):
     arguments = {"batch_size": 32, "max_tokens": None, "widths": None, "shuffle": True, "seed": 0, "epoch": 0}
     rest = {"window": 65_536, "drop_last": False, "group": 8}
@@ -32,28 +38,33 @@ def plan_over(lengths, **changes):
     return EpochPlan(num_records=len(lengths), lengths_at=lambda ids: lengths[ids].astype(np.int64), **fields)
 
 
-@pytest.mark.parametrize("exponent", [5, 6, 7, 8])
+def planning_of(plan, numbers):
+    """Nanoseconds a record to plan these windows."""
+    begun = time.perf_counter()
+    planned = sum(len(plan.plan_window(number).record_ids) for number in numbers)
+    return (time.perf_counter() - begun) / planned * 1e9
+
+
+@pytest.mark.parametrize("exponent", [4, 5, 6, 7, 8])
 @pytest.mark.parametrize(
     "size", [{"batch_size": 32}, {"batch_size": None, "max_tokens": 16_384}], ids=["rows", "tokens"]
 )
-def test_planning_costs_the_same_at_any_size(figure, tmp_path, full_size, exponent, size):
-    records = 10**exponent if full_size else 10 ** (exponent - 3)
-    plan = plan_over(mapped_lengths(tmp_path / "lengths.npy", records), **size)
+def test_planning_costs_the_same_at_any_size(figure, on_disk, rounds, exponent, size):
+    plan = plan_over(on_disk(exponent), **size)
     numbers = np.unique(np.linspace(0, plan.num_windows - 1, WINDOWS).astype(int)).tolist()
     for number in numbers[:2]:
         plan.plan_window(number)
-    planned, begun = 0, time.perf_counter()
-    for number in numbers:
-        planned += len(plan.plan_window(number).record_ids)
-    nanoseconds = (time.perf_counter() - begun) / planned * 1e9
+    nanoseconds = [planning_of(plan, numbers) for _ in range(rounds)]
     tracemalloc.start()
     plan.plan_window(numbers[-1])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 64e6
     name = "batch_size" if plan.batch_size else "max_tokens"
-    figure(f"planning, {name}, 10^{exponent} records", nanoseconds, "ns a record")
-    figure(f"memory for planning, {name}, 10^{exponent} records", peak / 1e6, "MB")
+    facts = {"series": name, "at": 10**exponent}
+    figure(f"planning, {name}, 10^{exponent} records", nanoseconds, "ns a record", chart="planning", **facts)
+    title = f"memory for planning, {name}, 10^{exponent} records"
+    figure(title, peak / 1e6, "MB", chart="planning memory", **facts)
 
 
 def test_padding_beside_its_bounds(figure, corpus):
@@ -68,25 +79,14 @@ def test_padding_beside_its_bounds(figure, corpus):
     figure(f"padding, {name}, batch 32: plain loop", 100 - 100 * store.num_tokens / plain_cells(plan, 32), "%")
 
 
-def test_a_large_store_delivers_at_once(figure, tmp_path, full_size):
-    records = 10**7 if full_size else 10**4
-    with StoreWriter(tmp_path / "store", encoding="bytes") as writer:
-        lengths = np.random.default_rng(0).integers(4, 13, records)
-        writer.append(Ragged(np.zeros(lengths.sum(), np.uint16), np.concatenate([[0], np.cumsum(lengths)])))
-    for verify in ("none", "index"):
-        begun = time.perf_counter()
-        store = TokenStore(tmp_path / "store", verify=verify)
-        figure(f"opening 10^7 records, verify={verify!r}", (time.perf_counter() - begun) * 1e3, "ms")
-    begun = time.perf_counter()
-    loader = StreamLoader(BucketedDataset(store, batch_size=32), PaddingCollator(256))
-    first = next(iter(loader))
-    figure("first batch of 10^7 records, from an open store", (time.perf_counter() - begun) * 1e3, "ms")
-    state = {**loader.state_dict(), "batch": int(len(loader) * 0.99)}
-    loader.close()
-    begun = time.perf_counter()
-    resumed = StreamLoader(BucketedDataset(store, batch_size=32), PaddingCollator(256))
-    resumed.load_state_dict(state)
-    later = next(iter(resumed))
-    figure("restoring at 99 % of 10^7 records, to the first batch", (time.perf_counter() - begun) * 1e3, "ms")
-    assert first.record_ids.tolist() != later.record_ids.tolist()
-    assert resumed.state_dict()["batch"] == state["batch"] + 1
+@pytest.mark.parametrize("batch_size", [4, 8, 16, 32, 64, 128, 256])
+def test_padding_against_batch_size(figure, corpus, batch_size):
+    kind, store = corpus
+    plan = BucketedDataset(store, batch_size=batch_size)._plan
+    found = summarise_plan(plan)
+    assert (found.tokens, found.records) == (store.num_tokens, len(store))
+    plain = 100 - 100 * store.num_tokens / plain_cells(plan, batch_size)
+    assert 0 <= found.padding * 100 <= plain
+    for series, value in (("fastcollate", found.padding * 100), ("shuffled, not sorted", plain)):
+        title = f"padding by batch size, {kind}, {series}, {batch_size} rows"
+        figure(title, value, "%", chart="padding", panel=kind, series=series, at=batch_size)

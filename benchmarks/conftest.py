@@ -135,13 +135,13 @@ def figure(request):
 
 @pytest.fixture
 def near_limit(figure, rounds):
-    """`near_limit(case, amount, unit, limit, reach, ours)`: how much of a physical limit is reached.
+    """`near_limit(case, amount, unit, limit=, reach=, ours=)`: how much of a physical limit is reached.
 
     `reach` is the limit as a function and `ours` what must do as much; both run in turn. The figure is `amount`
     by our seconds, its share the median of the rounds' ratios.
     """
 
-    def run(case, amount, unit, limit, reach, ours, **facts):
+    def run(case, amount, unit, *, limit, reach, ours, **facts):
         reach(), ours()
         pairs = [(seconds(reach), seconds(ours)) for _ in range(rounds)]
         share = statistics.median(least / mine for least, mine in pairs)
@@ -154,6 +154,11 @@ def seconds(function):
     begun = time.perf_counter()
     function()
     return time.perf_counter() - begun
+
+
+def milliseconds(function, rounds):
+    """What each round took."""
+    return [seconds(function) * 1e3 for _ in range(rounds)]
 
 
 def spread(values, name):

@@ -33,7 +33,7 @@ def chunks_of(kind, records, seed=0):
         yield Ragged(np.frombuffer(drawn, np.uint8).astype(np.uint16), offsets)
 
 
-def make_store(path, kind, records, seed=0, layout="arrow", progress=None):
+def make_store(path, kind, records, seed=0, *, layout="arrow", progress=None):
     """A corpus as a store; `progress` is called with the records of each chunk written."""
     longest = DISTRIBUTIONS[kind][2]
     per_shard = min(262_144, _SHARD_TOKENS // longest)

@@ -13,9 +13,10 @@ from corpora import DISTRIBUTIONS, bytes_on_disk, make_store  # noqa: E402  # fo
 from fastcollate import FastCollateError  # noqa: E402
 from fastcollate.cli.output import file_size, plural, progress  # noqa: E402
 
+KINDS = [f"  {kind:12} mu {mu}, sigma {sigma}, longest {n:,}" for kind, (mu, sigma, n) in DISTRIBUTIONS.items()]
 EPILOG = f"""\
 kinds, by their lengths in tokens, clip(lognormal(mu, sigma), 8, longest):
-{chr(10).join(f"  {kind:12} mu {mu}, sigma {sigma}, longest {n:,}" for kind, (mu, sigma, n) in DISTRIBUTIONS.items())}
+{chr(10).join(KINDS)}
 
 example:
   python tools/make_corpus.py short 1000000 corpora/short-1M
@@ -29,7 +30,9 @@ def main(argv=None):
     try:
         check(args)
         with progress("records") as report:
-            store = make_store(args.directory, args.kind, args.records, args.seed, args.layout, report)
+            store = make_store(
+                args.directory, args.kind, args.records, args.seed, layout=args.layout, progress=report
+            )
     except FastCollateError as error:
         print(f"make_corpus: {error}", file=sys.stderr)
         return 1
@@ -43,7 +46,10 @@ def main(argv=None):
 
 def parser():
     made = argparse.ArgumentParser(
-        prog="make_corpus.py", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="make_corpus.py",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("kind", choices=list(DISTRIBUTIONS), help="how long records are (below)")
     made.add_argument("records", type=int, metavar="RECORDS", help="how many: 10000 to 100000000 are of use")

@@ -1,0 +1,112 @@
+"""The physical limits of this machine, and how near to them the hot paths come."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from bench_collate import each
+from bench_prepare import encoding_or_skip
+from conftest import seconds
+from corpora import instructions
+
+from fastcollate import BucketedDataset, PaddingCollator, StreamLoader
+
+COLLATE = PaddingCollator(256)
+MEGABYTES = 64
+
+
+def rates(function, amount, rounds):
+    """`amount` by the seconds of each round, after a warm-up."""
+    function()
+    return [amount / seconds(function) for _ in range(rounds)]
+
+
+def bytes_of(batches):
+    return sum(tensor.nbytes for batch in batches for tensor in batch.values())
+
+
+def test_copying_memory(figure, rounds, sized):
+    source = np.ones(sized(MEGABYTES, MEGABYTES, 1) << 20, np.uint8)
+    target = np.empty_like(source)
+    figure("limit: copying memory", rates(lambda: np.copyto(target, source), source.nbytes / 1e9, rounds), "GB/s")
+    assert (target == 1).all()
+
+
+def test_tiktoken_alone(figure, rounds, sized):
+    encoding = encoding_or_skip("gpt2")
+    texts = instructions(sized(4_000, 2_000, 100))[1]
+    tokens = sum(map(len, encoding.encode_ordinary_batch(texts)))
+    assert tokens == sum(len(encoding.encode_ordinary(text)) for text in texts)
+    one = rates(lambda: [encoding.encode_ordinary(text) for text in texts], tokens / 1e6, rounds)
+    figure("limit: tiktoken's encode_ordinary, gpt2, one thread", one, "M tokens/s")
+    many = rates(lambda: encoding.encode_ordinary_batch(texts), tokens / 1e6, rounds)
+    figure("limit: tiktoken's encode_ordinary_batch, gpt2, its threads", many, "M tokens/s")
+
+
+def test_reading_the_store(figure, corpus, rounds):
+    kind, store = corpus
+    shards = sorted(Path(store.path).glob("shard-*"))
+    files = [np.memmap(path, np.int64, "r", shape=path.stat().st_size // 8) for path in shards]
+    total = sum(file.nbytes for file in files)
+    assert total > store.num_tokens * 2
+    read = rates(lambda: [int(file.sum()) for file in files], total / 1e9, rounds)
+    figure(f"limit: reading the store from the page cache, {kind}", read, "GB/s")
+
+
+def test_gathering_rows_beside_copying_them(near_limit, corpus, sized):
+    kind, store = corpus
+    rows = np.random.default_rng(0).permutation(len(store))[: sized(5_000, 1_000, 50)]
+    taken = store.take(rows)
+    assert [row.tolist() for row in taken] == [store[i].tolist() for i in rows.tolist()]
+    target = np.empty_like(taken.values)
+    near_limit(
+        f"taking random rows of the store, {kind}",
+        taken.values.nbytes / 1e9,
+        "GB/s",
+        limit="copying as many bytes",
+        reach=lambda: np.copyto(target, taken.values),
+        ours=lambda: store.take(rows),
+    )
+
+
+def fill(shapes):
+    """Make each batch's tensors, all at once as in a batch, and fill them with a constant."""
+    for of_batch in shapes:
+        _ = [torch.full(shape, 1) for shape in of_batch]
+
+
+def test_collating_beside_filling(near_limit, figure, corpus, rounds, sized):
+    kind, store = corpus
+    dataset = BucketedDataset(store, batch_size=32)
+    batches = [batch for batch, _ in zip(dataset, range(sized(200, 50, 3)), strict=False)]
+    made = [COLLATE(batch) for batch in batches]
+    assert sum(batch.num_tokens for batch in made) == sum(int(batch.lengths.sum()) for batch in batches)
+    assert all(batch["input_ids"].dtype == torch.int64 for batch in made)
+    shapes = [[tuple(tensor.shape) for tensor in batch.values()] for batch in made]
+    size = bytes_of(made) / 1e9
+    figure(f"limit: filling output tensors, {kind}", rates(lambda: fill(shapes), size, rounds), "GB/s")
+    near_limit(
+        f"collating batches of 32, {kind}",
+        size,
+        "GB/s",
+        limit="filling the tensors with a constant",
+        reach=lambda: fill(shapes),
+        ours=lambda: each(COLLATE, batches),
+    )
+
+
+def test_an_epoch_beside_filling(near_limit, corpus):
+    kind, store = corpus
+
+    loader = StreamLoader(BucketedDataset(store, batch_size=32), COLLATE)
+    shapes = [[tuple(tensor.shape) for tensor in batch.values()] for batch in loader]
+    cells = sum(int(np.prod(shape)) for of_batch in shapes for shape in of_batch)
+    assert cells >= 3 * store.num_tokens
+    near_limit(
+        f"an epoch of batches of 32, planned, gathered and collated, {kind}",
+        8 * cells / 1e9,
+        "GB/s",
+        limit="filling the tensors with a constant",
+        reach=lambda: fill(shapes),
+        ours=lambda: each(id, loader),
+    )
