@@ -7,28 +7,16 @@ Without `--benchmark-enable` everything runs once at toy size, as plain tests of
 """
 
 import json
-import os
-import platform
 import statistics
-import subprocess
 import time
-from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pytest
-import torch
-from corpora import DISTRIBUTIONS, make_store
+from corpora import DISTRIBUTIONS, RECORDS, make_store
+from machine import machine
 
 ROUNDS = 7
 QUICK_ROUNDS = 3
-# Records of each corpus: as a measurement, as a quick one, as a test; all have tens of millions of tokens at most.
-RECORDS = {
-    "short": (200_000, 20_000, 2_000),
-    "long-tailed": (200_000, 20_000, 2_000),
-    "very-long": (10_000, 1_000, 100),
-}
 QUICK_EXPONENT = 6  # a quick run leaves out what has more than 10^6 records
 ROWS = pytest.StashKey[list]()
 FIGURES = pytest.StashKey[list]()
@@ -198,45 +186,3 @@ def pytest_terminal_summary(terminalreporter, config):
     for row in figures:
         share = f"   {row['share']:.0%} of {row['limit']}" if "share" in row else ""
         terminalreporter.write_line(f"{row['case']:<90} {row['value']:10.4g} {row['unit']}{share}")
-
-
-def machine(rounds=ROUNDS):
-    """What the numbers depend on; no host name, no path and no clock."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return {
-        "cpu": cpu,
-        "cores": cores(),
-        "memory_gigabytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
-        "refill_gigabytes_per_second": refill_rate(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "pyarrow": pa.__version__,
-        "torch": torch.__version__,
-        "tiktoken": version("tiktoken"),
-        "commit": git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(git("status", "--porcelain", "--untracked-files=no")),
-        "rounds": rounds,
-    }
-
-
-def cores():
-    """Cores this process may use; not every system can tell them from the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def git(*words):
-    """What git says about this repository; nothing where there is none."""
-    command = ["git", "-C", str(Path(__file__).parent), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-
-
-def refill_rate():
-    """How fast this machine fills memory it already has: the limit of any collate."""
-    memory = np.empty(1 << 23, np.int64)
-    memory.fill(0)
-    times = [seconds(lambda: memory.fill(1)) for _ in range(ROUNDS)]
-    return memory.nbytes / statistics.median(times) / 1e9

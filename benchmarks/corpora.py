@@ -15,6 +15,12 @@ DISTRIBUTIONS = {
     "long-tailed": (5.5, 1.2, 8192),
     "very-long": (8.0, 1.0, 65_536),
 }
+# Records of each corpus in a measurement, a quick one, and a test: tens of millions of tokens at most.
+RECORDS = {
+    "short": (200_000, 20_000, 2_000),
+    "long-tailed": (200_000, 20_000, 2_000),
+    "very-long": (10_000, 1_000, 100),
+}
 _CHUNK_TOKENS = 1 << 25  # a chunk has this many tokens at most: 64 MB
 _SHARD_TOKENS = 1 << 31  # and a shard, which the writer holds in memory; a hundredth of it is usual
 

@@ -1,0 +1,173 @@
+"""Run the benchmark suite and write what it measured to one file; it fails on wrong results, never on time."""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import pytest  # noqa: E402  # after the path, as what follows needs it
+from corpora import RECORDS, make_store  # noqa: E402
+from machine import cores, machine  # noqa: E402
+
+EPILOG = """\
+example:
+  python -m benchmarks                           # all of it: half an hour
+  python -m benchmarks --quick                   # fewer records and rounds: under three minutes
+  python -m benchmarks --topic collate --topic resume --results mine.json
+  python tools/report.py mine.json --output report
+
+Ctrl-C ends it; what was measured by then is written.
+"""
+MEASURE = HERE / "measure.py"
+PEERS = "peers"  # the topic of other people's loaders
+WORKERS, QUICK_WORKERS = (0, 2), (0,)
+SECONDS, QUICK_SECONDS = 5, 1
+PATIENCE = 900  # seconds a peer may take to say anything at all, for some skip batches one by one to resume
+INTERRUPTED = 130
+WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
+
+def main(argv=None):
+    """Measure; the exit code: 0, 1 (something was not equal, or cannot run), 2 (usage), 130 (Ctrl-C)."""
+    args = parser().parse_args(argv)
+    path = args.results or HERE / "results" / f"{file_name(args)}.json"
+    if not path.parent.is_dir():
+        print(f"benchmarks: {path.parent} is no directory: make it, or give --results another", file=sys.stderr)
+        return 1
+    results = {"rows": [], "figures": []}
+    try:
+        code, results = run_cases(args)
+        if code != INTERRUPTED and PEERS in (args.topic or [PEERS]):
+            results["peers"] = []
+            run_peers(args, results["peers"])
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    if not any(results.get(part) for part in ("rows", "figures", "peers")):
+        print("benchmarks: nothing was measured, nothing is written", file=sys.stderr)
+        return code or 1
+    path.write_text(json.dumps({"machine": machine(rounds=1), **results}, indent=1) + "\n")
+    print(f"{'interrupted; what was measured is in' if code == INTERRUPTED else 'written to'} {path}")
+    return code
+
+
+def parser():
+    made = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    topics = [*sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py")), PEERS]
+    name = "the results file (default: benchmarks/results/DATE-MACHINE.json)"
+    made.add_argument("--quick", action="store_true", help="fewer records and rounds: under three minutes")
+    made.add_argument("--topic", action="append", choices=topics, help="only this one; may be given again")
+    made.add_argument("--results", type=Path, metavar="FILE", help=name)
+    made.add_argument(
+        "--machine", default=machine_name(cores()), help="its name in that file's (default: %(default)s)"
+    )
+    return made
+
+
+def machine_name(count):
+    """How a machine is called in a file's name.
+
+    >>> machine_name(1), machine_name(2), machine_name(64)
+    ('one-core', 'two-cores', '64-cores')
+    """
+    return f"{WORDS[count] if count < len(WORDS) else count}-core{'' if count == 1 else 's'}"
+
+
+def file_name(args):
+    """Of a whole run the date and the machine; a part of one does not take its place."""
+    parts = ["quick"] * args.quick + sorted(set(args.topic or []))
+    return "-".join([date.today().isoformat(), args.machine, *parts])  # noqa: DTZ011  # the day it is here
+
+
+def run_cases(args):
+    """(exit code, results) of the bench_ files: pytest runs them, a line each."""
+    topics = [topic for topic in args.topic or ["*"] if topic != PEERS]
+    files = [str(path) for topic in topics for path in sorted(HERE.glob(f"bench_{topic}.py"))]
+    if not files:
+        return 0, {"rows": [], "figures": []}
+    with TemporaryDirectory() as directory:
+        found = Path(directory) / "results.json"
+        options = ["--benchmark-enable", "--benchmark-quiet", "-vv", "--no-header", "--results", str(found)]
+        options += [
+            "-W",
+            "ignore:Benchmark fixture was not used",
+        ]  # a case that Ctrl-C ended before it was measured
+        options += ["--timeout=0", "--override-ini=faulthandler_timeout=0"]  # a slow machine is no failure
+        code = pytest.main([*files, *options, *(["--quick"] if args.quick else [])])
+        results = json.loads(found.read_text()) if found.exists() else {"rows": [], "figures": []}
+    codes = {pytest.ExitCode.OK: 0, pytest.ExitCode.INTERRUPTED: INTERRUPTED}
+    return codes.get(code, 1), results
+
+
+def run_peers(args, found):
+    """Append to `found` what each peer does with each corpus, or why it does not; each in a process of its own."""
+    names = sorted(path.stem for path in (HERE / "peers").glob("*.py") if path.stem != "__init__")
+    if not MEASURE.exists() or not names:
+        return
+    kinds = list(RECORDS)[:1] if args.quick else list(RECORDS)
+    with TemporaryDirectory() as directory:
+        for kind in kinds:
+            store = Path(directory) / kind
+            make_store(store, kind, RECORDS[kind][1 if args.quick else 0])
+            for name in names:
+                for workers in QUICK_WORKERS if args.quick else WORKERS:
+                    begun = time.perf_counter()
+                    print(f"{name}, {kind}, {workers} workers ", end="", flush=True)
+                    row = measure(name, store, workers, QUICK_SECONDS if args.quick else SECONDS)
+                    found.append({**row, "peer": name, "workers": workers, "corpus": kind})
+                    print(row.get("missing", f"{time.perf_counter() - begun:.1f} s"))
+
+
+def measure(name, store, workers, duration):
+    """What `measure.py` prints about one peer, or `{"missing": reason}`."""
+    command = [
+        sys.executable,
+        str(MEASURE),
+        name,
+        str(store),
+        "--workers",
+        str(workers),
+        "--seconds",
+        str(duration),
+    ]
+    path = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+        start_new_session=True,  # so that its workers can be ended with it
+    )
+    try:
+        out, err = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return {"missing": f"no result after {PATIENCE} s"}
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    if process.returncode:
+        lines = err.strip().splitlines()
+        return {"missing": lines[-1] if lines else f"it ended with code {process.returncode}"}
+    try:
+        return dict(json.loads(out[out.find("{") :]))
+    except ValueError:
+        return {"missing": "it printed no JSON object"}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
