@@ -54,7 +54,7 @@ def main(argv=None):
     if not any(results.get(part) for part in ("rows", "figures", "peers")):
         print("benchmarks: nothing was measured, nothing is written", file=sys.stderr)
         return code or 1
-    path.write_text(json.dumps({"machine": machine(rounds=1), **results}, indent=1) + "\n")
+    path.write_text(json.dumps({"machine": machine(rounds=1, quick=args.quick), **results}, indent=1) + "\n")
     print(f"{'interrupted; what was measured is in' if code == INTERRUPTED else 'written to'} {path}")
     return code
 

@@ -168,7 +168,8 @@ def pytest_sessionfinish(session):
     found = {"rows": config.stash[ROWS], "figures": config.stash[FIGURES]}
     path = config.getoption("results")
     if path and config.getoption("benchmark_enable") and any(found.values()):
-        results = {"machine": machine(QUICK_ROUNDS if config.getoption("quick") else ROUNDS), **found}
+        quick = config.getoption("quick")
+        results = {"machine": machine(rounds=QUICK_ROUNDS if quick else ROUNDS, quick=quick), **found}
         Path(path).write_text(json.dumps(results, indent=1) + "\n")
 
 

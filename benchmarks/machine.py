@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 
 
-def machine(rounds):
+def machine(*, rounds, quick):
     """As a dict; no host name, no path and no clock."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
@@ -34,6 +34,7 @@ def machine(rounds):
         "commit": git("rev-parse", "HEAD"),
         "uncommitted_changes": bool(git("status", "--porcelain", "--untracked-files=no")),
         "rounds": rounds,
+        "quick": quick,
     }
 
 

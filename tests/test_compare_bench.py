@@ -1,0 +1,128 @@
+"""Comparing two results files: noise is no change, a change is one, and what cannot be compared is said."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from results import absent, figure, peer, race, results
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+
+from compare_bench import main
+
+
+@pytest.fixture
+def compared(tmp_path, capsys):
+    """`compared(before, after, *options)`: (exit code, lines printed)."""
+
+    def run(before, after, *options):
+        paths = [tmp_path / "before.json", tmp_path / "after.json"]
+        for path, content in zip(paths, (before, after), strict=True):
+            path.write_text(json.dumps(content))
+        code = main([*map(str, paths), *options])
+        printed = capsys.readouterr()
+        assert printed.err == ""
+        return code, printed.out.replace(f"{tmp_path}/", "").splitlines()
+
+    return run
+
+
+def test_intervals_that_meet_are_no_change(compared):
+    before = results([race("a", 4.0, 2.0, 5.0)], [figure("b", 10.0, "ms", 8.0, 15.0)])
+    after = results([race("a", 2.5, 2.0, 3.0)], [figure("b", 20.0, "ms", 15.0, 30.0)])
+    assert compared(before, after) == (0, ["0 worse, 0 better, 2 the same within the noise"])
+
+
+def test_medians_that_differ_by_less_than_the_threshold_are_no_change(compared):
+    before = results(figures=[figure("a", 100.0, "ms", 99.0, 101.0)])
+    after = results(figures=[figure("a", 108.0, "ms", 107.0, 109.0)])
+    assert compared(before, after) == (0, ["0 worse, 0 better, 1 the same within the noise"])
+    assert compared(before, after, "--threshold", "5")[1][-1] == "1 worse, 0 better, 0 the same within the noise"
+
+
+def test_what_changed_is_listed_worst_first_and_aligned(compared):
+    before = results(
+        [race("row loop", 4.0, 3.9, 4.1), race("notebook", 10.0, 9.0, 11.0)],
+        [figure("first batch", 10.0, "ms", 9, 11)],
+    )
+    after = results(
+        [race("row loop", 2.0, 1.9, 2.1), race("notebook", 20.0, 19.0, 21.0)],
+        [figure("first batch", 40.0, "ms", 39, 41)],
+    )
+    assert compared(before, after) == (
+        0,
+        [
+            "               before           after      times better  case",
+            "worse     10 (9 to 11)   40 (39 to 41)  ms  0.25          first batch",
+            "worse   4 (3.9 to 4.1)  2 (1.9 to 2.1)  x   0.50          row loop",
+            "better    10 (9 to 11)   20 (19 to 21)  x   2.00          notebook",
+            "2 worse, 1 better, 0 the same within the noise",
+        ],
+    )
+    assert compared(before, after, "--fail")[0] == 1
+    assert compared(before, before, "--fail")[0] == 0
+
+
+def test_what_was_timed_once_may_be_a_quarter_off_but_what_is_counted_may_not(compared):
+    before = results(figures=[figure("a", 10.0, "ms"), figure("b", 10.0, "MB")])
+    after = results(figures=[figure("a", 15.0, "ms"), figure("b", 15.0, "MB")])
+    _, lines = compared(before, after)
+    assert [line.split()[-1] for line in lines[1:-1]] == ["b"]
+    after = results(figures=[figure("a", 17.0, "ms"), figure("b", 10.0, "MB")])
+    _, lines = compared(before, after)
+    assert [line.split()[-1] for line in lines[1:-1]] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("case", "unit", "verdict"),
+    [
+        ("packing efficiency", "%", "better"),
+        ("padding", "%", "worse"),
+        ("limit", "GB/s", "better"),
+        ("packing planned", "M records a second", "better"),
+        ("planning", "ns a record", "worse"),
+    ],
+)
+def test_more_is_better_where_it_is(compared, case, unit, verdict):
+    before, after = (results(figures=[figure(case, value, unit, value, value)]) for value in (10.0, 20.0))
+    assert compared(before, after)[1][1].split()[0] == verdict
+
+
+def test_peers_are_compared_measure_by_measure(compared):
+    before = results(peers=[peer("ours", 10e6), absent("theirs", "not installed")])
+    after = results(peers=[peer("ours", 20e6), peer("theirs", 1e6)])
+    _, lines = compared(before, after)
+    assert lines[1].endswith("tokens/s  2.00          ours, short, 0 workers: speed")
+    assert lines[2] == "0 worse, 1 better, 3 the same within the noise"
+    assert lines[3] == "only in after.json: theirs, short, 0 workers: speed"
+
+
+def test_cases_in_one_file_and_other_machines_are_said(compared):
+    before = results([race("a", 1.0, 1.0, 1.0)], cores=2)
+    after = results([race("b", 1.0, 1.0, 1.0)], cores=64, quick=True)
+    assert compared(before, after) == (
+        0,
+        [
+            "note: cores was 2, and is 64",
+            "note: one of the runs was --quick, with fewer records: times and padding are of other corpora",
+            "0 worse, 0 better, 0 the same within the noise",
+            "only in before.json: a",
+            "only in after.json: b",
+        ],
+    )
+
+
+def test_what_is_no_results_file_is_an_error_of_one_line(tmp_path, capsys):
+    (tmp_path / "words.json").write_text("words")
+    (tmp_path / "list.json").write_text("[]")
+    for name, message in (
+        ("nowhere.json", "No such file or directory"),
+        ("words.json", "is not JSON"),
+        ("list.json", "has no machine, rows and figures: give a file that `python -m benchmarks` wrote"),
+    ):
+        assert main([str(tmp_path / name), str(tmp_path / name)]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith(f"compare_bench: {tmp_path / name}")
+        assert message in error
+        assert error.count("\n") == 1

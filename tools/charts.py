@@ -1,0 +1,53 @@
+"""The pictures of a report, in their order; each needs matplotlib."""
+
+import io
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import matplotlib as mpl
+from bar_charts import Measure, draw_limits, draw_peers, draw_ratios
+from chart_style import STYLE
+from line_charts import draw_padding, draw_records, draw_resume
+
+DOTS_PER_INCH = 150
+
+
+class Picture(NamedTuple):
+    """A picture to be: `draw(results)` gives a matplotlib figure, or None where the file has nothing for it."""
+
+    name: str
+    title: str
+    draw: Callable
+
+
+SPEED = Measure("tokens_per_second", "M tokens/s", 1e-6, rising=True)
+FIRST = Measure("first_batch_seconds", "seconds")
+RESUME = Measure("resume_99_seconds", "seconds")
+MEMORY = Measure("peak_pss_megabytes", "MB, proportional set size", log=False)
+PICTURES = (
+    Picture("peers-tokens", "Tokens a second, padding not counted", partial(draw_peers, measure=SPEED)),
+    Picture("peers-first-batch", "From nothing to the first batch", partial(draw_peers, measure=FIRST)),
+    Picture(
+        "peers-resume", "From a state at 99 % of an epoch to its next batch", partial(draw_peers, measure=RESUME)
+    ),
+    Picture("peers-memory", "Peak memory of all processes", partial(draw_peers, measure=MEMORY)),
+    Picture("ratios", "Speed beside a baseline in the same run", draw_ratios),
+    Picture("limits", "How near the hot paths come to physical limits", draw_limits),
+    Picture("records", "What grows with the number of records, and what does not", draw_records),
+    Picture("padding", "Padding against batch size", draw_padding),
+    Picture("resume", "Time to the next batch, against the position in the epoch", draw_resume),
+)
+
+
+def render(picture, results):
+    """(PNG, SVG) of a picture, as bytes and as text; None where the file has nothing for it."""
+    with mpl.rc_context(STYLE | {"svg.hashsalt": picture.name}):  # ids that no other picture of the page has
+        figure = picture.draw(results)
+        if figure is None:
+            return None
+        png, svg = io.BytesIO(), io.StringIO()
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+        figure.suptitle(picture.title, x=0.005, ha="left", weight="bold", size=12)  # a page says it in a heading
+        figure.savefig(png, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    return png.getvalue(), svg.getvalue()

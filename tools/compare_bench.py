@@ -1,0 +1,193 @@
+"""Compare two results files of the benchmarks: what got slower or larger, and what better, beyond the noise of both."""
+
+import argparse
+import json
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+EPILOG = """\
+A case has changed when the intervals from least to most of its rounds do not meet, and the medians differ by
+more than the threshold. What was timed only once gets an interval of 25 % to either side. Races are compared by
+the ratio to their baseline in the same run, which a slower machine leaves alone.
+
+example:
+  python tools/compare_bench.py benchmarks/results/2026-11-23-two-cores.json new.json
+  python tools/compare_bench.py old.json new.json --threshold 5 --fail
+"""
+ONCE = 0.25  # how far a single timing may be off
+EXACT = ("%", "MB", "bytes a token")  # units of what is counted, not timed
+RISING = ("/s", "a second")  # units of which more is better
+PEER_MEASURES = {  # what is compared of each peer: what it is called, its unit
+    "tokens_per_second": ("speed", "tokens/s"),
+    "first_batch_seconds": ("first batch", "s"),
+    "resume_99_seconds": ("resume at 99 %", "s"),
+    "peak_pss_megabytes": ("peak memory", "MB"),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One number of a results file, with the least and the most of its rounds."""
+
+    value: float
+    low: float
+    high: float
+    unit: str
+    rising: bool  # more is better
+
+
+@dataclass(frozen=True)
+class Change:
+    """A case in both files; `gain` is how many times better the second is."""
+
+    case: str
+    before: Measured
+    after: Measured
+    verdict: str
+
+    @property
+    def gain(self):
+        """Above 1 is better, below 1 worse."""
+        return gain(self.before, self.after)
+
+
+def main(argv=None):
+    """Print the comparison; the exit code: 0, 1 (a file cannot be read; or with --fail, something is worse)."""
+    args = parser().parse_args(argv)
+    try:
+        before, after = (load(path) for path in (args.before, args.after))
+    except OSError as error:
+        print(f"compare_bench: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        print(f"compare_bench: {error}", file=sys.stderr)
+        return 1
+    for line in differences(before["machine"], after["machine"]):
+        print(line)
+    changes, only = compare(before, after, args.threshold / 100)
+    print("\n".join(report(changes, only, (args.before, args.after))))
+    return int(args.fail and any(change.verdict == "worse" for change in changes))
+
+
+def parser():
+    made = argparse.ArgumentParser(
+        prog="compare_bench.py",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("before", type=Path, metavar="BEFORE.json")
+    made.add_argument("after", type=Path, metavar="AFTER.json")
+    made.add_argument(
+        "--threshold",
+        type=float,
+        default=10,
+        metavar="X",
+        help="per cent that medians must differ by (default: 10)",
+    )
+    made.add_argument("--fail", action="store_true", help="exit with 1 if something got worse")
+    return made
+
+
+def load(path):
+    """A results file; a `ValueError` or `OSError` says what is wrong with it."""
+    try:
+        results = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error}): give a file that `python -m benchmarks` wrote") from None
+    if not isinstance(results, dict) or not {"machine", "rows", "figures"} <= results.keys():
+        raise ValueError(f"{path} has no machine, rows and figures: give a file that `python -m benchmarks` wrote")
+    return results
+
+
+def differences(before, after):
+    """A line for each thing that makes two runs incomparable."""
+    for name in ("cpu", "cores", "gpu"):
+        if name in before and name in after and before[name] != after[name]:
+            yield f"note: {name} was {before[name]}, and is {after[name]}"
+    if before.get("quick", False) != after.get("quick", False):
+        yield "note: one of the runs was --quick, with fewer records: times and padding are of other corpora"
+
+
+def measures(results):
+    """By case, every number of a results file."""
+    found = {}
+    for row in results["rows"]:
+        found[row["case"]] = measured(row, "ratio", "x", rising=True)
+    for row in results["figures"]:
+        rising = row["unit"].endswith(RISING) or "efficiency" in row["case"]
+        found[row["case"]] = measured(row, "value", row["unit"], rising=rising)
+    for row in results.get("peers", []):
+        for name, (title, unit) in PEER_MEASURES.items():
+            if row.get(name) is not None:
+                case = f"{row['peer']}, {row['corpus']}, {row['workers']} workers: {title}"
+                found[case] = measured(row, name, unit, rising=unit.endswith(RISING))
+    return found
+
+
+def measured(row, name, unit, *, rising):
+    value = row[name]
+    slack = 0 if unit in EXACT else ONCE * abs(value)
+    low, high = row.get(f"{name}_min", value - slack), row.get(f"{name}_max", value + slack)
+    return Measured(value, low, high, unit, rising)
+
+
+def gain(before, after):
+    """How many times better `after` is: more of what should rise, less of what should not."""
+    more, less = (after.value, before.value) if before.rising else (before.value, after.value)
+    return 1.0 if more == less else more / less if less else float("inf")
+
+
+def verdict(before, after, threshold):
+    """`"worse"`, `"better"` or `"same"`: slower or faster, or more or less memory or padding."""
+    apart = after.low > before.high or after.high < before.low
+    if not apart or abs(after.value - before.value) <= threshold * abs(before.value):
+        return "same"
+    return "better" if gain(before, after) > 1 else "worse"
+
+
+def compare(before, after, threshold):
+    """(changes, only): the cases of both files, and for each file those that the other has not."""
+    old, new = measures(before), measures(after)
+    changes = [
+        Change(case, old[case], new[case], verdict(old[case], new[case], threshold)) for case in old if case in new
+    ]
+    return changes, ([case for case in old if case not in new], [case for case in new if case not in old])
+
+
+def report(changes, only, paths):
+    """The lines to print: what changed, worst first, and what cannot be compared."""
+    changed = sorted((change for change in changes if change.verdict != "same"), key=lambda change: change.gain)
+    cells = [("", "before", "after", "", "times better", "case")]
+    cells += [
+        (c.verdict, number(c.before), number(c.after), c.before.unit, f"{c.gain:.2f}", c.case) for c in changed
+    ]
+    lines = aligned(cells) if changed else []
+    counts = {word: sum(change.verdict == word for change in changes) for word in ("worse", "better", "same")}
+    lines.append(f"{counts['worse']} worse, {counts['better']} better, {counts['same']} the same within the noise")
+    for path, cases in zip(paths, only, strict=True):
+        lines += [f"only in {path}: {case}" for case in cases]
+    return lines
+
+
+def number(measured):
+    """A value and its interval, four digits each."""
+    return f"{measured.value:.4g} ({measured.low:.4g} to {measured.high:.4g})"
+
+
+def aligned(cells):
+    """Lines of columns under each other: the second and the third to the right, the others to the left."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    sides = "<>><<<"
+    return [
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+
+
+if __name__ == "__main__":
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
+    sys.exit(main())
