@@ -12,8 +12,8 @@ MACHINE = {
 
 
 def race(case, ratio, low, high, **facts):
-    """A row in which ours reaches 20 M tokens/s."""
-    rates = {"baseline_tokens_per_second": 20e6 / ratio, "tokens_per_second": 20e6}
+    """A row whose baseline reaches 5 M tokens/s."""
+    rates = {"baseline_tokens_per_second": 5e6, "tokens_per_second": 5e6 * ratio}
     return {
         "topic": "collate",
         "case": case,

@@ -1,4 +1,4 @@
-"""Compare two results files of the benchmarks: what got slower or larger, and what better, beyond the noise of both."""
+"""Compare two results files of the benchmarks: what got worse or better beyond the noise of both."""
 
 import argparse
 import json
@@ -10,7 +10,8 @@ from pathlib import Path
 EPILOG = """\
 A case has changed when the intervals from least to most of its rounds do not meet, and the medians differ by
 more than the threshold. What was timed only once gets an interval of 25 % to either side. Races are compared by
-the ratio to their baseline in the same run, which a slower machine leaves alone.
+the ratio to their baseline in the same run, which a slower machine leaves alone. Other times must also differ by
+more than the machine did: by more than any baseline and any physical limit, whose code is not ours.
 
 example:
   python tools/compare_bench.py benchmarks/results/2026-11-23-two-cores.json new.json
@@ -18,6 +19,7 @@ example:
 """
 ONCE = 0.25  # how far a single timing may be off
 EXACT = ("%", "MB", "bytes a token")  # units of what is counted, not timed
+RATIO = "x"
 RISING = ("/s", "a second")  # units of which more is better
 PEER_MEASURES = {  # what is compared of each peer: what it is called, its unit
     "tokens_per_second": ("speed", "tokens/s"),
@@ -36,6 +38,11 @@ class Measured:
     high: float
     unit: str
     rising: bool  # more is better
+
+    @property
+    def depends_on_the_machine(self):
+        """Whether it is a time, or a rate."""
+        return self.unit not in (*EXACT, RATIO)
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,9 @@ def main(argv=None):
         return 1
     for line in differences(before["machine"], after["machine"]):
         print(line)
-    changes, only = compare(before, after, args.threshold / 100)
+    slack = drift(before, after)
+    print(f"the machine itself: what is not ours differs by up to {slack:.2f} times")
+    changes, only = compare(before, after, args.threshold / 100, slack)
     print("\n".join(report(changes, only, (args.before, args.after))))
     return int(args.fail and any(change.verdict == "worse" for change in changes))
 
@@ -115,7 +124,7 @@ def measures(results):
     """By case, every number of a results file."""
     found = {}
     for row in results["rows"]:
-        found[row["case"]] = measured(row, "ratio", "x", rising=True)
+        found[row["case"]] = measured(row, "ratio", RATIO, rising=True)
     for row in results["figures"]:
         rising = row["unit"].endswith(RISING) or "efficiency" in row["case"]
         found[row["case"]] = measured(row, "value", row["unit"], rising=rising)
@@ -140,19 +149,35 @@ def gain(before, after):
     return 1.0 if more == less else more / less if less else float("inf")
 
 
-def verdict(before, after, threshold):
+def drift(before, after):
+    """How many times faster or slower the same foreign code was at most: 1 where nothing of it is in both."""
+    speeds = [
+        {row["case"]: row["baseline_tokens_per_second"] for row in results["rows"]}
+        | {row["case"]: row["value"] for row in results["figures"] if row["case"].startswith("limit: ")}
+        for results in (before, after)
+    ]
+    pairs = [(speed, speeds[1][case]) for case, speed in speeds[0].items() if case in speeds[1]]
+    return max((max(pair) / min(pair) for pair in pairs), default=1.0)
+
+
+def verdict(before, after, threshold, slack):
     """`"worse"`, `"better"` or `"same"`: slower or faster, or more or less memory or padding."""
     apart = after.low > before.high or after.high < before.low
     if not apart or abs(after.value - before.value) <= threshold * abs(before.value):
         return "same"
-    return "better" if gain(before, after) > 1 else "worse"
+    times = gain(before, after)
+    if before.depends_on_the_machine and 1 / slack <= times <= slack:
+        return "same"
+    return "better" if times > 1 else "worse"
 
 
-def compare(before, after, threshold):
+def compare(before, after, threshold, slack):
     """(changes, only): the cases of both files, and for each file those that the other has not."""
     old, new = measures(before), measures(after)
     changes = [
-        Change(case, old[case], new[case], verdict(old[case], new[case], threshold)) for case in old if case in new
+        Change(case, old[case], new[case], verdict(old[case], new[case], threshold, slack))
+        for case in old
+        if case in new
     ]
     return changes, ([case for case in old if case not in new], [case for case in new if case not in old])
 

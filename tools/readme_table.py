@@ -6,7 +6,7 @@ OURS = "fastcollate"
 # What the front door shows; the results file has everything.
 RACES = re.compile(r"^(?!.*very-long)((notebook|row loop): .*batch 32, |padded_collate|stream)|bfd|^preparing")
 FIGURES = re.compile(
-    r"^(?!.*very-long)(padding, |collating b).*batch(es of)? 32\b(?!.*lower bound)"
+    r"^(?!.*very-long)(padding, |collating ).*batch(es of)? 32\b(?!.*lower bound)"
     r"|^packing efficiency, best_fit|^TRL's packing"
     r"|^planning, batch_size, 10\^[58]|^(first batch|restoring).*10\^7 records, [^,]*$"
 )

@@ -1,0 +1,173 @@
+"""`python -m benchmarks`: topics, peers in their own processes, one results file, and what Ctrl-C leaves."""
+
+import doctest
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PEER = """\
+import json, os, sys
+from pathlib import Path
+name, directory, *options = sys.argv[1:]
+if name == "broken":
+    print("a long story", file=sys.stderr)
+    sys.exit("broken is not installed: pip install broken")
+if name == "dead":
+    os._exit(3)
+print("what the library says on stdout")
+if name != "silent":
+    print(json.dumps({"peer": name, "options": options, "store": "manifest.json" in os.listdir(directory)}))
+"""
+
+
+@pytest.fixture
+def suite(tmp_path, monkeypatch):
+    """`benchmarks/__main__.py` as a module, with peers of our own, small corpora, and no cases."""
+    spec = importlib.util.spec_from_file_location("benchmarks_main", ROOT / "benchmarks" / "__main__.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    (tmp_path / "peers").mkdir()
+    (tmp_path / "results").mkdir()
+    for name in ("__init__", "broken", "dead", "ours", "silent"):
+        (tmp_path / "peers" / f"{name}.py").touch()
+    (tmp_path / "measure.py").write_text(PEER)
+    monkeypatch.setattr(module, "HERE", tmp_path)
+    monkeypatch.setattr(module, "MEASURE", tmp_path / "measure.py")
+    monkeypatch.setattr(module, "RECORDS", {"short": (20, 10, 5), "very-long": (10, 5, 3)})
+    return module
+
+
+def run_cases(code, results):
+    """In place of pytest: what it would write, and its exit code."""
+
+    def main(words):
+        if results:
+            Path(words[words.index("--results") + 1]).write_text(json.dumps(results))
+        return code
+
+    return main
+
+
+def test_peers_run_on_each_corpus_and_with_each_number_of_workers(suite, tmp_path, capsys):
+    path = tmp_path / "mine.json"
+    assert suite.main(["--topic", "peers", "--results", str(path)]) == 0
+    results = json.loads(path.read_text())
+    assert (results["rows"], results["figures"]) == ([], [])
+    ours = [row for row in results["peers"] if row["peer"] == "ours"]
+    assert ours == [
+        {
+            "peer": "ours",
+            "options": ["--workers", str(workers), "--seconds", "5"],
+            "store": True,
+            "workers": workers,
+            "corpus": corpus,
+        }
+        for corpus in ("short", "very-long")
+        for workers in (0, 2)
+    ]
+    assert "ours, very-long, 2 workers " in capsys.readouterr().out
+
+
+def test_a_peer_that_fails_is_missing_with_its_reason(suite, tmp_path):
+    path = tmp_path / "mine.json"
+    assert suite.main(["--quick", "--topic", "peers", "--results", str(path)]) == 0
+    rows = json.loads(path.read_text())["peers"]
+    where = {"workers": 0, "corpus": "short"}
+    assert [row for row in rows if "missing" in row] == [
+        {"missing": "broken is not installed: pip install broken", "peer": "broken", **where},
+        {"missing": "it ended with code 3", "peer": "dead", **where},
+        {"missing": "it printed no JSON object", "peer": "silent", **where},
+    ]
+    assert [row["options"][-1] for row in rows if "missing" not in row] == ["1"]
+
+
+def test_a_peer_that_never_ends_is_missing_and_ended(suite, tmp_path, monkeypatch):
+    (tmp_path / "measure.py").write_text("import time\ntime.sleep(600)\n")
+    monkeypatch.setattr(suite, "PATIENCE", 1)
+    assert suite.measure("ours", tmp_path, 0, 1) == {"missing": "no result after 1 s"}
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code", "said"),
+    [
+        (pytest.ExitCode.OK, 0, "written to"),
+        (pytest.ExitCode.TESTS_FAILED, 1, "written to"),
+        (pytest.ExitCode.INTERRUPTED, 130, "interrupted; what was measured is in"),
+    ],
+)
+def test_what_was_measured_is_written_however_it_ended(suite, monkeypatch, capsys, code, exit_code, said):  # noqa: PLR0917
+    (suite.HERE / "bench_collate.py").touch()
+    measured = {"machine": {"rounds": 3}, "rows": [{"case": "a"}], "figures": []}
+    monkeypatch.setattr(suite.pytest, "main", run_cases(code, measured))
+    path = suite.HERE / "mine.json"
+    assert suite.main(["--topic", "collate", "--results", str(path)]) == exit_code
+    assert json.loads(path.read_text()) == measured
+    assert capsys.readouterr().out == f"{said} {path}\n"
+
+
+def test_ctrl_c_among_the_peers_keeps_those_before(suite, tmp_path, monkeypatch):
+    def measure(name, *_):
+        if name == "ours":
+            raise KeyboardInterrupt
+        return {"missing": "no"}
+
+    monkeypatch.setattr(suite, "measure", measure)
+    path = tmp_path / "mine.json"
+    assert suite.main(["--topic", "peers", "--quick", "--results", str(path)]) == 130
+    assert [row["peer"] for row in json.loads(path.read_text())["peers"]] == ["broken", "dead"]
+
+
+def test_where_nothing_was_measured_nothing_is_written(suite, tmp_path, monkeypatch, capsys):
+    (tmp_path / "bench_collate.py").touch()
+    monkeypatch.setattr(suite.pytest, "main", run_cases(pytest.ExitCode.INTERRUPTED, None))
+    path = tmp_path / "mine.json"
+    path.write_text("an earlier file")
+    assert suite.main(["--topic", "collate", "--results", str(path)]) == 130
+    assert path.read_text() == "an earlier file"
+    assert capsys.readouterr().err == "benchmarks: nothing was measured, nothing is written\n"
+    assert suite.main(["--results", str(tmp_path / "nowhere" / "mine.json")]) == 1
+    assert capsys.readouterr().err.endswith("is no directory: make it, or give --results another\n")
+
+
+def test_a_file_is_named_after_the_day_and_the_machine(suite):
+    today = date.today().isoformat()  # noqa: DTZ011  # the day it is here
+    assert [suite.machine_name(count) for count in (1, 2, 12, 64)] == [
+        "one-core",
+        "two-cores",
+        "twelve-cores",
+        "64-cores",
+    ]
+    assert doctest.testmod(suite) == (0, 1)
+    parse = suite.parser().parse_args
+    assert suite.file_name(parse(["--machine", "laptop"])) == f"{today}-laptop"
+    words = ["--quick", "--topic", "peers", "--machine", "laptop"]
+    assert suite.file_name(parse(words)) == f"{today}-laptop-quick-peers"
+
+
+def test_a_topic_runs_and_says_what_each_case_took(tmp_path):
+    path = tmp_path / "mine.json"
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--topic", "loader", "--results", str(path)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    lines = re.findall(r"^benchmarks/bench_loader\.py::\S+\[(.*)\] [\d.]+ s +\[", run.stdout, re.MULTILINE)
+    assert lines == ["short", "long-tailed", "very-long"]
+    results = json.loads(path.read_text())
+    assert [row["topic"] for row in results["rows"]] == ["loader"] * 3
+    assert results["figures"] == []
+    assert (results["machine"]["rounds"], results["machine"]["quick"]) == (3, True)
+    for row in results["rows"]:
+        assert (
+            row["ratio_min"]
+            <= row["ratio_quartiles"][0]
+            <= row["ratio"]
+            <= row["ratio_quartiles"][1]
+            <= row["ratio_max"]
+        )
+        assert row["tokens_per_second_min"] <= row["tokens_per_second"] <= row["tokens_per_second_max"]
