@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bench_collate import each
+from bench_collate import batches_of, each
 from bench_prepare import encoding_or_skip
 from conftest import seconds
 from corpora import instructions
@@ -19,10 +19,6 @@ def rates(function, amount, rounds):
     """`amount` by the seconds of each round, after a warm-up."""
     function()
     return [amount / seconds(function) for _ in range(rounds)]
-
-
-def bytes_of(batches):
-    return sum(tensor.nbytes for batch in batches for tensor in batch.values())
 
 
 def test_copying_memory(figure, rounds, sized):
@@ -77,13 +73,14 @@ def fill(shapes):
 
 def test_collating_beside_filling(near_limit, figure, corpus, rounds, sized):
     kind, store = corpus
-    dataset = BucketedDataset(store, batch_size=32)
-    batches = [batch for batch, _ in zip(dataset, range(sized(200, 50, 3)), strict=False)]
-    made = [COLLATE(batch) for batch in batches]
-    assert sum(batch.num_tokens for batch in made) == sum(int(batch.lengths.sum()) for batch in batches)
-    assert all(batch["input_ids"].dtype == torch.int64 for batch in made)
-    shapes = [[tuple(tensor.shape) for tensor in batch.values()] for batch in made]
-    size = bytes_of(made) / 1e9
+    batches = batches_of(store, 32, bucketed=True, cells=sized(2_000_000, 500_000, 20_000))
+    shapes, size = [], 0
+    for batch in batches:
+        made = COLLATE(batch)
+        assert made["input_ids"].dtype == torch.int64
+        assert made.num_tokens == int(batch.lengths.sum())
+        shapes.append([tuple(tensor.shape) for tensor in made.values()])
+        size += sum(tensor.nbytes for tensor in made.values()) / 1e9
     figure(f"limit: filling output tensors, {kind}", rates(lambda: fill(shapes), size, rounds), "GB/s")
     near_limit(
         f"collating batches of 32, {kind}",

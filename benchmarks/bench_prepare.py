@@ -18,7 +18,7 @@ def encoding_or_skip(name):
 @pytest.mark.parametrize("name", ["bytes", "gpt2"])
 def test_preparing_costs_little_more_than_encoding(race, tmp_path, sized, name):
     encoding = encoding_or_skip(name)
-    records, texts = instructions(sized(20_000, 4_000, 200))
+    records, texts = instructions(sized(10_000, 4_000, 200))
     number = count()
 
     def encode():
