@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from bench_collate import batches_of, each
 from bench_prepare import encoding_or_skip
-from conftest import seconds
 from corpora import instructions
+from timing import seconds
 
 from fastcollate import BucketedDataset, PaddingCollator, StreamLoader
 

@@ -5,7 +5,7 @@ from itertools import islice
 
 import pytest
 import torch
-from conftest import milliseconds
+from timing import milliseconds
 
 from fastcollate import BucketedDataset, PackedDataset, PackingCollator, PaddingCollator
 

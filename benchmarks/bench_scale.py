@@ -4,8 +4,8 @@ from functools import partial
 
 import numpy as np
 import pytest
-from conftest import milliseconds
 from corpora import lengths_of
+from timing import milliseconds
 
 from fastcollate import BucketedDataset, PaddingCollator, Ragged, StoreWriter, StreamLoader, TokenStore
 

@@ -8,12 +8,12 @@ Without `--benchmark-enable` everything runs once at toy size, as plain tests of
 
 import json
 import statistics
-import time
 from pathlib import Path
 
 import pytest
 from corpora import DISTRIBUTIONS, RECORDS, make_store
 from machine import machine
+from timing import seconds, spread
 
 ROUNDS = 7
 QUICK_ROUNDS = 3
@@ -136,26 +136,6 @@ def near_limit(figure, rounds):
         figure(case, [amount / mine for _, mine in pairs], unit, limit=limit, share=share, **facts)
 
     return run
-
-
-def seconds(function):
-    begun = time.perf_counter()
-    function()
-    return time.perf_counter() - begun
-
-
-def milliseconds(function, rounds):
-    """What each round took."""
-    return [seconds(function) * 1e3 for _ in range(rounds)]
-
-
-def spread(values, name):
-    """The median of `values` as `name`, and beside it their extremes and quartiles."""
-    found = {name: statistics.median(values), f"{name}_min": min(values), f"{name}_max": max(values)}
-    if len(values) > 2:
-        low, _, high = statistics.quantiles(values, n=4, method="inclusive")
-        found[f"{name}_quartiles"] = [low, high]
-    return found
 
 
 def topic_of(request):
