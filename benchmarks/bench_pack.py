@@ -1,12 +1,11 @@
 """Packing: how full packs are, how fast they are planned beside TRL's packer, and what collating them costs."""
 
-import statistics
 import time
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROUNDS, seconds
+from timing import seconds
 
 from fastcollate import PackedDataset, PackingCollator
 from fastcollate.plan.packs import PackPlan
@@ -70,7 +69,7 @@ def test_against_trls_packer(race, figure, full_size, name):
     )
 
 
-def test_collating_packs_costs_little_more_than_filling_them(figure, corpus):
+def test_collating_packs_costs_little_more_than_filling_them(figure, corpus, rounds):
     name, store = corpus
     dataset = PackedDataset(store, length=LENGTH, batch_size=8, overlong="split")
     batches = [batch for batch, _ in zip(dataset, range(20), strict=False)]
@@ -86,5 +85,5 @@ def test_collating_packs_costs_little_more_than_filling_them(figure, corpus):
         for batch in batches:
             collate(batch)
 
-    ratios = [seconds(ours) / seconds(fill) for _ in range(ROUNDS)]
-    figure(f"collating 8 x {LENGTH} packs, {name}, over filling its tensors", statistics.median(ratios), "times")
+    ratios = [seconds(ours) / seconds(fill) for _ in range(rounds)]
+    figure(f"collating 8 x {LENGTH} packs, {name}, over filling its tensors", ratios, "times")

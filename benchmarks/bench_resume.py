@@ -60,7 +60,7 @@ def test_resuming_against_skipping(figure, corpus, rounds, how):
     batches = len(whole)
     for position in POSITIONS:
         number = batches * position // 100
-        state = {**whole.state_dict(), "batch": number}
+        state = whole.state_after(whole.position, number)
         assert_same(resume(make, collate, state), skip(make, collate, number))
         ours = milliseconds(partial(resume, make, collate, state), rounds)
         theirs = milliseconds(partial(skip, make, collate, number), min(rounds, SKIPPING_ROUNDS))

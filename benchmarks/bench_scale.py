@@ -61,7 +61,8 @@ def test_the_first_batch_and_restoring(figure, tiny, rounds, limit):
 
     with loader() as whole:
         assert_rows(next(iter(whole)), store)
-        state = {**whole.state_dict(), "batch": int(len(whole) * 0.99)}
+    dataset = BucketedDataset(store, **SIZES[limit])
+    state = dataset.state_after(dataset.position, int(len(dataset) * 0.99))
 
     def restored():
         with loader() as resumed:

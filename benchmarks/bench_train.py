@@ -5,8 +5,7 @@ from dataclasses import replace
 import gpt
 import pytest
 import torch
-from corpora import DISTRIBUTIONS
-from train import LOADERS, check_equal_work, measure, set_up
+from train import CORPORA, LOADERS, check_equal_work, measure, set_up
 
 TOY = {"records": 16, "longest": 256, "pack_length": 256, "batch_size": 4}
 EXACT = {"dtype": torch.float64, "tolerance": 1e-9}
@@ -21,7 +20,7 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(params=list(DISTRIBUTIONS))
+@pytest.fixture(params=CORPORA)
 def small(request, tmp_path):
     """(store, setting) of a few records, on the CPU."""
     return set_up(tmp_path, request.param, "cpu", **TOY)
@@ -104,7 +103,7 @@ def test_clocks_tell_the_time_between_marks(monkeypatch):
 @pytest.mark.filterwarnings("default")
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", list(LOADERS))
-@pytest.mark.parametrize("corpus_name", list(DISTRIBUTIONS))
+@pytest.mark.parametrize("corpus_name", CORPORA)
 def test_training(figure, full_size, tmp_path, corpus_name, name):
     device = "cuda" if full_size and torch.cuda.is_available() else "cpu"
     store, setting = set_up(tmp_path, corpus_name, device, **({} if full_size else TOY))

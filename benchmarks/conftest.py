@@ -109,6 +109,7 @@ def race(request, benchmark, rounds):
 def figure(request):
     """`figure(case, value, unit)`: record one measured number that has no rival, or a list of its rounds.
 
+    None is what was not run, and is shown as such.
     A report draws the figures that have `chart=`, as points of line `series=` at `at=`; `limit=` names a physical
     limit, `share=` is the value as a part of it.
     """
@@ -166,4 +167,5 @@ def pytest_terminal_summary(terminalreporter, config):
         )
     for row in figures:
         share = f"   {row['share']:.0%} of {row['limit']}" if "share" in row else ""
-        terminalreporter.write_line(f"{row['case']:<90} {row['value']:10.4g} {row['unit']}{share}")
+        value = "not run" if row["value"] is None else f"{row['value']:.4g}"
+        terminalreporter.write_line(f"{row['case']:<90} {value:>10} {row['unit']}{share}")

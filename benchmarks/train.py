@@ -23,13 +23,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from baselines import notebook_collate
-from corpora import DISTRIBUTIONS, make_store
+from corpora import make_store
 from gpt import GPT, IGNORED, Clock, Shape, Step, losses_by_record, train_step
 from torch.utils.data import DataLoader
 
 import fastcollate as fc
 
-SEED = 0
+SEED, CORPORA = 0, ("long-tailed", "short")
 WARM_UP = 5  # steps
 # At full size on CUDA; elsewhere the same program, small enough to be tried.
 # 32 rows of 8192 tokens keep about 350 kB of activations a token, 92 GB: smaller devices want a --batch-size.
@@ -253,7 +253,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     here = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument("--device", choices=list(SIZES), default=here)
-    parser.add_argument("--corpus", choices=list(DISTRIBUTIONS), default="long-tailed")
+    parser.add_argument("--corpus", choices=CORPORA, default="long-tailed")
     parser.add_argument("--steps", type=int, help="timed steps of each loader at most")
     parser.add_argument("--seconds", type=float, help="of each loader at most")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")

@@ -125,7 +125,7 @@ def measures(results):
     found = {}
     for row in results["rows"]:
         found[row["case"]] = measured(row, "ratio", RATIO, rising=True)
-    for row in results["figures"]:
+    for row in (figure for figure in results["figures"] if figure["value"] is not None):
         rising = row["unit"].endswith(RISING) or "efficiency" in row["case"]
         found[row["case"]] = measured(row, "value", row["unit"], rising=rising)
     for row in results.get("peers", []):

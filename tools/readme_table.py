@@ -7,6 +7,7 @@ OURS = "fastcollate"
 RACES = re.compile(r"^(?!.*very-long)((notebook|row loop): .*batch 32, |padded_collate|stream)|bfd|^preparing")
 FIGURES = re.compile(
     r"^(?!.*very-long)(padding, |collating ).*batch(es of)? 32\b(?!.*lower bound)"
+    r"|^collating 8 x.*(short|long-tailed)|^(host time|bytes|host to device).*, short, padded to 32 rows"
     r"|^packing efficiency, best_fit|^TRL's packing"
     r"|^planning, batch_size, 10\^[58]|^(first batch|restoring).*10\^7 records, [^,]*$"
 )
@@ -83,6 +84,8 @@ def setting(machine):
 
 def number(row):
     """Three digits; of a percentage two decimals, so that 99.95 does not become 100."""
+    if row["value"] is None:
+        return "not run"
     return f"{row['value']:.2f}" if row["unit"] == "%" else f"{row['value']:.3g}"
 
 

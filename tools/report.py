@@ -186,6 +186,8 @@ def race_cells(row):
 
 
 def figure_cells(row):
+    if row["value"] is None:
+        return [row["case"], "not run", row["unit"], ""]
     extremes = f"{row['value_min']:.3g} to {row['value_max']:.3g}" if "value_min" in row else "measured once"
     return [row["case"], number(row), unit(row), extremes]
 
