@@ -40,7 +40,7 @@ def flatten_rows(rows: RaggedBatch | Sequence[Any]) -> FlatRows:
         batch, labels = _flatten(list(rows))
     if len(batch) == 0 and batch.packs is None:  # a pack may be empty: a filler row
         raise CollateError("the batch is empty: a batch needs at least one row; check the sampler or drop_last")
-    if len(batch) and np.minimum.reduce(batch.lengths) == 0:
+    if np.count_nonzero(batch.lengths) < len(batch):
         empty = (batch.lengths == 0) & (batch.record_ids >= 0)
         if empty.any():
             raise CollateError(f"row {int(empty.argmax())} is empty: a row needs at least one token; leave it out")

@@ -13,6 +13,9 @@ from fastcollate.collate.batch import Batch
 
 __all__ = ["Allocate", "Built", "Staged", "cell_arrays", "new_arrays", "stage_arrays"]
 
+_VALUES = ("tokens", "labels")
+_INT32 = np.dtype(np.int32)
+
 # Makes the arrays named, of these shapes and dtypes: new ones, or in memory that a device copies from.
 Allocate = Callable[[Mapping[str, tuple[tuple[int, ...], DTypeLike]]], dict[str, NDArray[Any]]]
 Built = Batch | tuple[torch.Tensor, torch.Tensor]
@@ -42,9 +45,10 @@ def stage_arrays(sources: Mapping[str, NDArray[Any]], allocate: Allocate) -> dic
     """Copy what travels: tokens and labels in their dtype, the rest as int32. No array of tokens is empty."""
     wanted: dict[str, tuple[tuple[int, ...], DTypeLike]] = {}
     for name, source in sources.items():
-        values = name in ("tokens", "labels")
-        shape = (1,) if values and not source.size else source.shape
-        wanted[name] = (shape, source.dtype if values else np.dtype(np.int32))
+        if name in _VALUES:
+            wanted[name] = (source.shape if source.size else (1,), source.dtype)
+        else:
+            wanted[name] = (source.shape, _INT32)
     arrays = allocate(wanted)
     for name, source in sources.items():
         arrays[name][...] = source if source.size else 0

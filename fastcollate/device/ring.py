@@ -34,22 +34,20 @@ class Slab:
 
     def allocate(self, wanted: Mapping[str, tuple[tuple[int, ...], DTypeLike]]) -> dict[str, NDArray[Any]]:
         """Arrays of these shapes and dtypes inside the buffer, whose content is undefined."""
-        kinds = [np.dtype(dtype) for _, dtype in wanted.values()]
-        places = [
-            self._claim(prod(s) * kind.itemsize) for (s, _), kind in zip(wanted.values(), kinds, strict=True)
-        ]
+        places = []
+        for name, (shape, dtype) in wanted.items():
+            kind = np.dtype(dtype)
+            places.append((name, shape, kind, self._claim(prod(shape, start=kind.itemsize))))
         self._reserve()
-        return {
-            name: np.ndarray(shape, kind, self._bytes, at)
-            for (name, (shape, _)), kind, at in zip(wanted.items(), kinds, places, strict=True)
-        }
+        memory = self._bytes
+        return {name: np.ndarray(shape, kind, memory, at) for name, shape, kind, at in places}
 
     def place(self, tensors: Iterable[torch.Tensor]) -> list[int]:
         """Where each tensor lies in the buffer, in bytes; those that do not yet are copied into it."""
         held, known = list(tensors), self.used
         offsets = [self.offset_of(tensor) for tensor in held]
         places = [self._claim(t.nbytes) if at is None else at for t, at in zip(held, offsets, strict=True)]
-        if self.used > len(self._memory):  # all must move to a larger buffer; `held` keeps the old one alive
+        if self.used > self._bytes.nbytes:  # all must move to a larger buffer; `held` keeps the old one alive
             self.used = 0
             places, offsets = [self._claim(tensor.nbytes) for tensor in held], [None] * len(held)
             self._reserve()
@@ -95,11 +93,11 @@ class Slab:
 
     def _claim(self, size: int) -> int:
         at = self.used
-        self.used = at + -(-size // _ALIGNED) * _ALIGNED
+        self.used = at + size + -size % _ALIGNED
         return at
 
     def _reserve(self) -> None:
-        if self.used > len(self._memory):
+        if self.used > self._bytes.nbytes:
             self._memory = torch.empty(2 * self.used, dtype=torch.uint8, pin_memory=self._pinned)
             self._bytes = self._memory.numpy().data
 
