@@ -1,11 +1,12 @@
 """Compare two results files of the benchmarks: what got worse or better beyond the noise of both."""
 
 import argparse
-import json
 import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from results_file import load_results
 
 EPILOG = """\
 A case has changed when the intervals from least to most of its rounds do not meet, and the medians differ by
@@ -64,7 +65,7 @@ def main(argv=None):
     """Print the comparison; the exit code: 0, 1 (a file cannot be read; or with --fail, something is worse)."""
     args = parser().parse_args(argv)
     try:
-        before, after = (load(path) for path in (args.before, args.after))
+        before, after = (load_results(path) for path in (args.before, args.after))
     except OSError as error:
         print(f"compare_bench: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
@@ -98,17 +99,6 @@ def parser():
     )
     made.add_argument("--fail", action="store_true", help="exit with 1 if something got worse")
     return made
-
-
-def load(path):
-    """A results file; a `ValueError` or `OSError` says what is wrong with it."""
-    try:
-        results = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}): give a file that `python -m benchmarks` wrote") from None
-    if not isinstance(results, dict) or not {"machine", "rows", "figures"} <= results.keys():
-        raise ValueError(f"{path} has no machine, rows and figures: give a file that `python -m benchmarks` wrote")
-    return results
 
 
 def differences(before, after):

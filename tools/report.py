@@ -2,11 +2,11 @@
 
 import argparse
 import html
-import json
 import sys
 from pathlib import Path
 
 from readme_table import MARKS, duration, memory, number, unit, written
+from results_file import load_results
 
 ROOT = Path(__file__).parents[1]
 EPILOG = """\
@@ -42,7 +42,7 @@ def main(argv=None):
     """Write what was asked for; the exit code: 0, or 1 (an error, in one line)."""
     args = parser().parse_args(argv)
     try:
-        results = load(args.results)
+        results = load_results(args.results)
         if args.readme:
             write_readme(results, args.results)
         else:
@@ -69,17 +69,6 @@ def parser():
         "--readme", action="store_true", help="write the README's tables instead, without matplotlib"
     )
     return made
-
-
-def load(path):
-    """A results file; a `ValueError` says what is wrong with it."""
-    try:
-        results = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}): give a file that `python -m benchmarks` wrote") from None
-    if not isinstance(results, dict) or not {"machine", "rows", "figures"} <= results.keys():
-        raise ValueError(f"{path} has no machine, rows and figures: give a file that `python -m benchmarks` wrote")
-    return results
 
 
 def write_readme(results, path):
