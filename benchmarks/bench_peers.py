@@ -1,0 +1,97 @@
+"""The other loaders deliver what they should: every record once, padded alike, and the rest after a resume."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from itertools import islice
+
+import measure
+import peers
+import pytest
+import torch
+from corpora import make_store
+
+PAD = 256
+RECORDS = 403
+ARGUMENTS = {"batch_size": 32, "pad_token_id": PAD, "seed": 5}
+
+# Peers warn of their own affairs; in every other test a warning is an error.
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture(scope="module")
+def small_store(tmp_path_factory):
+    return make_store(tmp_path_factory.mktemp("peers") / "store", "short", RECORDS)
+
+
+@pytest.fixture(scope="module", params=peers.NAMES)
+def written(request, small_store, tmp_path_factory):
+    """(the peer's module, its files of the store)."""
+    peer = import_peer(request.param)
+    directory = tmp_path_factory.mktemp("written") / request.param
+    peer.write(small_store, directory)
+    return peer, directory
+
+
+def import_peer(name):
+    try:
+        return peers.load_peer(name)
+    except ImportError as error:
+        pytest.skip(f"peer {name} is not installed: {error}")
+
+
+def rows_of(batch):
+    """The records of a batch, checked: what padding and labels hold."""
+    input_ids, labels = batch["input_ids"], batch["labels"]
+    assert input_ids.dtype == labels.dtype == torch.int64
+    if "attention_mask" in batch:
+        mask = batch["attention_mask"]
+        assert mask.dtype == torch.int64
+        real = mask == 1
+        assert torch.equal(real, torch.arange(mask.shape[1]) < mask.sum(1, keepdim=True))
+        assert torch.equal(labels, torch.where(real, input_ids, -100))
+        assert (input_ids[~real] == PAD).all()
+        return [tuple(row[keep].tolist()) for row, keep in zip(input_ids, real, strict=True)]
+    real = batch["document_ids"] >= 0 if "document_ids" in batch else torch.ones_like(input_ids, dtype=torch.bool)
+    first = batch["position_ids"] == 0
+    assert torch.equal(labels, torch.where(real & ~first, input_ids, -100))
+    starts = torch.nonzero(first[real]).flatten().tolist()
+    pieces = torch.tensor_split(input_ids[real], starts[1:])
+    return [tuple(piece.tolist()) for piece in pieces]
+
+
+def records_in(batches):
+    return Counter(row for batch in batches for row in rows_of(batch))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_epoch_has_every_record_once(written, small_store, num_workers):
+    peer, directory = written
+    batches = list(peer.loader(directory, num_workers=num_workers, **ARGUMENTS))
+    assert records_in(batches) == Counter(tuple(row.tolist()) for row in small_store)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_the_epoch_goes_on_where_it_stopped(written, num_workers):
+    peer, directory = written
+    arguments = {"num_workers": num_workers, **ARGUMENTS}
+    whole = list(peer.loader(directory, **arguments))
+    start = peers.start_after(peer, directory, 5, **arguments)
+    rest = peer.loader(directory, start=start, **arguments)
+    assert records_in(rest) == records_in(islice(whole, 5, None))
+
+
+def test_a_measurement_has_every_figure(tmp_path):
+    make_store(tmp_path / "store", "short", RECORDS)
+    command = [sys.executable, measure.__file__, "megatron", str(tmp_path), "--seconds", "0.05"]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert not [name for name in found if name.startswith("note on")], found
+    assert found["records"] == RECORDS
+    rates = found["tokens_per_second"]
+    assert 0 < rates["min"] <= rates["median"] <= rates["max"]
+    assert 0 < found["padding_fraction"] < 1
+    assert 0 < found["batch_seconds"]["p50"] <= found["batch_seconds"]["max"]
+    assert all(seconds > 0 for seconds in found["resume_seconds"].values())
+    assert found["peak_pss_bytes"] > 1e7
+    assert found["first_batch_seconds"] > 0

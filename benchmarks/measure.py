@@ -1,0 +1,252 @@
+"""Measure one peer, each part in a fresh process, and print one JSON object (Linux: it reads /proc).
+
+    python benchmarks/measure.py PEER DIRECTORY --workers 2 --seconds 5
+
+DIRECTORY has a `store`; the peer's own files are written beside it, once. What is timed is what the consumer
+waits: for each batch, from asking for it to having it. Between two batches the consumer counts the tokens, the
+same way for every peer; that is in no wait, and its CPU time is taken off the process's. When an epoch ends the
+next one begins, and the wait for its first batch is one of the waits; only the first batch of all is reported
+apart. Memory is sampled from outside, in another and shorter run, for a process stands still while it is
+sampled.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+
+import numpy as np
+from peers import load_peer, start_after
+
+PARTS = (0.5, 0.99)
+PAD = 256
+SLICES = 10
+MARK = "measured "  # libraries print too
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def main():
+    arguments = parse_arguments()
+    if arguments.phase:
+        PHASES[arguments.phase](arguments)
+    else:
+        print(json.dumps(measure(arguments), indent=1))
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("peer")
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=5, help="of waiting for batches, after the first")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--limit", type=float, default=90, help="seconds any one part may take besides")
+    parser.add_argument("--phase", choices=[*PHASES], help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def measure(arguments):
+    """All that is reported of a peer; a part that failed or took too long is null, with a note why."""
+    found = run_phase(arguments, "write")
+    facts = {"peer": arguments.peer, "workers": arguments.workers, "batch_size": arguments.batch_size}
+    if "title" not in found:
+        return {**facts, **found}
+    found |= run_phase(arguments, "stream") | run_phase(arguments, "resume")
+    memory = run_phase(arguments, "memory")
+    found["peak_pss_bytes"] = memory["peak_pss_bytes"]
+    found["resume_seconds"] = {str(part): found.pop(f"resume {part}", None) for part in PARTS}
+    return {**facts, **found}
+
+
+def run_phase(arguments, phase):
+    """What a part reported, in a process of its own, stopped when it takes too long."""
+    command = [sys.executable, __file__, arguments.peer, str(arguments.directory), "--phase", phase]
+    for name in ("workers", "seconds", "batch_size"):
+        command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
+    peak, deadline = 0, time.monotonic() + arguments.limit + arguments.seconds
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, stdout=output, stderr=errors, start_new_session=True)
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+            if phase == "memory":
+                peak = max(peak, sum(map(pss_bytes, tree_of(process.pid))))
+        late = process.poll() is None
+        if late:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        output.seek(0)
+        errors.seek(0)
+        lines = [json.loads(line.removeprefix(MARK)) for line in output if line.startswith(MARK)]
+        found = {name: value for line in lines for name, value in line.items()}
+        if late:
+            found[f"note on {phase}"] = f"stopped after {arguments.limit + arguments.seconds:.0f} s"
+        elif process.returncode:
+            found[f"note on {phase}"] = errors.read().strip().split("\n")[-1][-300:]
+    if phase == "memory":
+        found["peak_pss_bytes"] = peak or None
+    return found
+
+
+def report(**facts):
+    print(MARK + json.dumps(facts), flush=True)
+
+
+def write_files(arguments):
+    """Convert the store for the peer, unless that was done before, and say what the peer is."""
+    peer = import_or_stop(arguments.peer)
+    from fastcollate import TokenStore  # noqa: PLC0415  # where a peer is missing nothing is needed
+
+    store = TokenStore(arguments.directory / "store")
+    target = arguments.directory / arguments.peer
+    if not target.exists():
+        unfinished = target.with_suffix(f".{os.getpid()}")
+        peer.write(store, unfinished)
+        unfinished.rename(target)
+    homes = packages_distributions()
+    report(
+        title=peer.TITLE,
+        resume=peer.RESUME,
+        notes=peer.NOTES,
+        versions={name: version(homes[name][0]) for name in peer.REQUIRES},
+        records=len(store),
+        bytes_on_disk=sum(path.stat().st_size for path in target.rglob("*") if path.is_file()),
+    )
+
+
+def import_or_stop(name):
+    try:
+        return load_peer(name)
+    except Exception as error:  # noqa: BLE001  # whatever stops a peer's import is what is reported
+        report(missing=f"{type(error).__name__}: {error}"[:300])
+        sys.exit(0)
+
+
+def prepared(arguments):
+    """(the peer, its loader but for seed and start, its directory and keyword arguments)."""
+    peer, directory = load_peer(arguments.peer), arguments.directory / arguments.peer
+    keywords = {"batch_size": arguments.batch_size, "pad_token_id": PAD, "num_workers": arguments.workers}
+    return peer, partial(peer.loader, directory, **keywords), directory, keywords
+
+
+def stream(arguments):
+    """Wait for batches for some seconds, over as many epochs as it takes."""
+    _, loader, _, _ = prepared(arguments)
+    begun = time.perf_counter()
+    source = iter(loader(seed=0))
+    next(source)
+    report(first_batch_seconds=time.perf_counter() - begun)
+    waits, tokens, cells, epochs, waited, counting = [], [], [], 1, 0.0, 0.0
+    cpu = tree_cpu_seconds()
+    seconds = arguments.seconds / 2 if arguments.phase == "memory" else arguments.seconds
+    while waited < seconds:
+        begun = time.perf_counter()
+        batch = next(source, None)
+        if batch is None:
+            following, epochs = loader(seed=epochs), epochs + 1
+            begun = time.perf_counter()
+            source = iter(following)
+            batch = next(source)
+        wait = time.perf_counter() - begun
+        counted = time.thread_time()
+        waited += wait
+        waits.append(wait)
+        tokens.append(count_tokens(batch))
+        cells.append(batch["input_ids"].numel())
+        counting += time.thread_time() - counted
+    spent = tree_cpu_seconds() - cpu - counting
+    report(**summarise(np.array(waits), np.array(tokens), sum(cells), spent), epochs_begun=epochs)
+
+
+def count_tokens(batch):
+    if "attention_mask" in batch:
+        return int(batch["attention_mask"].sum())
+    if "document_ids" in batch:
+        return int((batch["document_ids"] >= 0).sum())
+    return batch["input_ids"].numel()
+
+
+def summarise(waits, tokens, cells, cpu):
+    """Slices of equal waiting time: a batch counts for the slice in which its wait ended."""
+    ends = np.cumsum(waits)
+    slices = np.minimum((ends / ends[-1] * SLICES).astype(int), SLICES - 1)
+    rates = [tokens[slices == i].sum() / waits[slices == i].sum() for i in range(SLICES) if (slices == i).any()]
+    total = int(tokens.sum())
+    return {
+        "tokens_per_second": {"median": np.median(rates), "min": min(rates), "max": max(rates)},
+        "tokens_per_second_overall": total / float(ends[-1]),
+        "cpu_seconds_per_million_tokens": cpu / total * 1e6,
+        "padding_fraction": 1 - total / cells,
+        "batch_seconds": dict(
+            zip(("p50", "p99", "max"), np.quantile(waits, [0.5, 0.99, 1]).tolist(), strict=True)
+        ),
+        "batches": len(waits),
+        "tokens": total,
+    }
+
+
+def resume(arguments):
+    """Seconds from a fresh loader to its first batch, in the middle and near the end of an epoch."""
+    peer, loader, directory, keywords = prepared(arguments)
+    epoch = epoch_batches(loader(seed=0), arguments)
+    for part in PARTS:
+        start = start_after(peer, directory, int(epoch * part), seed=0, **keywords)
+        begun = time.perf_counter()
+        next(iter(loader(seed=0, start=start)))
+        report(**{f"resume {part}": time.perf_counter() - begun})
+
+
+def epoch_batches(batches, arguments):
+    try:
+        return len(batches)
+    except TypeError:  # an iterator
+        from fastcollate import TokenStore  # noqa: PLC0415
+
+        return -(-len(TokenStore(arguments.directory / "store")) // arguments.batch_size)
+
+
+def tree_of(root):
+    """The process `root` and all that descend from it."""
+    children = {}
+    for pid in (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()):
+        if stat := read_stat(pid):
+            children.setdefault(int(stat[1]), []).append(pid)
+    tree = [root]
+    for pid in tree:
+        tree += children.get(pid, [])
+    return tree
+
+
+def read_stat(pid):
+    """The fields of /proc/PID/stat after the name, or nothing if the process has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    except OSError:
+        return []
+
+
+def tree_cpu_seconds():
+    """User and system time of this process and its descendants, the ended ones that were waited for included."""
+    stats = [read_stat(pid) for pid in tree_of(os.getpid())]
+    return sum(int(ticks) for stat in stats for ticks in stat[11:15]) / TICK
+
+
+def pss_bytes(pid):
+    """Memory of a process, what it shares counted in parts."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return 1024 * next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+
+
+PHASES = {"write": write_files, "stream": stream, "resume": resume, "memory": stream}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""This library: a `StreamLoader` over length-bucketed batches."""
+
+import shutil
+
+from fastcollate import BucketedDataset, PaddingCollator, StreamLoader, TokenStore
+
+# README: "Stream a corpus".
+TITLE = "fastcollate"
+REQUIRES = ()
+RESUME = "state"
+NOTES = ""
+
+
+def write(store, directory):
+    shutil.copytree(store.path, directory)
+
+
+def loader(directory, *, batch_size, pad_token_id, num_workers, seed, start=0):
+    dataset = BucketedDataset(TokenStore(directory), batch_size=batch_size, seed=seed)
+    batches = StreamLoader(dataset, PaddingCollator(pad_token_id), num_workers=num_workers)
+    if start:
+        batches.load_state_dict(start)
+    return batches
+
+
+def checkpoint(directory, *, batches, **arguments):
+    dataset = loader(directory, **arguments).dataset
+    return dataset.state_after(dataset.position, batches)

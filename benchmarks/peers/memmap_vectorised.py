@@ -1,0 +1,31 @@
+"""Shuffled indices, gathered from the memory-mapped store and handed to this library's collator; no bucketing."""
+
+import shutil
+from functools import partial
+
+from torch.utils.data import DataLoader
+
+from fastcollate import PaddingCollator, TokenStore
+from peers.mapped_rows import shuffled_batches
+
+TITLE = "memory map, our collator, unbucketed"
+REQUIRES = ()
+RESUME = "skip"
+NOTES = "resuming slices the list of indices"
+
+
+def write(store, directory):
+    shutil.copytree(store.path, directory)
+
+
+def make(indices, *, store, collate):
+    return collate(store.gather(indices))
+
+
+def loader(directory, *, batch_size, pad_token_id, num_workers, seed, start=0):
+    store = TokenStore(directory)
+    batches = shuffled_batches(len(store), batch_size=batch_size, seed=seed)[start:]
+    collate = partial(make, store=store, collate=PaddingCollator(pad_token_id))
+    if num_workers == 0:
+        return map(collate, batches)
+    return DataLoader(batches, batch_size=None, collate_fn=collate, num_workers=num_workers)

@@ -1,0 +1,20 @@
+"""TRL's `SFTTrainer`: its collator over a tokenised `datasets.Dataset`."""
+
+from functools import partial
+
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+from peers.hf_datasets import batches_of
+from peers.hf_datasets import write as write_with_labels
+
+# TRL: "SFT Trainer", the default collator of a language-modelling dataset.
+TITLE = "TRL DataCollatorForLanguageModeling"
+REQUIRES = ("trl", "datasets", "transformers", "accelerate")
+RESUME = "skip"
+NOTES = "accelerate.skip_first_batches skips indices, not records"
+
+write = partial(write_with_labels, labels=False)
+
+
+def loader(directory, *, pad_token_id, **arguments):
+    return batches_of(directory, DataCollatorForLanguageModeling(pad_token_id), **{"start": 0, **arguments})
