@@ -56,9 +56,11 @@ def measure(arguments):
     """All that is reported of a peer; a part that failed or took too long is null, with a note why."""
     found = run_phase(arguments, "write")
     facts = {"peer": arguments.peer, "workers": arguments.workers, "batch_size": arguments.batch_size}
+    facts["load_average"] = os.getloadavg()[0]  # a busy machine explains a slow peer
     if "title" not in found:
         return {**facts, **found}
     found |= run_phase(arguments, "stream") | run_phase(arguments, "resume")
+    found.pop("resuming", None)
     memory = run_phase(arguments, "memory")
     found["peak_pss_bytes"] = memory["peak_pss_bytes"]
     found["resume_seconds"] = {str(part): found.pop(f"resume {part}", None) for part in PARTS}
@@ -86,7 +88,8 @@ def run_phase(arguments, phase):
         lines = [json.loads(line.removeprefix(MARK)) for line in output if line.startswith(MARK)]
         found = {name: value for line in lines for name, value in line.items()}
         if late:
-            found[f"note on {phase}"] = f"stopped after {arguments.limit + arguments.seconds:.0f} s"
+            doing = found.get("resuming", phase)
+            found[f"note on {phase}"] = f"stopped after {arguments.limit + arguments.seconds:.0f} s: {doing}"
         elif process.returncode:
             found[f"note on {phase}"] = errors.read().strip().split("\n")[-1][-300:]
     if phase == "memory":
@@ -196,7 +199,9 @@ def resume(arguments):
     peer, loader, directory, keywords = prepared(arguments)
     epoch = epoch_batches(loader(seed=0), arguments)
     for part in PARTS:
+        report(resuming=f"the run up to the checkpoint at {part}")
         start = start_after(peer, directory, int(epoch * part), seed=0, **keywords)
+        report(resuming=f"resuming at {part}")
         begun = time.perf_counter()
         next(iter(loader(seed=0, start=start)))
         report(**{f"resume {part}": time.perf_counter() - begun})

@@ -1,8 +1,7 @@
 """This library: a `StreamLoader` over length-bucketed batches."""
 
-import shutil
-
 from fastcollate import BucketedDataset, PaddingCollator, StreamLoader, TokenStore
+from peers.mapped_rows import copy_store
 
 # README: "Stream a corpus".
 TITLE = "fastcollate"
@@ -10,9 +9,7 @@ REQUIRES = ()
 RESUME = "state"
 NOTES = ""
 
-
-def write(store, directory):
-    shutil.copytree(store.path, directory)
+write = copy_store
 
 
 def loader(directory, *, batch_size, pad_token_id, num_workers, seed, start=0):

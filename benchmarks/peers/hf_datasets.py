@@ -25,7 +25,7 @@ def write(store, directory, *, labels=True):
     Dataset(InMemoryTable(pa.table(columns))).save_to_disk(directory)
 
 
-def batches_of(directory, collate, *, batch_size, num_workers, seed, start):
+def batches_of(directory, collate, *, batch_size, num_workers, seed, start=0):
     """A `DataLoader` over the dataset, shuffled, from batch `start` on."""
     batches = DataLoader(
         load_from_disk(directory),
@@ -45,4 +45,4 @@ def make_collator(pad_token_id):
 
 
 def loader(directory, *, pad_token_id, **arguments):
-    return batches_of(directory, make_collator(pad_token_id), **{"start": 0, **arguments})
+    return batches_of(directory, make_collator(pad_token_id), **arguments)

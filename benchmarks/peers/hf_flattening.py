@@ -18,4 +18,4 @@ write = partial(write_with_labels, labels=False)
 
 def loader(directory, *, pad_token_id, **arguments):  # noqa: ARG001  # of the protocol
     collate = DataCollatorWithFlattening(return_flash_attn_kwargs=True)
-    return batches_of(directory, collate, **{"start": 0, **arguments})
+    return batches_of(directory, collate, **arguments)

@@ -1,5 +1,6 @@
 """Rows in a memory-mapped array, and the padding people write for them: what several peers are made of."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,11 @@ def write_rows(store, directory):
     Path(directory).mkdir(parents=True)
     np.save(Path(directory) / "values.npy", rows.values)
     np.save(Path(directory) / "offsets.npy", rows.offsets)
+
+
+def copy_store(store, directory):
+    """The store's own files."""
+    shutil.copytree(store.path, directory)
 
 
 class MappedRows(Dataset):

@@ -1,21 +1,18 @@
 """Shuffled indices, gathered from the memory-mapped store and handed to this library's collator; no bucketing."""
 
-import shutil
 from functools import partial
 
 from torch.utils.data import DataLoader
 
 from fastcollate import PaddingCollator, TokenStore
-from peers.mapped_rows import shuffled_batches
+from peers.mapped_rows import copy_store, shuffled_batches
 
 TITLE = "memory map, our collator, unbucketed"
 REQUIRES = ()
 RESUME = "skip"
 NOTES = "resuming slices the list of indices"
 
-
-def write(store, directory):
-    shutil.copytree(store.path, directory)
+write = copy_store
 
 
 def make(indices, *, store, collate):

@@ -5,7 +5,6 @@ from functools import partial
 import numpy as np
 from streaming import MDSWriter, StreamingDataLoader, StreamingDataset
 
-from peers import earn_state
 from peers.mapped_rows import as_tensor, pad_rows
 
 # Streaming: "Dataset Format" (MDS), "Fast Resumption"; shuffle_algo py1e is its default.
@@ -39,5 +38,7 @@ def loader(directory, *, batch_size, pad_token_id, num_workers, seed, start=0):
     return batches
 
 
-def checkpoint(directory, *, batches, **arguments):
-    return earn_state(loader(directory, **arguments), batches)
+def checkpoint(directory, *, batches, batch_size, **arguments):
+    run = loader(directory, batch_size=batch_size, **arguments)
+    next(iter(run))  # an epoch must have begun; its state is a count of samples
+    return run.dataset.state_dict(batches * batch_size, from_beginning=True)

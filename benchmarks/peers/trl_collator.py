@@ -17,4 +17,4 @@ write = partial(write_with_labels, labels=False)
 
 
 def loader(directory, *, pad_token_id, **arguments):
-    return batches_of(directory, DataCollatorForLanguageModeling(pad_token_id), **{"start": 0, **arguments})
+    return batches_of(directory, DataCollatorForLanguageModeling(pad_token_id), **arguments)
