@@ -72,7 +72,8 @@ def run_phase(arguments, phase):
     command = [sys.executable, __file__, arguments.peer, str(arguments.directory), "--phase", phase]
     for name in ("workers", "seconds", "batch_size"):
         command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
-    peak, deadline = 0, time.monotonic() + arguments.limit + arguments.seconds
+    limit = (arguments.limit + arguments.seconds) * (10 if phase == "write" else 1)  # files are written once
+    peak, deadline = 0, time.monotonic() + limit
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(command, stdout=output, stderr=errors, start_new_session=True)
         while process.poll() is None and time.monotonic() < deadline:
@@ -89,7 +90,7 @@ def run_phase(arguments, phase):
         found = {name: value for line in lines for name, value in line.items()}
         if late:
             doing = found.get("resuming", phase)
-            found[f"note on {phase}"] = f"stopped after {arguments.limit + arguments.seconds:.0f} s: {doing}"
+            found[f"note on {phase}"] = f"stopped after {limit:.0f} s: {doing}"
         elif process.returncode:
             found[f"note on {phase}"] = errors.read().strip().split("\n")[-1][-300:]
     if phase == "memory":
