@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fastcollate.errors import StoreWriteError as StoreWriteError
     from fastcollate.errors import UnsafeStoreError as UnsafeStoreError
     from fastcollate.errors import WorkerError as WorkerError
-    from fastcollate.loader import StreamLoader as StreamLoader
+    from fastcollate.loader.stream import StreamLoader as StreamLoader
     from fastcollate.pretokenize import prepare as prepare
     from fastcollate.ragged import Ragged as Ragged
     from fastcollate.ragged_batch import RaggedBatch as RaggedBatch
@@ -67,7 +67,7 @@ _HOMES = {
         "UnsafeStoreError",
         "WorkerError",
     ),
-    "loader": ("StreamLoader",),
+    "loader.stream": ("StreamLoader",),
     "pretokenize": ("prepare",),
     "ragged": ("Ragged",),
     "ragged_batch": ("RaggedBatch",),

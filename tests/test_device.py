@@ -1,12 +1,17 @@
 """Prefetching: order, exceptions and early ends."""
 
+import subprocess
+import sys
 import threading
 import time
+from collections import OrderedDict, UserDict
+from dataclasses import dataclass
+from types import MappingProxyType
 
 import pytest
 import torch
 
-from fastcollate import InputError, prefetch_to_device
+from fastcollate import BucketedDataset, InputError, PaddingCollator, StreamLoader, prefetch_to_device
 from fastcollate.device.prefetch import Prefetcher
 
 
@@ -21,6 +26,57 @@ def test_any_iterable_of_tensors_dicts_and_tuples_comes_back_in_order():
     assert list(prefetch_to_device(pairs, "cpu")) == pairs
     moved = list(prefetch_to_device([(torch.zeros(2), [torch.ones(1)])], "meta"))
     assert moved[0][0].device.type == moved[0][1][0].device.type == "meta"
+
+
+@dataclass(frozen=True)
+class Example:
+    x: torch.Tensor
+    name: str
+
+
+class Odd:
+    def to(self, device):
+        return self
+
+
+def test_tokenizers_mappings_and_dataclasses_are_moved_and_what_is_unknown_is_named():
+    held = UserDict({"x": torch.zeros(2)})
+    items = [held, OrderedDict(x=torch.zeros(2)), MappingProxyType({"x": torch.zeros(2)})]
+    moved = list(prefetch_to_device(items, "meta"))
+    assert [type(item) for item in moved] == [UserDict, OrderedDict, dict]
+    assert {item["x"].device.type for item in moved} == {"meta"}
+    assert held["x"].device.type == "cpu"
+    (example,) = prefetch_to_device([Example(torch.zeros(2), "a")], "meta")
+    assert (type(example), example.x.device.type, example.name) == (Example, "meta", "a")
+    for odd in (Odd(), torch.nn.utils.rnn.pack_sequence([torch.zeros(2)])):
+        with pytest.raises(InputError, match=rf"a {type(odd).__name__} in a batch: dicts, lists, tuples and data"):
+            list(prefetch_to_device([{"x": odd}], "meta"))
+
+
+def test_a_script_that_ends_while_batches_are_made_ends_well():
+    code = """
+import torch
+from fastcollate import prefetch_to_device
+def batches():
+    while True:
+        yield torch.randn(500, 500) @ torch.randn(500, 500)
+iterator = prefetch_to_device(batches(), "cpu", prefetch=4)
+next(iterator)
+"""
+    for _ in range(2):
+        ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_another_default_device_changes_nothing(store):
+    torch.set_default_device("meta")
+    try:
+        loader = StreamLoader(BucketedDataset(store, batch_size=50), PaddingCollator(256))
+        assert {batch["labels"].device.type for batch in loader} == {"cpu"}
+        moved = StreamLoader(BucketedDataset(store, batch_size=50), PaddingCollator(256), device="meta")
+        assert len(list(moved)) == 21
+    finally:
+        torch.set_default_device(None)
 
 
 def test_items_before_an_exception_are_delivered():

@@ -95,8 +95,31 @@ def test_a_batch_moved_by_hand_is_found_by_counting(store, kind):
         assert contents(resumed) == batches[moved:]
 
 
+@pytest.mark.parametrize("kind", COUNTED)
+def test_a_landmark_of_another_epoch_or_group_is_not_believed(store, kind):
+    states, _ = states_of(KINDS[kind](store))
+    for change in ({"epoch": 1}, {"group": 2}):
+        state = {**states[9], **change}
+        expected, found = KINDS[kind](store), KINDS[kind](store)
+        without = {name: value for name, value in state["fingerprint"].items() if name != "landmark"}
+        expected.load_state_dict({**state, "fingerprint": without})
+        found.load_state_dict(state)
+        assert contents(found) == contents(expected)
+
+
 @pytest.mark.parametrize(
-    "landmark", [None, 3, "012", [1, 2], [0, 0, -1], [0.0, 0, 0], [True, 0, 0], [2**63, 0, 0]]
+    "landmark",
+    [
+        3,
+        "012",
+        [1, 2],
+        [0, 1, 0, 0, -1],
+        [0, 1, 0.0, 0, 0],
+        [True, 1, 0, 0, 0],
+        [0, 1, 2**63, 0, 0],
+        [0, 1, 0, 5, 0],
+        [0, 1, 99, 0, 0],
+    ],
 )
 def test_a_landmark_that_is_none_is_refused(store, landmark):
     dataset = KINDS["tokens"](store)

@@ -21,7 +21,7 @@ from fastcollate.plan.arguments import check_at_least_one, check_integer
 from fastcollate.store.reader import TokenStore
 
 if TYPE_CHECKING:
-    from fastcollate.loader import StreamLoader
+    from fastcollate.loader.stream import StreamLoader
 
 EXAMPLE = """\
 example:

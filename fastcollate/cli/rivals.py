@@ -11,7 +11,7 @@ from fastcollate.store.reader import TokenStore
 if TYPE_CHECKING:
     import torch
 
-    from fastcollate.loader import StreamLoader
+    from fastcollate.loader.stream import StreamLoader
 
 Rows = list[list[int]]
 IGNORED = -100

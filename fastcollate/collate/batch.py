@@ -43,7 +43,7 @@ class Batch(dict[str, Any]):
         self.num_supervised = -1 if num_supervised is None else num_supervised
 
     def _unknown_ids(self) -> torch.Tensor:
-        return torch.full((len(self["input_ids"]) if "input_ids" in self else 0,), -1)
+        return torch.full((len(self["input_ids"]) if "input_ids" in self else 0,), -1, device="cpu")
 
     def _count_tokens(self) -> int:
         """Of a batch that torch put together again from its items (it walks dicts, and knows no attributes)."""

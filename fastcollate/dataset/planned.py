@@ -86,7 +86,10 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
 
     def check_state_dict(self, state: dict[str, Any]) -> Position:
         """The position in `state`; raises what `load_state_dict` raises, and changes nothing."""
-        return check_state(state, seed=self._plan.seed, fingerprint=self.fingerprint)
+        position = check_state(state, seed=self._plan.seed, fingerprint=self.fingerprint)
+        if position.landmark.window > self._plan.num_windows:
+            raise StateError(f"the state's landmark is {position.landmark}: the plan has fewer windows")
+        return position
 
     def skip_finished_epoch(self) -> None:
         """Where a loaded state was taken at an epoch's very end, go to the start of the next."""
@@ -121,7 +124,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         return Position(epoch, batch, group, Landmark(*landmark))
 
     def _go_to(self, position: Position) -> None:
-        self._next[:_GENERATION] = torch.tensor([*position[:3], *position.landmark])
+        self._next[:_GENERATION] = torch.tensor([*position[:3], *position.landmark], device="cpu")
 
     def _state(self, position: Position) -> dict[str, Any]:
         counted = self._plan.counted
@@ -173,7 +176,7 @@ def _shared_position(world_size: int) -> torch.Tensor:
     int64[7 + workers]: the position, how many states were loaded, and for each worker in which of these
     generations it last began.
     """
-    position = torch.zeros(_NOTES + _WORKERS, dtype=torch.int64)
+    position = torch.zeros(_NOTES + _WORKERS, dtype=torch.int64, device="cpu")
     position[2], position[_GENERATION] = world_size, 1
     position.share_memory_()  # type: ignore[no-untyped-call]
     return position

@@ -48,6 +48,7 @@ class DeviceCopier:
         self._stream: torch.cuda.Stream | None = None
         if self.device.type == "cuda":
             self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+            self.device = self._stream.device  # "cuda" has a number now
         self._ring = Ring(_SLABS, pinned=self._stream is not None)
 
     @property
@@ -59,15 +60,20 @@ class DeviceCopier:
         """Wait for all copies, so that `seconds_on_bus` is complete."""
         self._ring.settle()
 
-    def next_slab(self) -> Slab:
-        """Memory to stage a batch in; waits until it is free."""
-        return self._ring.next_slab()
+    def enter_thread(self) -> None:
+        """Make the device the calling thread's own: a new thread would take memory on the first one too."""
+        if self._stream is not None:
+            torch.cuda.set_device(self.device)
+
+    def next_slab(self) -> Slab | None:
+        """Memory to stage a batch in, once it is free; none for the CPU, to which nothing is copied."""
+        return None if self.device.type == "cpu" else self._ring.next_slab()
 
     def copy(self, item: Any, slab: Slab | None = None, build: Callable[[Any], Any] | None = None) -> OnDevice:
         """`item` on the device, or what `build` makes of it there. Its tensors may lie in `slab` already."""
         if self.device.type == "cpu":
             return OnDevice(item if build is None else build(item), None, 0, 0)
-        slab = self.next_slab() if slab is None else slab
+        slab = self._ring.next_slab() if slab is None else slab
         with nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
             moved, size, copies = self._move(item, slab)
             built = moved if build is None else build(moved)
@@ -111,7 +117,9 @@ class DeviceCopier:
         """Whether a tensor is plain host memory; what somebody else pinned is copied from where it lies."""
         if tensor.device.type != "cpu" or tensor.layout != torch.strided or tensor.is_quantized:
             return False
-        return self._stream is None or slab.offset_of(tensor) is not None or not tensor.is_pinned()
+        if self._stream is None or tensor.nbytes == 0:
+            return True
+        return slab.offset_of(tensor) is not None or not tensor.is_pinned()
 
 
 def check_device(device: torch.device | str | int | None) -> torch.device:
@@ -158,11 +166,21 @@ def prefetch_to_device(
     [1, 2]
     """
     copier = DeviceCopier(device)
-    ahead = Prefetcher((copier.copy(item) for item in loader), depth=prefetch, size=count_elements)
-    return _handed_over(copier, ahead)
+    copies = _copies(copier, loader)
+    return _handed_over(
+        copier, Prefetcher(copies, depth=prefetch, size=lambda copied: count_elements(copied.item))
+    )
+
+
+def _copies(copier: DeviceCopier, loader: Iterable[Any]) -> Iterator[OnDevice]:
+    copier.enter_thread()
+    for item in loader:
+        yield copier.copy(item)
 
 
 def _handed_over(copier: DeviceCopier, ahead: Prefetcher[OnDevice]) -> Iterator[Any]:
-    with ahead:
+    try:
         for copied in ahead:
             yield copier.hand_over(copied)
+    finally:
+        ahead.close(timeout=1.0)  # somebody else's loader may take its time

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from fastcollate.errors import InputError
 
@@ -58,6 +59,8 @@ class Prefetcher(Iterator[T]):
             target=_produce, args=(source, size, self._shared), name="fastcollate-prefetch", daemon=True
         )
         self._thread.start()
+        # At the interpreter's exit too: a thread killed inside a library's code would abort the process.
+        weakref.finalize(self, _end, self._shared, self._thread, 1.0)
 
     def __next__(self) -> T:
         for item in self._ready:
@@ -77,13 +80,10 @@ class Prefetcher(Iterator[T]):
         self._ready = iter(parcel)
         return next(self._ready)
 
-    def close(self) -> None:
-        """End the thread; what it had ready is dropped."""
-        self._shared.closed = True
-        self._shared.room.release()
+    def close(self, timeout: float | None = None) -> None:
+        """End the thread, once it is done with the item it is at; what it had ready is dropped."""
         self._ready = iter(())
-        if self._thread is not threading.current_thread():
-            self._thread.join(timeout=1.0)
+        _end(self._shared, self._thread, timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -93,10 +93,12 @@ class Prefetcher(Iterator[T]):
     ) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        if hasattr(self, "_shared"):
-            self._shared.closed = True
-            self._shared.room.release()
+
+def _end(shared: _Shared[Any], thread: threading.Thread, timeout: float | None) -> None:
+    shared.closed = True
+    shared.room.release()
+    if thread is not threading.current_thread():
+        thread.join(timeout)
 
 
 def _produce(source: Iterator[T], size: Callable[[T], int], shared: _Shared[T]) -> None:
@@ -110,9 +112,11 @@ def _produce(source: Iterator[T], size: Callable[[T], int], shared: _Shared[T]) 
     except BaseException as error:  # noqa: BLE001  # whatever it is, it belongs to the consumer
         last = error
     finally:
-        if hasattr(source, "close"):
-            source.close()
-        shared.parcels.put(last)
+        try:
+            if hasattr(source, "close"):
+                source.close()
+        finally:
+            shared.parcels.put(last)
 
 
 def _parcels(source: Iterator[T], size: Callable[[T], int], shared: _Shared[T]) -> Iterator[list[T]]:

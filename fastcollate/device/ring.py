@@ -28,7 +28,7 @@ class Slab:
     def __init__(self, *, pinned: bool) -> None:
         self.used = 0
         self._pinned = pinned
-        self._memory = torch.empty(0, dtype=torch.uint8)
+        self._memory = torch.empty(0, dtype=torch.uint8, device="cpu")
         self._bytes = self._memory.numpy().data
         self._copied: tuple[torch.cuda.Event, torch.cuda.Event] | None = None
 
@@ -98,7 +98,7 @@ class Slab:
 
     def _reserve(self) -> None:
         if self.used > self._bytes.nbytes:
-            self._memory = torch.empty(2 * self.used, dtype=torch.uint8, pin_memory=self._pinned)
+            self._memory = torch.empty(2 * self.used, dtype=torch.uint8, device="cpu", pin_memory=self._pinned)
             self._bytes = self._memory.numpy().data
 
 

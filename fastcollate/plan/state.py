@@ -39,7 +39,7 @@ def make_state(
     """
     epoch, batch, group, landmark = position
     place = {"epoch": epoch, "batch": batch, "group": group}
-    beside = {"landmark": list(landmark)} if counted else {}
+    beside = {"landmark": [epoch, group, *landmark]} if counted else {}
     return {"version": VERSION, **place, "seed": seed, "fingerprint": {**fingerprint, **beside}}
 
 
@@ -67,7 +67,9 @@ def check_state(state: Mapping[str, Any], *, seed: int, fingerprint: Mapping[str
         raise StateError("the state's fingerprint is not a dict: it was changed since it was taken")
     now = {"seed": seed, **fingerprint}
     then = {"seed": state["seed"], **state["fingerprint"]}
-    landmark = _check_landmark(then.pop("landmark", Landmark()), state["batch"])
+    landmark = _check_landmark(
+        then.pop("landmark", None), Position(state["epoch"], state["batch"], state["group"])
+    )
     for name in [*now, *(name for name in then if name not in now)]:
         if name not in now or name not in then or then[name] != now[name]:
             raise StateMismatchError(
@@ -77,9 +79,17 @@ def check_state(state: Mapping[str, Any], *, seed: int, fingerprint: Mapping[str
     return Position(state["epoch"], state["batch"], state["group"], landmark)
 
 
-def _check_landmark(landmark: Any, batch: int) -> Landmark:
-    """A landmark before `batch`: the state's, or the epoch's start where `batch` was moved back by hand."""
-    numbers = landmark if isinstance(landmark, list | tuple) else []
-    if len(numbers) != len(Landmark()) or not all(type(n) is int and 0 <= n < 2**63 for n in numbers):
-        raise StateError(f"the state's landmark is {landmark!r}: it was changed since it was taken")
-    return Landmark(*numbers) if numbers[1] < max(batch, 1) else Landmark()
+def _check_landmark(noted: Any, position: Position) -> Landmark:
+    """The landmark of a state; the epoch's start if it has none, or one that its batch is not after.
+
+    It says which epoch and group it is true of: in a state changed by hand it is passed over, not believed.
+    """
+    if noted is None:
+        return Landmark()
+    numbers = noted if isinstance(noted, list | tuple) else []
+    right = len(numbers) == len(Landmark()) + 2 and all(type(n) is int and 0 <= n < 2**63 for n in numbers)
+    epoch, group, *place = numbers if right else [0, 0]
+    if not right or (place[0] == 0 and any(place)):
+        raise StateError(f"the state's landmark is {noted!r}: it was changed since it was taken")
+    believed = (epoch, group) == (position.epoch, position.group) and place[1] < max(position.batch, 1)
+    return Landmark(*place) if believed else Landmark()

@@ -150,7 +150,10 @@ def _arrays(shard: Shard) -> list[NDArray[Any]]:
 def _write_arrow(path: Path, shard: Shard) -> None:
     import pyarrow as pa  # noqa: PLC0415  # the npy layout and `import fastcollate` do without it
 
-    values, offsets, spans, span_offsets, source_rows = (pa.array(array) for array in _arrays(shard))
+    values, offsets, spans, span_offsets, source_rows = (
+        pa.Array.from_buffers(pa.from_numpy_dtype(array.dtype), len(array), [None, pa.py_buffer(array)])
+        for array in map(np.ascontiguousarray, _arrays(shard))
+    )
     columns = {
         "input_ids": pa.LargeListArray.from_arrays(offsets, values),
         "spans": pa.LargeListArray.from_arrays(span_offsets, spans),
@@ -173,7 +176,16 @@ def _map_arrow(path: Path) -> list[NDArray[Any]]:
     if any(column.null_count for column in (tokens, spans, source_rows, tokens.values, spans.values)):
         raise ValueError("it holds nulls")
     arrays = (tokens.values, tokens.offsets, spans.values, spans.offsets, source_rows)
-    return [array.to_numpy(zero_copy_only=True) for array in arrays]
+    return [_view(array) for array in arrays]
+
+
+def _view(array: Any) -> NDArray[Any]:
+    """A primitive Arrow array without a copy; its own `to_numpy` would import pandas where that is installed."""
+    dtype = np.dtype(str(array.type))
+    data = array.buffers()[1]
+    if data is None or len(array) == 0:
+        return np.empty(0, dtype)
+    return np.frombuffer(data, dtype, len(array), array.offset * dtype.itemsize)
 
 
 def _map_npy(path: Path) -> NDArray[Any]:

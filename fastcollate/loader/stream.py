@@ -3,65 +3,21 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
-from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import torch
-from torch.utils.data import DataLoader
 
 from fastcollate.collate.batch import Batch
-from fastcollate.collate.packing import PackingCollator
-from fastcollate.collate.padding import PaddingCollator
-from fastcollate.collate.staged import Allocate, Staged, new_arrays
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.device.copier import DeviceCopier, OnDevice
 from fastcollate.device.items import count_elements
 from fastcollate.device.prefetch import Prefetcher
-from fastcollate.device.ring import Slab
 from fastcollate.errors import InputError, StateError
-from fastcollate.ragged_batch import RaggedBatch
+from fastcollate.loader.sources import can_stage, send_batches
+from fastcollate.loader.stats import LoaderStats
 
-__all__ = ["LoaderStats", "StreamLoader"]
-
-_IN_PLACE = (PaddingCollator, PackingCollator)  # not what is derived from them: it may do more when it is called
-
-
-@dataclass(slots=True)
-class LoaderStats:
-    """What a loader has delivered so far, and where time went.
-
-    What the background thread does overlaps with the consumer's own work.
-
-    Attributes:
-        batches, tokens, cells: real tokens, and the places they were padded to.
-        seconds_waited: in which the consumer waited for its next batch.
-        seconds_gather, seconds_collate, seconds_transfer: on the host, preparing batches and issuing copies.
-        bytes_copied, copies: what went over the bus to a device, and in how many copies.
-        seconds_on_bus: what the copies that are over took on the device's clock; 0 where it has none.
-    """
-
-    batches: int = 0
-    tokens: int = 0
-    cells: int = 0
-    seconds_waited: float = 0.0
-    seconds_gather: float = 0.0
-    seconds_collate: float = 0.0
-    seconds_transfer: float = 0.0
-    bytes_copied: int = 0
-    copies: int = 0
-    seconds_on_bus: float = 0.0
-
-    @property
-    def bytes_per_token(self) -> float:
-        """Bytes that went over the bus for each real token; NaN before the first."""
-        return self.bytes_copied / self.tokens if self.tokens else float("nan")
-
-    @property
-    def padding_fraction(self) -> float:
-        """The part of all cells delivered that held no token; NaN where batches do not say (tuples)."""
-        return 1.0 - self.tokens / self.cells if self.cells else float("nan")
+__all__ = ["StreamLoader"]
 
 
 class StreamLoader:
@@ -73,7 +29,8 @@ class StreamLoader:
 
     Iterating it delivers the rest of the current epoch and then moves to the next; leaving a loop early and
     iterating again goes on where it stopped. `state_dict` counts the batches that were *delivered*, whatever
-    was prepared ahead.
+    was prepared ahead. CUDA graphs are captured beside it with `capture_error_mode="thread_local"`, for its thread
+    goes on allocating.
 
     Args:
         dataset: a `BucketedDataset` or `PackedDataset`.
@@ -82,7 +39,8 @@ class StreamLoader:
         prefetch: how many batches wait ready on the device (small ones several at a time, up to 2 MB).
         transfer: `"padded"` copies the collated tensors; `"ragged"` copies only the real tokens, in the store's
             own dtype, and pads and masks them on the device: the same batches for a tenth of the bytes.
-        num_workers: processes that gather and collate; 0 is nearly always faster.
+        num_workers: processes that gather and collate; 0 is nearly always faster. With them, and with
+            `max_tokens` or packs, a state costs a pass over the lengths up to there.
 
     Raises:
         InputError: arguments out of range, or a device that does not exist here.
@@ -110,7 +68,7 @@ class StreamLoader:
     ) -> None:
         if transfer not in ("padded", "ragged"):
             raise InputError(f"transfer is {transfer!r}: it must be 'padded' or 'ragged'")
-        if transfer == "ragged" and type(collate_fn) not in _IN_PLACE:
+        if transfer == "ragged" and not can_stage(collate_fn):
             raise InputError(
                 f"transfer='ragged' with a {type(collate_fn).__name__}: only PaddingCollator and PackingCollator "
                 "themselves can pad on the device; use transfer='padded'"
@@ -153,7 +111,8 @@ class StreamLoader:
                 try:
                     batch = next(current)
                 except StopIteration:
-                    self.close()
+                    self._pass = None
+                    current.finish()
                     self.dataset.set_epoch(current.epoch + 1)
                     return
                 yield batch
@@ -216,9 +175,15 @@ class _Pass(Iterator[Any]):
         self._start = loader.dataset.position
         self._delivered = 0
         self.epoch = self._start.epoch
-        made = _collated(loader, self._stats) if loader.num_workers == 0 else _from_workers(loader)
-        sent = _sent(made, self._copier, self._stats)
-        self._source: Generator[OnDevice, None, None] | Prefetcher[OnDevice] = sent
+        self._source: Generator[OnDevice, None, None] | Prefetcher[OnDevice]
+        self._source = sent = send_batches(
+            loader.dataset,
+            loader.collate_fn,
+            ragged=loader.transfer == "ragged",
+            num_workers=loader.num_workers,
+            copier=self._copier,
+            stats=self._stats,
+        )
         if loader.device.type != "cpu":
             self._source = Prefetcher(sent, depth=loader.prefetch, size=lambda copied: count_elements(copied.item))
 
@@ -241,59 +206,16 @@ class _Pass(Iterator[Any]):
     def state_dict(self) -> dict[str, Any]:
         return self._dataset.state_after(self._start, self._delivered)
 
+    def finish(self) -> None:
+        """After the last batch: end the source, and complete the statistics."""
+        self._source.close()
+        self._copier.settle()
+        self._stats.seconds_on_bus = self._copier.seconds_on_bus
+
     def close(self) -> None:
-        """End the source, and leave the dataset where the deliveries ended."""
+        """End the source, and leave the dataset where the deliveries ended.
+
+        Waits for the batch that is being made: the next pass uses the same memory.
+        """
         self._source.close()
         self._dataset.load_state_dict(self.state_dict())
-
-
-def _collated(loader: StreamLoader, stats: LoaderStats) -> Generator[tuple[Any, Slab | None], None, None]:
-    """Batches, padded or staged, and the slab of the device's ring they were made in."""
-    batches, copier = iter(loader.dataset), loader._copier  # noqa: SLF001
-    make = _maker(loader)
-    while True:
-        begun = time.perf_counter()
-        batch = next(batches, None)
-        if batch is None:
-            return
-        gathered = time.perf_counter()
-        slab = None if loader.device.type == "cpu" else copier.next_slab()
-        ready = time.perf_counter()
-        collated = make(batch, new_arrays if slab is None else slab.allocate)
-        stats.seconds_gather += gathered - begun
-        stats.seconds_transfer += ready - gathered
-        stats.seconds_collate += time.perf_counter() - ready
-        yield collated, slab
-
-
-def _maker(loader: StreamLoader) -> Callable[[RaggedBatch, Allocate], Any]:
-    """Makes a batch in the memory it is given, where the collator can."""
-    collate: Any = loader.collate_fn
-    if loader.transfer == "ragged":
-        return collate.stage  # type: ignore[no-any-return]
-    if type(collate) in _IN_PLACE:
-        return collate.collate  # type: ignore[no-any-return]
-    return lambda batch, _: collate(batch)
-
-
-def _from_workers(loader: StreamLoader) -> Generator[tuple[Any, None], None, None]:
-    """A generator, so that closing it ends the worker processes."""
-    collate: Any = loader.collate_fn
-    make = partial(collate.stage, allocate=new_arrays) if loader.transfer == "ragged" else collate
-    made = DataLoader(loader.dataset, batch_size=None, collate_fn=make, num_workers=loader.num_workers)
-    yield from ((item, None) for item in made)
-
-
-def _sent(
-    made: Generator[tuple[Any, Slab | None], None, None], copier: DeviceCopier, stats: LoaderStats
-) -> Generator[OnDevice, None, None]:
-    """What was made, on its way to the device; what was staged is built there."""
-    for item, slab in made:
-        begun = time.perf_counter()
-        if isinstance(item, Staged):
-            arrays = {name: torch.from_numpy(array) for name, array in item.arrays.items()}
-            copied = copier.copy(arrays, slab, item.build)
-        else:
-            copied = copier.copy(item, slab)
-        stats.seconds_transfer += time.perf_counter() - begun
-        yield copied

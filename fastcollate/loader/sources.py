@@ -1,0 +1,97 @@
+"""Where a loader's batches come from: gathered and collated here or in worker processes, then sent on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from fastcollate.collate.packing import PackingCollator
+from fastcollate.collate.padding import PaddingCollator
+from fastcollate.collate.staged import Allocate, Staged, new_arrays
+from fastcollate.dataset.planned import PlannedDataset
+from fastcollate.device.copier import DeviceCopier, OnDevice
+from fastcollate.device.ring import Slab
+from fastcollate.loader.stats import LoaderStats
+from fastcollate.ragged_batch import RaggedBatch
+
+__all__ = ["can_stage", "send_batches"]
+
+
+def can_stage(collate_fn: Callable[[Any], Any]) -> bool:
+    """Whether a collator can write into given memory; what is derived from ours may do more when it is called."""
+    return type(collate_fn) in (PaddingCollator, PackingCollator)
+
+
+def send_batches(
+    dataset: PlannedDataset[Any],
+    collate_fn: Any,
+    *,
+    ragged: bool,
+    num_workers: int,
+    copier: DeviceCopier,
+    stats: LoaderStats,
+) -> Generator[OnDevice, None, None]:
+    """Every batch of `dataset`, collated, on its way to the device; what was staged is built there.
+
+    Worker processes begin at once; everything else happens in the thread that iterates.
+    """
+    made: Iterator[tuple[Any, Slab | None]]
+    if num_workers:
+        make = partial(collate_fn.stage, allocate=new_arrays) if ragged else collate_fn
+        workers = iter(DataLoader(dataset, batch_size=None, collate_fn=make, num_workers=num_workers))
+        made = ((item, None) for item in workers)
+    else:
+        made = _collate_here(dataset, _maker(collate_fn, ragged=ragged), copier, stats)
+    return _send(made, copier, stats)
+
+
+def _send(
+    made: Iterator[tuple[Any, Slab | None]], copier: DeviceCopier, stats: LoaderStats
+) -> Generator[OnDevice, None, None]:
+    copier.enter_thread()
+    for item, slab in made:
+        begun = time.perf_counter()
+        if isinstance(item, Staged):
+            arrays = {name: torch.from_numpy(array) for name, array in item.arrays.items()}
+            copied = copier.copy(arrays, slab, item.build)
+        else:
+            copied = copier.copy(item, slab)
+        stats.seconds_transfer += time.perf_counter() - begun
+        yield copied
+
+
+def _collate_here(
+    dataset: PlannedDataset[Any],
+    make: Callable[[RaggedBatch, Allocate], Any],
+    copier: DeviceCopier,
+    stats: LoaderStats,
+) -> Iterator[tuple[Any, Slab | None]]:
+    """Batches, padded or staged, and the slab of the device's ring they were made in."""
+    batches = iter(dataset)
+    while True:
+        begun = time.perf_counter()
+        batch = next(batches, None)
+        if batch is None:
+            return
+        gathered = time.perf_counter()
+        slab = copier.next_slab()
+        ready = time.perf_counter()
+        collated = make(batch, new_arrays if slab is None else slab.allocate)
+        stats.seconds_gather += gathered - begun
+        stats.seconds_transfer += ready - gathered
+        stats.seconds_collate += time.perf_counter() - ready
+        yield collated, slab
+
+
+def _maker(collate_fn: Any, *, ragged: bool) -> Callable[[RaggedBatch, Allocate], Any]:
+    """Makes a batch in the memory it is given, where the collator can."""
+    if ragged:
+        return collate_fn.stage  # type: ignore[no-any-return]
+    if can_stage(collate_fn):
+        return collate_fn.collate  # type: ignore[no-any-return]
+    return lambda batch, _: collate_fn(batch)
