@@ -67,6 +67,8 @@ def parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     topics = [*sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py")), PEERS]
+    kinds = f"of the peers' corpora only this one; may be given again (all: {', '.join(RECORDS)})"
+    made.add_argument("--corpus", action="append", choices=list(RECORDS), metavar="KIND", help=kinds)
     name = "the results file (default: benchmarks/results/DATE-MACHINE.json)"
     made.add_argument("--quick", action="store_true", help="fewer records and rounds: under three minutes")
     made.add_argument("--topic", action="append", choices=topics, help="only this one; may be given again")
@@ -117,27 +119,28 @@ def run_peers(args, found):
     names = sorted(path.stem for path in (HERE / "peers").glob("*.py") if path.stem != "__init__")
     if not MEASURE.exists() or not names:
         return
-    kinds = list(RECORDS)[:1] if args.quick else list(RECORDS)
+    kinds = args.corpus or list(RECORDS)[: 1 if args.quick else None]
     with TemporaryDirectory() as directory:
         for kind in kinds:
-            store = Path(directory) / kind
-            make_store(store, kind, RECORDS[kind][1 if args.quick else 0])
+            home = Path(directory) / kind  # each peer's own files come beside the store
+            home.mkdir()
+            make_store(home / "store", kind, RECORDS[kind][1 if args.quick else 0])
             for name in names:
                 for workers in QUICK_WORKERS if args.quick else WORKERS:
                     begun = time.perf_counter()
                     print(f"{name}, {kind}, {workers} workers ", end="", flush=True)
-                    row = measure(name, store, workers, QUICK_SECONDS if args.quick else SECONDS)
+                    row = measure(name, home, workers, QUICK_SECONDS if args.quick else SECONDS)
                     found.append({**row, "peer": name, "workers": workers, "corpus": kind})
                     print(row.get("missing", f"{time.perf_counter() - begun:.1f} s"))
 
 
-def measure(name, store, workers, duration):
+def measure(name, home, workers, duration):
     """What `measure.py` prints about one peer, or `{"missing": reason}`."""
     command = [
         sys.executable,
         str(MEASURE),
         name,
-        str(store),
+        str(home),
         "--workers",
         str(workers),
         "--seconds",

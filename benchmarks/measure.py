@@ -57,14 +57,30 @@ def measure(arguments):
     found = run_phase(arguments, "write")
     facts = {"peer": arguments.peer, "workers": arguments.workers, "batch_size": arguments.batch_size}
     facts["load_average"] = os.getloadavg()[0]  # a busy machine explains a slow peer
-    if "title" not in found:
-        return {**facts, **found}
-    found |= run_phase(arguments, "stream") | run_phase(arguments, "resume")
-    found.pop("resuming", None)
-    memory = run_phase(arguments, "memory")
-    found["peak_pss_bytes"] = memory["peak_pss_bytes"]
-    found["resume_seconds"] = {str(part): found.pop(f"resume {part}", None) for part in PARTS}
-    return {**facts, **found}
+    if "title" in found:
+        found |= run_phase(arguments, "stream") | run_phase(arguments, "resume")
+        found["peak_pss_bytes"] = run_phase(arguments, "memory")["peak_pss_bytes"]
+    return facts | as_row(found)
+
+
+def as_row(found):
+    """What a results file has of a peer."""
+    notes = [
+        found.get("notes"),
+        *(f"{name[8:]}: {why}" for name, why in found.items() if name.startswith("note on")),
+    ]
+    note = "; ".join(filter(None, notes))
+    row = {name: found[name] for name in ("title", "resume", "records", "batches") if name in found}
+    row["version"] = ", ".join(found.get("versions", {}).values())
+    if "tokens_per_second" not in found:
+        return {**row, "missing": found.get("missing") or note or "it delivered no batch"}
+    rate, waits, peak = found["tokens_per_second"], found["batch_seconds"], found["peak_pss_bytes"]
+    row |= {"tokens_per_second": rate["median"]}
+    row |= {f"tokens_per_second_{end}": rate[end] for end in ("min", "max")}
+    row |= {name: found[name] for name in ("cpu_seconds_per_million_tokens", "first_batch_seconds")}
+    row |= {f"{name}_milliseconds": 1e3 * waits[name] for name in ("p50", "p99", "max")}
+    row |= {f"resume_{100 * part:.0f}_seconds": found.get(f"resume {part}") for part in PARTS}
+    return row | {"padding": found["padding_fraction"], "peak_pss_megabytes": peak and peak / 1e6, "note": note}
 
 
 def run_phase(arguments, phase):

@@ -23,7 +23,7 @@ if name == "dead":
     os._exit(3)
 print("what the library says on stdout")
 if name != "silent":
-    print(json.dumps({"peer": name, "options": options, "store": "manifest.json" in os.listdir(directory)}))
+    print(json.dumps({"peer": name, "options": options, "store": "store" in os.listdir(directory)}))
 """
 
 

