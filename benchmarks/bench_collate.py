@@ -38,8 +38,8 @@ def tokens_in(batches):
 
 @pytest.mark.parametrize("batch_size", [8, 32, 256])
 @pytest.mark.parametrize("bucketed", [True, False], ids=["bucketed", "unbucketed"])
-def test_against_a_row_loop(race, corpus, full_size, batch_size, bucketed):
-    name, store = corpus
+def test_against_a_row_loop(race, any_corpus, full_size, batch_size, bucketed):
+    name, store = any_corpus
     batches = batches_of(store, batch_size, bucketed=bucketed, cells=2_000_000 if full_size else 20_000)
     for batch in batches:
         assert_equal(COLLATE(batch), row_loop(batch, PAD))
@@ -52,8 +52,8 @@ def test_against_a_row_loop(race, corpus, full_size, batch_size, bucketed):
 
 
 @pytest.mark.parametrize("bucketed", [True, False], ids=["bucketed", "unbucketed"])
-def test_against_the_notebook(race, corpus, full_size, bucketed):
-    name, store = corpus
+def test_against_the_notebook(race, any_corpus, full_size, bucketed):
+    name, store = any_corpus
     batches = batches_of(store, 32, bucketed=bucketed, cells=400_000 if full_size else 20_000)
     rows = [[batch[i].tolist() for i in range(len(batch))] for batch in batches]
     for batch, lists in zip(batches, rows, strict=True):
@@ -66,8 +66,8 @@ def test_against_the_notebook(race, corpus, full_size, bucketed):
     )
 
 
-def test_the_drop_in_on_lists_of_python_integers(race, corpus, full_size):
-    name, store = corpus
+def test_the_drop_in_on_lists_of_python_integers(race, any_corpus, full_size):
+    name, store = any_corpus
     batches = batches_of(store, 32, bucketed=False, cells=400_000 if full_size else 20_000)
     rows = [[batch[i].tolist() for i in range(len(batch))] for batch in batches]
     for lists in rows:

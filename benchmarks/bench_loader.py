@@ -8,8 +8,8 @@ from corpora import make_store
 from fastcollate import BucketedDataset, PaddingCollator, StoreWriter, StreamLoader, TokenStore
 
 
-def test_streaming_costs_little_more_than_a_bare_loop(race, corpus):
-    name, store = corpus
+def test_streaming_costs_little_more_than_a_bare_loop(race, any_corpus):
+    name, store = any_corpus
     collate = PaddingCollator(256)
 
     def bare():

