@@ -40,6 +40,7 @@ def test_staging_on_the_host(figure, corpus, rounds, full_size, kind):
         assert all(torch.equal(built[key], tensor) for key, tensor in collate(batch).items())
         staged, copied = staged + slab.used, copied + sum(tensor.nbytes for tensor in built.values())
     tokens = sum(int(batch.lengths.sum()) for batch in batches)
+    assert staged / tokens <= 2.4
     figure(f"bytes a real token, ragged, {name}, {kind}", staged / tokens, "bytes")
     figure(f"bytes a real token, padded, {name}, {kind}", copied / tokens, "bytes")
     each(collate.stage), each(collate.collate)

@@ -151,6 +151,14 @@ def test_ragged_batches_are_the_padded_ones(store, kind, workers):
 
 
 @pytest.mark.parametrize("transfer", ["padded", "ragged"])
+def test_a_consumer_may_keep_every_batch(store, transfer):
+    dataset, collate = KINDS["padded"](store)
+    kept = list(StreamLoader(dataset, collate, transfer=transfer))
+    dataset.set_epoch(0)
+    assert [content(batch) for batch in kept] == [content(batch) for batch in map(collate, dataset)]
+
+
+@pytest.mark.parametrize("transfer", ["padded", "ragged"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_device_without_pinning_gets_one_copy_a_batch(store, kind, transfer):
     dataset, collate = KINDS[kind](store)
