@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import signal
+import time
 import subprocess
 import sys
 import termios
@@ -293,5 +294,7 @@ def test_a_directory_without_a_store_is_an_error(tmp_path):
 
 
 def test_ctrl_c_ends_it(store, monkeypatch):
-    monkeypatch.setattr(rivals, "hugging_face_collate", lambda *_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(
+        rivals, "hugging_face_collate", lambda *_: (signal.raise_signal(signal.SIGINT), time.sleep(9))
+    )
     assert run("bench", store.path) == (130, "", "fastcollate: interrupted\n")
