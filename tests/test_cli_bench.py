@@ -4,10 +4,10 @@ import json
 import os
 import pty
 import signal
-import time
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
