@@ -40,29 +40,11 @@ def send_batches(
 
     Worker processes begin at once; everything else happens in the thread that iterates.
     """
-    made: Iterator[tuple[Any, Slab | None]]
-    if num_workers:
-        make = partial(collate_fn.stage, allocate=new_arrays) if ragged else collate_fn
-        workers = iter(DataLoader(dataset, batch_size=None, collate_fn=make, num_workers=num_workers))
-        made = ((item, None) for item in workers)
-    else:
-        made = _collate_here(dataset, _maker(collate_fn, ragged=ragged), copier, stats)
-    return _send(made, copier, stats)
-
-
-def _send(
-    made: Iterator[tuple[Any, Slab | None]], copier: DeviceCopier, stats: LoaderStats
-) -> Generator[OnDevice, None, None]:
-    copier.enter_thread()
-    for item, slab in made:
-        begun = time.perf_counter()
-        if isinstance(item, Staged):
-            arrays = {name: torch.from_numpy(array) for name, array in item.arrays.items()}
-            copied = copier.copy(arrays, slab, item.build)
-        else:
-            copied = copier.copy(item, slab)
-        stats.seconds_transfer += time.perf_counter() - begun
-        yield copied
+    if not num_workers:
+        return _collate_here(dataset, _maker(collate_fn, ragged=ragged), copier, stats)
+    make = partial(collate_fn.stage, allocate=new_arrays) if ragged else collate_fn
+    workers = iter(DataLoader(dataset, batch_size=None, collate_fn=make, num_workers=num_workers))
+    return _from_workers(workers, copier, stats)
 
 
 def _collate_here(
@@ -70,8 +52,8 @@ def _collate_here(
     make: Callable[[RaggedBatch, Allocate], Any],
     copier: DeviceCopier,
     stats: LoaderStats,
-) -> Iterator[tuple[Any, Slab | None]]:
-    """Batches, padded or staged, and the slab of the device's ring they were made in."""
+) -> Generator[OnDevice, None, None]:
+    copier.enter_thread()
     batches = iter(dataset)
     while True:
         begun = time.perf_counter()
@@ -80,12 +62,32 @@ def _collate_here(
             return
         gathered = time.perf_counter()
         slab = copier.next_slab()
-        ready = time.perf_counter()
         collated = make(batch, new_arrays if slab is None else slab.allocate)
+        made = time.perf_counter()
+        copied = _send(collated, slab, copier)
         stats.seconds_gather += gathered - begun
-        stats.seconds_transfer += ready - gathered
-        stats.seconds_collate += time.perf_counter() - ready
-        yield collated, slab
+        stats.seconds_collate += made - gathered
+        stats.seconds_transfer += time.perf_counter() - made
+        yield copied
+
+
+def _from_workers(
+    workers: Iterator[Any], copier: DeviceCopier, stats: LoaderStats
+) -> Generator[OnDevice, None, None]:
+    copier.enter_thread()
+    for item in workers:
+        begun = time.perf_counter()
+        copied = _send(item, None, copier)
+        stats.seconds_transfer += time.perf_counter() - begun
+        yield copied
+
+
+def _send(item: Any, slab: Slab | None, copier: DeviceCopier) -> OnDevice:
+    """A batch on its way to the device; what was staged is built there."""
+    if not isinstance(item, Staged):
+        return copier.copy(item, slab)
+    arrays = {name: torch.from_numpy(array) for name, array in item.arrays.items()}
+    return copier.copy(arrays, slab, item.build)
 
 
 def _maker(collate_fn: Any, *, ragged: bool) -> Callable[[RaggedBatch, Allocate], Any]:
