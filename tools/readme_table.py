@@ -4,7 +4,9 @@ import re
 
 OURS = "fastcollate"
 # What the front door shows; the results file has everything.
-RACES = re.compile(r"^(?!.*very-long)((notebook|row loop): .*batch 32, |padded_collate|stream)|bfd|^preparing")
+RACES = re.compile(
+    r"^(?!.*(very-long|gsm8k))((notebook|row loop): .*batch 32, |padded_collate|stream)|bfd|^preparing.*gpt2"
+)
 FIGURES = re.compile(
     r"^(?!.*very-long)(padding, |collating ).*batch(es of)? 32\b(?!.*lower bound)"
     r"|^collating 8 x.*(short|long-tailed)|^(host time|bytes|host to device).*, short, padded to 32 rows"
@@ -35,7 +37,7 @@ def peers(rows):
     head = f"| {corpus} records | M tokens/s | ours ÷ theirs | first batch | resume at 99 % | peak memory |"
     lines = [head, "|---|---:|---:|---:|---:|---:|"]
     for name, row in best.items():
-        title = f"{row.get('title', name)} {row.get('version') or ''}".strip()
+        title = f"{row.get('title', name)} {(row.get('version') or '').split(',')[0]}".strip()
         if "missing" in row:
             lines.append(f"| {title} | not run: {row['missing'].replace('|', '/')} | | | | |")
             continue

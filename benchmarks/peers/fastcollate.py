@@ -1,9 +1,9 @@
 """This library: a `StreamLoader` over length-bucketed batches."""
 
 import pyarrow as pa  # noqa: F401  # a store imports it when first opened: like all imports, before the clock
+from mapped_rows import copy_store
 
 from fastcollate import BucketedDataset, PaddingCollator, StreamLoader, TokenStore
-from peers.mapped_rows import copy_store
 
 # README: "Stream a corpus".
 TITLE = "fastcollate"

@@ -4,9 +4,8 @@ from functools import partial
 from itertools import islice
 
 import torch
+from mapped_rows import MappedRows, pad_rows, write_rows
 from torch.utils.data import DataLoader
-
-from peers.mapped_rows import MappedRows, pad_rows, write_rows
 
 # torch.utils.data: "Map-style datasets" and "Working with collate_fn".
 TITLE = "torch DataLoader, pad_sequence"
