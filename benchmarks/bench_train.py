@@ -104,7 +104,8 @@ def test_clocks_tell_the_time_between_marks(monkeypatch):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", list(LOADERS))
 @pytest.mark.parametrize("corpus_name", CORPORA)
-def test_training(figure, full_size, tmp_path, corpus_name, name):
+def test_training(figure, sized, tmp_path, corpus_name, name):
+    full_size = sized(True, True, False)
     device = "cuda" if full_size and torch.cuda.is_available() else "cpu"
     store, setting = set_up(tmp_path, corpus_name, device, **({} if full_size else TOY))
     if not full_size:
@@ -112,7 +113,7 @@ def test_training(figure, full_size, tmp_path, corpus_name, name):
         assert found["tokens"] == store.num_tokens - len(store)  # one epoch: all tokens but each record's first
         assert found["peak GiB"] == "not measured"
         return
-    found = measure(name, store, setting, seconds=20 if setting.on_gpu else 5)
+    found = measure(name, store, setting, seconds=sized(20 if setting.on_gpu else 5, 1, 1))
     title = f"training {'GPT-2 small' if setting.on_gpu else 'a toy'} on {device}, {corpus_name}, {name}"
     figure(f"{title}: tokens that are targets", found["tokens/s"] / 1e3, "k tokens a second")
     for column, unit in (("step ms", "ms"), ("p99 ms", "ms"), ("waiting %", "%"), ("padding %", "%")):
