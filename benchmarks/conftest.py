@@ -8,6 +8,7 @@ Without `--benchmark-enable` everything runs once at toy size, as plain tests of
 
 import json
 import statistics
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -74,22 +75,32 @@ def power_of_ten(sized):
     return records
 
 
+@pytest.fixture(scope="session")
+def corpus_of(tmp_path_factory, sized):
+    """`corpus_of(kind)`: (kind, store) of a corpus, which is made once."""
+
+    @cache
+    def made(kind):
+        home = tmp_path_factory.mktemp("corpus")
+        if kind in DISTRIBUTIONS:
+            return kind, make_store(home / "store", kind, sized(*RECORDS[kind]))
+        if not (DATA / REAL[kind][0]).exists():
+            pytest.skip(f"the records of {kind} are not here")
+        return kind, real_store(home, kind)
+
+    return made
+
+
 @pytest.fixture(scope="session", params=list(DISTRIBUTIONS))
-def corpus(request, tmp_path_factory, sized):
+def corpus(request, corpus_of):
     """(kind, store) of a synthetic corpus."""
-    records = sized(*RECORDS[request.param])
-    return request.param, make_store(tmp_path_factory.mktemp("corpus") / "store", request.param, records)
+    return corpus_of(request.param)
 
 
 @pytest.fixture(scope="session", params=[*DISTRIBUTIONS, *REAL])
-def any_corpus(request, tmp_path_factory, sized):
+def any_corpus(request, corpus_of):
     """(kind, store) of a synthetic corpus, or of real records where they are."""
-    if request.param in DISTRIBUTIONS:
-        records = sized(*RECORDS[request.param])
-        return request.param, make_store(tmp_path_factory.mktemp("corpus") / "store", request.param, records)
-    if not (DATA / REAL[request.param][0]).exists():
-        pytest.skip(f"the records of {request.param} are not here")
-    return request.param, real_store(tmp_path_factory.mktemp("corpus"), request.param)
+    return corpus_of(request.param)
 
 
 @pytest.fixture

@@ -182,18 +182,22 @@ class Rows:
         self.starts = np.cumsum(self.lengths) - self.lengths
 
     def slices(self) -> list[memoryview]:
-        """Each row as a view: `b"".join` of these copies rows faster than arrays do."""
+        """Each row as a view; see `joined`."""
         if len(self.values) == 0:
             return [memoryview(b"")] * len(self)
         flat = np.ascontiguousarray(self.values).data
         stops = (self.starts + self.lengths).tolist()
         return [flat[start:stop] for start, stop in zip(self.starts.tolist(), stops, strict=True)]
 
+    def joined(self) -> NDArray[Any]:
+        """The values of all rows side by side, one memcpy each: bytes are joined faster than arrays."""
+        return np.frombuffer(bytearray().join(self.slices()), self.values.dtype)
+
     def to_ragged(self) -> Ragged:
         """The rows side by side, copied."""
         offsets = np.zeros(len(self) + 1, np.int64)
         np.cumsum(self.lengths, out=offsets[1:])
-        return Ragged(np.frombuffer(bytearray().join(self.slices()), self.values.dtype), offsets)
+        return Ragged(self.joined(), offsets)
 
     def copy_into(self, out: NDArray[Any], begins: IntArray) -> None:
         """Copy row `i` to `out[begins[i]:]`; `begins` is int64[B]."""

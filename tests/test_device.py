@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict, UserDict
+from contextlib import closing
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -98,7 +99,7 @@ def test_it_runs_ahead_by_its_depth_and_no_further():
             made.append(i)
             yield i
 
-    with Prefetcher(source(), depth=3, size=lambda _: 1 << 20) as ahead:
+    with closing(Prefetcher(source(), depth=3, size=lambda _: 1 << 20)) as ahead:
         assert next(ahead) == 0
         time.sleep(0.2)
         assert len(made) == 5  # one taken, three waiting, one in hand

@@ -158,7 +158,7 @@ def join_sequences(values: NDArray[Any], layout: RowLayout) -> NDArray[Any]:
     """The sequences side by side, tails included: in the dtype of `values`, or int64 if a tail needs it."""
     rows = Rows(values, layout.starts, layout.copied)
     if layout.tails is None:
-        return np.frombuffer(b"".join(rows.slices()), values.dtype)
+        return rows.joined()
     ends = np.broadcast_to(np.asarray(layout.tails), len(rows)).tolist()
     real = [end for end in ends if end != NO_TAIL]
     limits = np.iinfo(values.dtype)

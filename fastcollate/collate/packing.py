@@ -93,9 +93,9 @@ class PackingCollator:
         """
         flat, placed = self._place(rows)
         batch, cells = flat.batch, placed.shape[0] * placed.shape[1]
-        sources = {"tokens": _side_by_side(batch.values, batch)}
+        sources = {"tokens": batch.joined()}
         if flat.labels is not None:
-            sources["labels"] = _side_by_side(flat.labels, batch)
+            sources["labels"] = Rows(flat.labels, batch.starts, batch.lengths).joined()
         documents = [placed.begins, placed.extents, batch.lengths, placed.document_ids]
         nobody = [np.array([value]) for value in (0, cells, 0, 0)]  # one document without tokens, all of it a gap
         sources["documents"] = np.stack(documents if len(batch) else nobody)
@@ -237,11 +237,6 @@ def _join(values: NDArray[Any], batch: RaggedBatch, placed: Placed) -> NDArray[A
     for (start, stop), document in zip(reversed(placed.gaps), reversed(placed.before_gaps), strict=True):
         parts.insert(document, memoryview(bytes((stop - start) * values.itemsize)))
     return np.frombuffer(b"".join(parts), values.dtype)
-
-
-def _side_by_side(values: NDArray[Any], batch: RaggedBatch) -> NDArray[Any]:
-    """The values of all documents, nothing between them."""
-    return np.frombuffer(b"".join(Rows(values, batch.starts, batch.lengths).slices()), values.dtype)
 
 
 def _fill_gaps(placed: Placed, out: IntArray, value: int) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from fastcollate.errors import InputError
 
@@ -35,8 +33,8 @@ class _Shared(Generic[T]):
 class Prefetcher(Iterator[T]):
     """Run an iterator in a background thread, at most `depth` parcels of items ahead.
 
-    An exception in the iterator is raised here, with its traceback. `close`, garbage collection and leaving a
-    `with` block end the thread after the item it is at.
+    An exception in the iterator is raised here, with its traceback. `close` and garbage collection end the
+    thread after the item it is at.
 
     Args:
         source: what to iterate; it is used by the thread alone.
@@ -54,7 +52,6 @@ class Prefetcher(Iterator[T]):
         for _ in range(depth):
             self._shared.room.release()
         self._ready: Iterator[T] = iter(())
-        self.seconds_waited = 0.0
         self._thread = threading.Thread(
             target=_produce, args=(source, size, self._shared), name="fastcollate-prefetch", daemon=True
         )
@@ -67,9 +64,7 @@ class Prefetcher(Iterator[T]):
             return item
         if self._shared.closed:
             raise StopIteration
-        begun = time.perf_counter()
         parcel = self._shared.parcels.get()
-        self.seconds_waited += time.perf_counter() - begun
         if parcel is None:
             self.close()
             raise StopIteration
@@ -84,14 +79,6 @@ class Prefetcher(Iterator[T]):
         """End the thread, once it is done with the item it is at; what it had ready is dropped."""
         self._ready = iter(())
         _end(self._shared, self._thread, timeout)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _end(shared: _Shared[Any], thread: threading.Thread, timeout: float | None) -> None:
