@@ -46,7 +46,7 @@ def test_packs_are_full_and_planned_quickly(figure, full_size, name, strategy):
     windows = [window for _, window in plan.windows()]
     took = time.perf_counter() - begun
     packs = sum(len(window) for window in windows)
-    assert sum(int(window.pieces.lengths.sum()) for window in windows) == int(lengths.sum())
+    assert sum(int(window.whole.pieces.lengths.sum()) for window in windows) == int(lengths.sum())
     figure(f"packing efficiency, {strategy}, {name}, length {LENGTH}", 100 * lengths.sum() / (packs * LENGTH), "%")
     figure(f"packing planned, {strategy}, {name}", len(lengths) / took / 1e6, "M records a second")
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.errors import InputError
+from fastcollate.packs import Packs
 from fastcollate.ragged import IntArray, Ragged, Rows
 
 __all__ = ["RaggedBatch"]
@@ -23,7 +24,7 @@ class RaggedBatch(Rows):
         record_ids: int64[B], where each row belongs in its store; -1 is a filler row (length 0).
         spans: the supervised parts as flat (start, stop) pairs, one row for each row, or None.
         width: columns the plan fixed for this batch, or None (the longest row decides).
-        packs: where rows are documents to be packed, pack `p` is rows `packs[p]` to `packs[p + 1]`; else None.
+        packs: where rows are documents to be packed, which share a pack and where they lie in it; else None.
         cuts: int64[B], tokens of its record that lie before each row, where rows are pieces of records.
 
     >>> from fastcollate import Ragged
@@ -47,7 +48,7 @@ class RaggedBatch(Rows):
         super().__init__(values, starts, lengths)
         self.record_ids = record_ids
         self.width = width
-        self.packs: IntArray | None = None
+        self.packs: Packs | None = None
         self.cuts: IntArray | None = None
         self._spans = spans
 

@@ -11,6 +11,7 @@ from stores import lognormal_lengths
 from torch import nn
 
 from fastcollate import PackedDataset, PackingCollator, Ragged, RaggedBatch, StoreWriter, TokenStore
+from fastcollate.packs import Packs
 
 LENGTH, VOCABULARY, PAD = 48, 64, 63
 EXACT = {"rtol": 0, "atol": 1e-9}
@@ -73,7 +74,7 @@ def small_store(tmp_path_factory):
 def packed(request, small_store):
     """The batches of an epoch, before the collator."""
     batches = list(PackedDataset(small_store, length=LENGTH, batch_size=4, strategy=request.param))
-    assert max(np.diff(batch.packs).max() for batch in batches) >= 4
+    assert max(np.diff(batch.packs.edges).max() for batch in batches) >= 4
     assert sum(int(batch.lengths.sum()) for batch in batches) == small_store.num_tokens
     return batches
 
@@ -182,7 +183,7 @@ def test_without_the_document_mask_documents_see_each_other(model, packed):
     expected = alone(model, batch)
     difference = (losses(model, collated, plain_causal) - expected).abs()
     assert difference.max() > 1e-3
-    first = torch.from_numpy(np.repeat(np.isin(np.arange(len(batch)), batch.packs), batch.lengths))
+    first = torch.from_numpy(np.repeat(np.isin(np.arange(len(batch)), batch.packs.edges), batch.lengths))
     assert difference[first].max() < 1e-9  # nothing lies before a pack's first document
 
 
@@ -197,7 +198,7 @@ def test_without_positions_from_zero_documents_are_not_themselves(model, packed)
 
 def test_a_filler_has_no_loss_and_no_nan(model):
     batch = RaggedBatch.from_ragged(Ragged.from_rows([], np.uint16), width=LENGTH)
-    batch.packs = np.array([0, 0])
+    batch.packs = Packs.of(batch.lengths, np.array([0, 0]), LENGTH)
     rows, flat = PackingCollator(PAD)(batch), PackingCollator(PAD, layout="flat")(batch)
     assert len(losses(model, rows, masked(rows))) == 0
     assert len(losses(model, flat, by_lengths(flat))) == 0

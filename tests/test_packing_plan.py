@@ -1,6 +1,7 @@
 """Packs: best fit equals its slow definition, and every token lands in exactly one place."""
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -99,7 +100,7 @@ def test_packs_hold_their_length_and_whole_documents(planned):
     for batch in global_batches(plan):
         assert 1 <= batch.rows <= plan.batch_size
         assert batch.record_ids.tolist() == batch.pieces.records.tolist()
-        for first, last in zip(batch.edges[:-1].tolist(), batch.edges[1:].tolist(), strict=True):
+        for first, last in pairwise(batch.packs.edges.tolist()):
             assert int(batch.pieces.lengths[first:last].sum()) <= plan.length
         if plan.strategy == "best_fit":
             whole = np.minimum(lengths[batch.pieces.records] - batch.pieces.begins, plan.length)

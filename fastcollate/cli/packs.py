@@ -41,7 +41,7 @@ def run_packed(store: TokenStore, args: argparse.Namespace) -> None:
 def _count(plan: PackPlan, store: TokenStore) -> dict[str, Any]:
     begun = time.perf_counter()
     windows = map(plan.plan_window, range(plan.num_windows))
-    counts = [(len(window), window.count_packs(), len(window.pieces.records)) for window in windows]
+    counts = [(len(window), window.count_packs(), len(window.whole.pieces.records)) for window in windows]
     seconds = time.perf_counter() - begun
     batches, packs, documents = (sum(column) for column in zip(*counts, strict=True))
     return {

@@ -75,14 +75,14 @@ def expand_packs(
 ) -> Batch:
     """The batch of documents `tokens`; see `PackingCollator`.
 
-    `documents: int32[4, D]` holds for each document its first cell, its cells up to the next document, its
-    length and its number in its pack. `kernel` names what attention kernels read: a number, or a staged array.
+    `documents: int32[3, D]` holds for each document its first cell, its length and its number in its pack.
+    `kernel` names what attention kernels read: a number, or a staged array.
     """
-    begins, extents, lengths, numbers = staged["documents"].long()
+    begins, lengths, numbers = staged["documents"].long()
     cells = shape[0] * shape[1]
-    index = torch.arange(len(begins), device=begins.device)
-    owner = torch.repeat_interleave(index, extents, output_size=cells)
-    within = torch.arange(cells, device=begins.device) - begins[owner]
+    cell = torch.arange(cells, device=begins.device)
+    owner = (torch.searchsorted(begins, cell, right=True) - 1).clamp(min=0)  # of a gap: the document before
+    within = cell - begins[owner]
     inside = (within >= 0) & (within < lengths[owner])
     source = (lengths.cumsum(0) - lengths)[owner] + within
     targeted = inside & (within != 0)
@@ -104,6 +104,8 @@ def expand_packs(
 
 def _look_up(values: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
     """int64: `values[source]`; what lies outside is padding, and whatever is read there is overwritten."""
+    if len(values) == 0:
+        return torch.zeros_like(source)
     return _widen(_signed(values)[source.clamp(0, len(values) - 1)], values.dtype)
 
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from fastcollate.collate.batch import Batch
 from fastcollate.collate.expand import expand_packs
 from fastcollate.collate.kernels import inside_runs
-from fastcollate.collate.placing import Placed, place_documents
 from fastcollate.collate.rows import FlatRows, check_choice, check_integer, flatten_rows, spans_of
-from fastcollate.collate.staged import Allocate, Staged, cell_arrays, new_arrays, stage_arrays
+from fastcollate.collate.staged import Allocate, Sources, Staged, cell_arrays, new_arrays, stage_arrays
 from fastcollate.errors import CollateError
+from fastcollate.packs import Packs
 from fastcollate.ragged import IntArray, Rows
 from fastcollate.ragged_batch import RaggedBatch
 
@@ -77,77 +77,85 @@ class PackingCollator:
 
     def collate(self, rows: RaggedBatch | Sequence[Any], allocate: Allocate) -> Batch:
         """Pack `rows` into arrays from `allocate`, such as pinned memory."""
-        flat, placed = self._place(rows)
-        arrays, supervised = self._fill(flat, placed, allocate)
-        tensors = {name: torch.from_numpy(array.reshape(placed.shape)) for name, array in arrays.items()}
-        kernel = {
-            name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-            for name, value in self._kernel_arguments(flat.batch, placed).items()
-        }
-        return Batch({**tensors, **kernel}, *_about(flat.batch, placed), supervised)
+        flat, packs = self._place(rows)
+        tensors, supervised = self._fill(flat, packs, allocate)
+        for name, value in self._kernel_arguments(flat.batch, packs).items():
+            tensors[name] = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        return Batch(tensors, *_about(flat.batch, packs), supervised)
 
     def stage(self, rows: RaggedBatch | Sequence[Any], allocate: Allocate) -> Staged:
         """Only the tokens of `rows`, in their own dtype, and what it takes to lay them out elsewhere.
 
         `stage(rows, allocate).build` gives on any device what `collate(rows, allocate)` gives on the host.
         """
-        flat, placed = self._place(rows)
-        batch, cells = flat.batch, placed.shape[0] * placed.shape[1]
-        sources = {"tokens": batch.joined()}
+        flat, packs = self._place(rows)
+        batch = flat.batch
+        nobody = np.zeros(1, np.int64)  # one document without tokens: all is gap
+        documents = (packs.begins, batch.lengths, packs.numbers) if len(batch) else (nobody,) * 3
+        sources: Sources = {"tokens": batch.joined(), "documents": documents}
         if flat.labels is not None:
-            sources["labels"] = Rows(flat.labels, batch.starts, batch.lengths).joined()
-        documents = [placed.begins, placed.extents, batch.lengths, placed.document_ids]
-        nobody = [np.array([value]) for value in (0, cells, 0, 0)]  # one document without tokens, all of it a gap
-        sources["documents"] = np.stack(documents if len(batch) else nobody)
-        kernel = self._kernel_arguments(batch, placed)
+            sources["labels"] = _labels_of(flat).joined()
+        kernel = self._kernel_arguments(batch, packs)
         arrays = {name: value for name, value in kernel.items() if isinstance(value, np.ndarray)}
         if arrays:
             sources["cu_seqlens"] = next(iter(arrays.values()))
-        runs = self._runs(batch, placed)
+        runs = self._runs(batch, packs)
         if runs is not None:
-            sources["runs"] = np.stack(runs)
+            sources["runs"] = runs
         build = partial(
             expand_packs,
-            shape=placed.shape,
+            shape=(len(packs.used), packs.width),
             pad_token_id=self.pad_token_id,
             ignore_index=self.ignore_index,
             documents=self._numbers_documents,
             attention_mask=self.attention_mask,
             kernel={name: "cu_seqlens" if name in arrays else value for name, value in kernel.items()},
-            about=(*_about(batch, placed), self._count(flat, placed, runs, None)),
+            about=(*_about(batch, packs), self._count(flat, packs, runs, None)),
         )
         return Staged(stage_arrays(sources, allocate), build)
 
-    def _place(self, rows: RaggedBatch | Sequence[Any]) -> tuple[FlatRows, Placed]:
+    def _place(self, rows: RaggedBatch | Sequence[Any]) -> tuple[FlatRows, Packs]:
         flat = flatten_rows(rows)
-        flat = flat._replace(batch=_fillers_as_packs(flat.batch))
-        return flat, place_documents(flat.batch, flat=self.layout == "flat")
+        batch = flat.batch
+        if self.layout == "flat":
+            real = batch if batch.packs is not None else _without_fillers(batch)
+            return flat._replace(batch=real), Packs.of(real.lengths, np.array([0, len(real)]))
+        if batch.packs is not None:
+            return flat, batch.packs
+        real = _without_fillers(batch)
+        edges = np.minimum(np.arange(len(batch) + 1), len(real))  # a filler row is a pack without documents
+        return flat._replace(batch=real), Packs.of(real.lengths, edges, batch.width)
 
-    def _fill(
-        self, flat: FlatRows, placed: Placed, allocate: Allocate
-    ) -> tuple[dict[str, NDArray[np.int64]], int]:
-        """The batch's arrays by name, int64[cells] each, and how many labels count."""
-        names = ["input_ids", "labels", "position_ids"]
-        names += ["document_ids"] * self._numbers_documents + ["attention_mask"] * self.attention_mask
-        cells = self._numbered(placed.shape[0] * placed.shape[1])
-        arrays = cell_arrays(allocate, names, cells.shape)
-        joined = _join(flat.batch.values, flat.batch, placed)
-        arrays["input_ids"][:] = joined
-        _fill_gaps(placed, arrays["input_ids"], self.pad_token_id)
-        labels, runs = arrays["labels"], self._runs(flat.batch, placed)
-        labels[:] = joined if flat.labels is None else _join(flat.labels, flat.batch, placed)
+    def _fill(self, flat: FlatRows, packs: Packs, allocate: Allocate) -> tuple[dict[str, Any], int]:
+        """The batch's tensors by name, int64[B, T] each, and how many labels count.
+
+        What NumPy makes as a new array is left where it is.
+        """
+        shape, gaps, extents = (len(packs.used), packs.width), packs.gaps(), packs.extents()
+        arrays = cell_arrays(allocate, ["input_ids", "labels", "position_ids"], shape)
+        input_ids, labels, position_ids = (array.reshape(-1) for array in arrays.values())
+        joined = _join(flat.batch, gaps)
+        input_ids[:] = joined
+        labels[:] = joined if flat.labels is None else _join(_labels_of(flat), gaps)
+        runs = self._runs(flat.batch, packs)
         if runs is not None:
             labels[~inside_runs(*runs, len(labels))] = self.ignore_index
-        labels[placed.begins] = self.ignore_index
-        _fill_gaps(placed, labels, self.ignore_index)
-        np.subtract(cells, _repeated(placed.begins, placed), out=arrays["position_ids"])
-        _fill_gaps(placed, arrays["position_ids"], 0)
-        if "document_ids" in arrays:
-            arrays["document_ids"][:] = _repeated(placed.document_ids, placed)
-            _fill_gaps(placed, arrays["document_ids"], -1)
-        if "attention_mask" in arrays:
-            np.greater_equal(arrays["document_ids"], 0, out=arrays["attention_mask"], casting="unsafe")
-        return arrays, self._count(flat, placed, runs, labels)
+        labels[packs.begins] = self.ignore_index
+        np.subtract(self._numbered(packs.cells), _repeated(packs.begins, extents, packs), out=position_ids)
+        filled = [(input_ids, self.pad_token_id), (labels, self.ignore_index), (position_ids, 0)]
+        if self._numbers_documents:
+            numbers = _repeated(packs.numbers, extents, packs)
+            arrays["document_ids"] = numbers.reshape(shape)
+            filled.append((numbers, -1))
+        if self.attention_mask:
+            mask = np.ones(packs.cells, np.int64)
+            arrays["attention_mask"] = mask.reshape(shape)
+            filled.append((mask, 0))
+        for start, stop, _ in gaps:  # few: packs are nearly full
+            for array, value in filled:
+                array[start:stop] = value
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return tensors, self._count(flat, packs, runs, labels)
 
     @property
     def _numbers_documents(self) -> bool:
@@ -160,41 +168,41 @@ class PackingCollator:
             cells = self._cells = np.arange(count)
         return cells[:count]
 
-    def _runs(self, batch: RaggedBatch, placed: Placed) -> tuple[IntArray, IntArray] | None:
+    def _runs(self, batch: RaggedBatch, packs: Packs) -> tuple[IntArray, IntArray] | None:
         """Which labels are targets, if not all are: where they start and stop, int64[S] each, in cells."""
         if self.supervise == "all":
             return None
         flat = spans_of(batch).to_ragged()
         owner = np.repeat(np.arange(len(batch)), flat.lengths // 2)
         cut = np.zeros(len(batch), np.int64) if batch.cuts is None else batch.cuts
-        most, first = batch.lengths[owner], placed.begins[owner]
+        most, first = batch.lengths[owner], packs.begins[owner]
         starts, stops = (first + (flat.values[i::2].astype(np.int64) - cut[owner]).clip(0, most) for i in (0, 1))
         return starts, stops
 
     def _count(
         self,
         flat: FlatRows,
-        placed: Placed,
+        packs: Packs,
         runs: tuple[IntArray, IntArray] | None,
         labels: IntArray | None,
     ) -> int:
         """The labels that count in the loss."""
         if flat.labels is not None or self.ignore_index >= 0:  # a token may have that value: the loss skips it too
             if labels is None:  # rare, and known only once the labels are there: make them
-                return self._fill(flat, placed, new_arrays)[1]
+                return self._fill(flat, packs, new_arrays)[1]
             return int(np.count_nonzero(labels != self.ignore_index))
         if runs is None:
-            return placed.tokens - len(flat.batch)
+            return packs.tokens - len(flat.batch)
         starts, stops = runs
-        firsts = np.isin(starts[stops > starts], placed.begins)
+        firsts = np.isin(starts[stops > starts], packs.begins)
         return int((stops - starts).sum()) - int(np.count_nonzero(firsts))
 
-    def _kernel_arguments(self, batch: RaggedBatch, placed: Placed) -> dict[str, Any]:
+    def _kernel_arguments(self, batch: RaggedBatch, packs: Packs) -> dict[str, Any]:
         """Where documents begin and how long the longest is, under the names attention kernels read."""
         if self.layout == "rows":
             return {}
-        begins = placed.begins if len(batch) else 0
-        cu_seqlens = np.append(begins, placed.shape[1]).astype(np.int32)
+        begins = packs.begins if len(batch) else 0
+        cu_seqlens = np.append(begins, packs.width).astype(np.int32)
         longest = int(batch.lengths.max(initial=1))
         if self.keys == "plain":
             return {"cu_seqlens": cu_seqlens, "max_seqlen": longest}
@@ -202,17 +210,18 @@ class PackingCollator:
         return {**names, "max_length_q": longest, "max_length_k": longest}
 
 
-def _about(batch: RaggedBatch, placed: Placed) -> tuple[torch.Tensor, int]:
+def _about(batch: RaggedBatch, packs: Packs) -> tuple[torch.Tensor, int]:
     """The record ids and the number of tokens of a batch."""
-    return torch.from_numpy(batch.record_ids.copy()), placed.tokens
+    return torch.from_numpy(batch.record_ids.copy()), packs.tokens
 
 
-def _fillers_as_packs(batch: RaggedBatch) -> RaggedBatch:
-    """Filler rows of a batch without packs (they follow the real ones) become packs without documents."""
-    if batch.packs is not None or (real := int(np.count_nonzero(batch.lengths))) == len(batch):
+def _without_fillers(batch: RaggedBatch) -> RaggedBatch:
+    """The rows that hold a record; filler rows follow them."""
+    real = int(np.count_nonzero(batch.lengths))
+    if real == len(batch):
         return batch
     spans = batch.spans
-    kept = RaggedBatch(
+    return RaggedBatch(
         batch.values,
         batch.starts[:real],
         batch.lengths[:real],
@@ -220,26 +229,22 @@ def _fillers_as_packs(batch: RaggedBatch) -> RaggedBatch:
         spans=None if spans is None else Rows(spans.values, spans.starts[:real], spans.lengths[:real]),
         width=batch.width,
     )
-    kept.packs = np.minimum(np.arange(len(batch) + 1), real)
-    return kept
 
 
-def _repeated(values: IntArray, placed: Placed) -> IntArray:
+def _repeated(values: IntArray, extents: IntArray, packs: Packs) -> IntArray:
     """int64[cells]: one value a document, in all cells of its extent."""
-    if len(values) == 0:
-        return np.zeros(placed.shape[0] * placed.shape[1], np.int64)
-    return values.repeat(placed.extents)
+    return values.repeat(extents) if len(values) else np.zeros(packs.cells, np.int64)
 
 
-def _join(values: NDArray[Any], batch: RaggedBatch, placed: Placed) -> NDArray[Any]:
+def _labels_of(flat: FlatRows) -> Rows:
+    """The labels that came with the rows."""
+    assert flat.labels is not None
+    return Rows(flat.labels, flat.batch.starts, flat.batch.lengths)
+
+
+def _join(documents: Rows, gaps: list[tuple[int, int, int]]) -> NDArray[Any]:
     """The values of all documents as they lie in the cells, one memcpy each; gaps hold zeros."""
-    parts = Rows(values, batch.starts, batch.lengths).slices()
-    for (start, stop), document in zip(reversed(placed.gaps), reversed(placed.before_gaps), strict=True):
-        parts.insert(document, memoryview(bytes((stop - start) * values.itemsize)))
-    return np.frombuffer(b"".join(parts), values.dtype)
-
-
-def _fill_gaps(placed: Placed, out: IntArray, value: int) -> None:
-    """Padding is a few slices: packs are nearly full."""
-    for start, stop in placed.gaps:
-        out[start:stop] = value
+    parts, dtype = documents.slices(), documents.values.dtype
+    for start, stop, before in reversed(gaps):
+        parts.insert(before, memoryview(bytes((stop - start) * dtype.itemsize)))
+    return np.frombuffer(b"".join(parts), dtype)

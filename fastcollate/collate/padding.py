@@ -13,7 +13,7 @@ from fastcollate.collate.expand import expand_rows
 from fastcollate.collate.kernels import Target, join_sequences, mark_runs, place_rows, span_runs, take_rectangle
 from fastcollate.collate.layout import RowLayout, Truncation, lay_out
 from fastcollate.collate.rows import FlatRows, check_choice, check_integer, flatten_rows, spans_of
-from fastcollate.collate.staged import Allocate, Built, Staged, cell_arrays, new_arrays, stage_arrays
+from fastcollate.collate.staged import Allocate, Built, Sources, Staged, cell_arrays, new_arrays, stage_arrays
 from fastcollate.errors import CollateError
 from fastcollate.ragged import IntArray
 from fastcollate.ragged_batch import RaggedBatch
@@ -109,12 +109,12 @@ class PaddingCollator:
         flat, layout = self._lay_out(rows)
         runs = self._runs(flat, layout)
         block = take_rectangle(flat.batch.values, layout) if layout.nearly_full and flat.labels is None else None
-        sources = {"tokens": join_sequences(flat.batch.values, layout) if block is None else block}
+        sources: Sources = {"tokens": join_sequences(flat.batch.values, layout) if block is None else block}
         if self.labels and flat.labels is not None:
             sources["labels"] = join_sequences(flat.labels, layout.for_labels(flat.labels))
         sources["lengths"] = layout.sequences
         if runs is not None:
-            sources["runs"] = np.stack(runs)
+            sources["runs"] = runs
         ids = torch.from_numpy(flat.batch.record_ids.copy())
         build = partial(
             expand_rows,

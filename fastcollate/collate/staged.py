@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from fastcollate.collate.batch import Batch
 
-__all__ = ["Allocate", "Built", "Staged", "cell_arrays", "new_arrays", "stage_arrays"]
+__all__ = ["Allocate", "Built", "Sources", "Staged", "cell_arrays", "new_arrays", "stage_arrays"]
 
 _VALUES = ("tokens", "labels")
 _INT32 = np.dtype(np.int32)
@@ -19,6 +19,7 @@ _INT32 = np.dtype(np.int32)
 # Makes the arrays named, of these shapes and dtypes: new ones, or in memory that a device copies from.
 Allocate = Callable[[Mapping[str, tuple[tuple[int, ...], DTypeLike]]], dict[str, NDArray[Any]]]
 Built = Batch | tuple[torch.Tensor, torch.Tensor]
+Sources = dict[str, NDArray[Any] | tuple[NDArray[Any], ...]]
 
 
 class Staged(NamedTuple):
@@ -41,15 +42,19 @@ def cell_arrays(allocate: Allocate, names: list[str], shape: tuple[int, ...]) ->
     return allocate(dict.fromkeys(names, (shape, np.int64)))
 
 
-def stage_arrays(sources: Mapping[str, NDArray[Any]], allocate: Allocate) -> dict[str, NDArray[Any]]:
-    """Copy what travels: tokens and labels in their dtype, the rest as int32. No array of tokens is empty."""
+def stage_arrays(sources: Sources, allocate: Allocate) -> dict[str, NDArray[Any]]:
+    """Copy what travels: tokens and labels in their dtype, the rest as int32, several arrays as rows of one."""
     wanted: dict[str, tuple[tuple[int, ...], DTypeLike]] = {}
     for name, source in sources.items():
-        if name in _VALUES:
-            wanted[name] = (source.shape if source.size else (1,), source.dtype)
+        if isinstance(source, tuple):
+            wanted[name] = (len(source), len(source[0])), _INT32
         else:
-            wanted[name] = (source.shape, _INT32)
+            wanted[name] = source.shape, source.dtype if name in _VALUES else _INT32
     arrays = allocate(wanted)
     for name, source in sources.items():
-        arrays[name][...] = source if source.size else 0
+        if isinstance(source, tuple):
+            for row, part in zip(arrays[name], source, strict=True):
+                row[:] = part
+        else:
+            arrays[name][...] = source
     return arrays

@@ -98,5 +98,5 @@ class PackedDataset(PlannedDataset[PackPlan]):
         batch = records.gather(planned.record_ids, width=planned.width)
         pieces = planned.pieces
         batch.starts, batch.lengths = batch.starts + pieces.begins, pieces.lengths
-        batch.cuts, batch.packs = pieces.begins, planned.edges
+        batch.cuts, batch.packs = pieces.begins, planned.packs
         return batch

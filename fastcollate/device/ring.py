@@ -34,13 +34,17 @@ class Slab:
 
     def allocate(self, wanted: Mapping[str, tuple[tuple[int, ...], DTypeLike]]) -> dict[str, NDArray[Any]]:
         """Arrays of these shapes and dtypes inside the buffer, whose content is undefined."""
-        places = []
+        begin, memory, arrays = self.used, self._bytes, {}
         for name, (shape, dtype) in wanted.items():
             kind = np.dtype(dtype)
-            places.append((name, shape, kind, self._claim(prod(shape, start=kind.itemsize))))
+            at = self._claim(prod(shape, start=kind.itemsize))
+            if self.used <= memory.nbytes:
+                arrays[name] = np.ndarray(shape, kind, memory, at)
+        if len(arrays) == len(wanted):
+            return arrays
         self._reserve()
-        memory = self._bytes
-        return {name: np.ndarray(shape, kind, memory, at) for name, shape, kind, at in places}
+        self.used = begin
+        return self.allocate(wanted)
 
     def place(self, tensors: Iterable[torch.Tensor]) -> list[int]:
         """Where each tensor lies in the buffer, in bytes; those that do not yet are copied into it."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from fastcollate.packs import Packs
 from fastcollate.plan.packing import best_fit_decreasing
 from fastcollate.plan.permutation import hash_integers
 from fastcollate.plan.windows import Landmark, PlannedBatch, WindowedPlan, longest_first
@@ -32,49 +33,43 @@ class Pieces(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch(PlannedBatch):
-    """Packs of documents: pack `p` holds the pieces from `edges[p]` to `edges[p + 1]`, int64[B+1].
-
-    `record_ids` has one entry for each piece; a filler row is a pack without pieces.
-    """
+    """Packs whose documents are `pieces`; `record_ids` has one entry for each. A filler row is an empty pack."""
 
     pieces: Pieces
-    edges: IntArray
+    packs: Packs
 
     @property
     def rows(self) -> int:
         """Packs, empty ones among them."""
-        return len(self.edges) - 1
+        return len(self.packs.used)
 
     @property
     def real_rows(self) -> int:
         """Packs that hold documents."""
-        return int(np.count_nonzero(np.diff(self.edges)))
+        return int(np.count_nonzero(self.packs.used))
 
     def halves(self) -> tuple[Self, Self]:
         """The packs in two batches."""
         half = (self.rows + 1) // 2
-        return self._part(0, half), self._part(half, self.rows)
+        return self.part(0, half), self.part(half, self.rows)
 
     def filled(self, rows: int) -> Self:
         """The same with empty packs up to `rows`."""
-        missing = np.full(max(0, rows - self.rows), self.edges[-1])
-        return type(self)(self.record_ids, self.width, self.pieces, np.concatenate([self.edges, missing]))
+        return type(self)(self.record_ids, self.width, self.pieces, self.packs.filled(rows))
 
-    def _part(self, first: int, last: int) -> Self:
-        edges = self.edges[first : last + 1]
-        pieces = self.pieces.at(slice(int(edges[0]), int(edges[-1])))
-        return type(self)(pieces.records, self.width, pieces, edges - edges[0])
+    def part(self, first: int, last: int) -> Self:
+        """The packs `first` to `last`."""
+        pieces = self.pieces.at(slice(int(self.packs.edges[first]), int(self.packs.edges[last])))
+        return type(self)(pieces.records, self.width, pieces, self.packs.part(first, last))
 
 
 @dataclass(frozen=True, slots=True)
 class PackedWindow(Sequence[PlannedBatch]):
-    """The batches of one window: batch `i` has packs `starts[i]` to `stops[i]`; `edges` is int64[packs+1]."""
+    """The batches of one window: batch `i` has the packs `starts[i]` to `stops[i]` of the whole."""
 
-    pieces: Pieces
-    edges: IntArray
+    whole: PackedBatch
     starts: IntArray
     stops: IntArray
-    length: int
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -85,9 +80,7 @@ class PackedWindow(Sequence[PlannedBatch]):
 
     def __getitem__(self, index: Any) -> Any:
         """Batch `index` of the window; one without a pack gets a filler row."""
-        edges = self.edges[self.starts[index] : self.stops[index] + 1]
-        pieces = self.pieces.at(slice(int(edges[0]), int(edges[-1])))
-        return PackedBatch(pieces.records, self.length, pieces, edges - edges[0]).filled(1)
+        return self.whole.part(int(self.starts[index]), int(self.stops[index])).filled(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,16 +116,18 @@ class PackPlan(WindowedPlan):
     def plan_window(self, number: int) -> PackedWindow:
         """The batches of window `number`, in global order."""
         pieces, edges = self._best_fit(number) if self.strategy == "best_fit" else self._wrap(number)
-        packs, step = len(edges) - 1, self._packs_of_a_step
-        steps = -(-packs // step)
+        packs = Packs.of(pieces.lengths, edges, self.length)
+        whole = PackedBatch(pieces.records, self.length, pieces, packs)
+        count, step = whole.rows, self._packs_of_a_step
+        steps = -(-count // step)
         firsts = np.arange(steps) * step
-        sizes = np.minimum(packs - firsts, step)
+        sizes = np.minimum(count - firsts, step)
         cuts = firsts[:, None] + np.arange(self.group + 1) * sizes[:, None] // self.group
         partial = steps > 0 and int(sizes[-1]) < step
         order = self.shuffled(number, steps - partial)
         if partial and not (self.drop_last and number == self.num_windows - 1):
             order = np.concatenate([order, np.arange(len(order), len(order) + self.group)])
-        return PackedWindow(pieces, edges, cuts[:, :-1].ravel()[order], cuts[:, 1:].ravel()[order], self.length)
+        return PackedWindow(whole, cuts[:, :-1].ravel()[order], cuts[:, 1:].ravel()[order])
 
     def _documents(self, number: int) -> Pieces:
         """The documents of window `number` in the epoch's order, whole."""
