@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import pytest  # noqa: E402  # after the path, as what follows needs it
-from corpora import RECORDS, make_store  # noqa: E402
+from corpora import RECORDS, here, make_store, real_store  # noqa: E402
 from machine import cores, machine  # noqa: E402
 
 EPILOG = """\
@@ -27,6 +27,7 @@ example:
 
 Ctrl-C ends it; what was measured by then is written.
 """
+KINDS = [*RECORDS, *here()]  # corpora of the peers
 MEASURE = HERE / "measure.py"
 PEERS = "peers"  # the topic of other people's loaders
 QUICK_PEERS = {"plain", "memmap_vectorised", "hf_datasets", "fastcollate"}  # each takes ten seconds
@@ -68,8 +69,8 @@ def parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     topics = [*sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py")), PEERS]
-    kinds = f"of the peers' corpora only this one; may be given again (all: {', '.join(RECORDS)})"
-    made.add_argument("--corpus", action="append", choices=list(RECORDS), metavar="KIND", help=kinds)
+    kinds = f"of the peers' corpora only this one; may be given again (all: {', '.join(KINDS)})"
+    made.add_argument("--corpus", action="append", choices=KINDS, metavar="KIND", help=kinds)
     name = "the results file (default: benchmarks/results/DATE-MACHINE.json)"
     made.add_argument("--quick", action="store_true", help="fewer records and rounds: under three minutes")
     made.add_argument("--topic", action="append", choices=topics, help="only this one; may be given again")
@@ -124,12 +125,15 @@ def run_peers(args, found):
         return
     if args.quick:
         names = [name for name in names if name in QUICK_PEERS] or names
-    kinds = args.corpus or list(RECORDS)[: 1 if args.quick else None]
+    kinds = args.corpus or KINDS[: 1 if args.quick else None]
     with TemporaryDirectory() as directory:
         for kind in kinds:
             home = Path(directory) / kind  # each peer's own files come beside the store
             home.mkdir()
-            make_store(home / "store", kind, RECORDS[kind][1 if args.quick else 0])
+            if kind in RECORDS:
+                make_store(home / "store", kind, RECORDS[kind][1 if args.quick else 0])
+            else:
+                real_store(home, kind)
             for name in names:
                 for workers in QUICK_WORKERS if args.quick else WORKERS:
                     begun = time.perf_counter()

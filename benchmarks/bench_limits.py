@@ -1,8 +1,12 @@
 """The physical limits of this machine, and how near to them the hot paths come."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from bench_collate import batches_of, each
 from bench_prepare import encoding_or_skip
@@ -27,6 +31,16 @@ def test_copying_memory(figure, rounds, sized):
     target = np.empty_like(source)
     figure("limit: copying memory", rates(lambda: np.copyto(target, source), source.nbytes / 1e9, rounds), "GB/s")
     assert (target == 1).all()
+
+
+def test_the_memory_of_torch_alone(figure):
+    """What every loader that makes tensors has before its first batch."""
+    if not Path("/proc/self/smaps_rollup").exists():
+        pytest.skip("only Linux says how much memory a process has of its own")
+    code = "import numpy, torch, torch.utils.data; print(open('/proc/self/smaps_rollup').read())"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    (kilobytes,) = re.findall(r"^Pss: +(\d+) kB$", run.stdout, re.MULTILINE)
+    figure("limit: memory of a process that imported torch", 1024 * int(kilobytes) / 1e6, "MB")
 
 
 def test_tiktoken_alone(figure, rounds, sized):

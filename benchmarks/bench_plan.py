@@ -6,6 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from corpora import lengths_of
+from floors import WINDOW, share_of_sorting
 
 from fastcollate import BucketedDataset
 from fastcollate.plan.epoch import EpochPlan
@@ -33,7 +34,7 @@ def on_disk(tmp_path, power_of_ten):
 
 def plan_over(lengths, **changes):
     arguments = {"batch_size": 32, "max_tokens": None, "widths": None, "shuffle": True, "seed": 0, "epoch": 0}
-    rest = {"window": 65_536, "drop_last": False, "group": 8}
+    rest = {"window": WINDOW, "drop_last": False, "group": 8}
     fields = {**arguments, **rest, **changes}
     return EpochPlan(num_records=len(lengths), lengths_at=lambda ids: lengths[ids].astype(np.int64), **fields)
 
@@ -62,7 +63,10 @@ def test_planning_costs_the_same_at_any_size(figure, on_disk, rounds, exponent, 
     assert peak < 64e6
     name = "batch_size" if plan.batch_size else "max_tokens"
     facts = {"series": name, "at": 10**exponent}
-    figure(f"planning, {name}, 10^{exponent} records", nanoseconds, "ns a record", chart="planning", **facts)
+    windows = [each * min(WINDOW, plan.num_records) / 1e9 for each in nanoseconds]
+    share = share_of_sorting(plan.lengths_at, plan.num_records, *windows)
+    title = f"planning, {name}, 10^{exponent} records"
+    figure(title, nanoseconds, "ns a record", chart="planning", **facts, **share)
     title = f"memory for planning, {name}, 10^{exponent} records"
     figure(title, peak / 1e6, "MB", chart="planning memory", **facts)
 

@@ -5,6 +5,7 @@ from itertools import islice
 
 import pytest
 import torch
+from floors import share_of_sorting
 from timing import milliseconds
 
 from fastcollate import BucketedDataset, PackedDataset, PackingCollator, PaddingCollator
@@ -64,9 +65,10 @@ def test_resuming_against_skipping(figure, corpus, rounds, how):
         assert_same(resume(make, collate, state), skip(make, collate, number))
         ours = milliseconds(partial(resume, make, collate, state), rounds)
         theirs = milliseconds(partial(skip, make, collate, number), min(rounds, SKIPPING_ROUNDS))
-        for title, series, times in (
-            ("resuming at", how, ours),
-            ("skipping to", f"{how}, skipping what came before", theirs),
+        share = share_of_sorting(store.lengths_at, len(store), *(each / 1e3 for each in ours))
+        for title, series, times, limit in (
+            ("resuming at", how, ours, share),
+            ("skipping to", f"{how}, skipping what came before", theirs, {}),
         ):
-            facts = {"chart": "resume", "panel": kind, "series": series, "at": position}
+            facts = {"chart": "resume", "panel": kind, "series": series, "at": position, **limit}
             figure(f"{title} {position} %, {how}, {kind}", times, "ms", **facts)

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 from corpora import lengths_of
+from floors import share_of_hashing, share_of_sorting, share_of_two_bytes
 from timing import milliseconds
 
 from fastcollate import BucketedDataset, PaddingCollator, Ragged, StoreWriter, StreamLoader, TokenStore
@@ -47,6 +48,9 @@ def test_opening_a_store(figure, tiny, rounds):
     for verify in ("none", "index"):
         times = milliseconds(partial(TokenStore, path, verify=verify), rounds)
         facts = {"chart": "opening", "series": f"verify={verify!r}", "at": 10**exponent}
+        if verify == "index":
+            index = bytes_in(path) - 2 * TokenStore(path).num_tokens
+            facts |= share_of_hashing(index, *(each / 1e3 for each in times))
         figure(f"opening 10^{exponent} records, verify={verify!r}", times, "ms", **facts)
     figure(f"store of 10^{exponent} tiny records", bytes_in(path) / 1e6, "MB")
 
@@ -76,10 +80,15 @@ def test_the_first_batch_and_restoring(figure, tiny, rounds, limit):
     suffix = "" if limit == "batch_size" else f", {limit}"
     first = milliseconds(lambda: next(iter(loader())), rounds)
     title = f"first batch of 10^{exponent} records, from an open store{suffix}"
-    figure(title, first, "ms", chart="first batch", **facts)
+    figure(title, first, "ms", chart="first batch", **facts, **share_of_window(store, first))
     again = milliseconds(restored, rounds)
     title = f"restoring at 99 % of 10^{exponent} records, to the first batch{suffix}"
-    figure(title, again, "ms", chart="restoring", **facts)
+    figure(title, again, "ms", chart="restoring", **facts, **share_of_window(store, again))
+
+
+def share_of_window(store, milliseconds_each):
+    """Before its first batch a plan must know the lengths of a window."""
+    return share_of_sorting(store.lengths_at, len(store), *(each / 1e3 for each in milliseconds_each))
 
 
 @pytest.mark.parametrize("layout", ["arrow", "npy"])
@@ -92,4 +101,5 @@ def test_a_store_is_little_larger_than_its_tokens(figure, tmp_path, sized, corpu
         writer.append(Ragged(np.zeros(offsets[-1], np.uint16), offsets))
     store = TokenStore(tmp_path / "store")
     assert store.lengths.tolist() == lengths.tolist()
-    figure(f"store, {kind}, {layout}", bytes_in(store.path) / store.num_tokens, "bytes a token")
+    size = bytes_in(store.path) / store.num_tokens
+    figure(f"store, {kind}, {layout}", size, "bytes a token", **share_of_two_bytes(size))

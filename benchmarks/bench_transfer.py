@@ -5,6 +5,7 @@ import time
 
 import pytest
 import torch
+from floors import share_of_two_bytes
 from timing import seconds
 
 from fastcollate import BucketedDataset, PackedDataset, PackingCollator, PaddingCollator, StreamLoader
@@ -41,7 +42,8 @@ def test_staging_on_the_host(figure, corpus, rounds, full_size, kind):
         staged, copied = staged + slab.used, copied + sum(tensor.nbytes for tensor in built.values())
     tokens = sum(int(batch.lengths.sum()) for batch in batches)
     assert staged / tokens <= 2.4
-    figure(f"bytes a real token, ragged, {name}, {kind}", staged / tokens, "bytes")
+    size = staged / tokens
+    figure(f"bytes a real token, ragged, {name}, {kind}", size, "bytes", **share_of_two_bytes(size))
     figure(f"bytes a real token, padded, {name}, {kind}", copied / tokens, "bytes")
     each(collate.stage), each(collate.collate)
     ratios = [seconds(lambda: each(collate.stage)) / seconds(lambda: each(collate.collate)) for _ in range(rounds)]

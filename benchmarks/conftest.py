@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from corpora import DATA, DISTRIBUTIONS, REAL, RECORDS, make_store, real_store
+from corpora import DISTRIBUTIONS, REAL, RECORDS, here, make_store, real_store
 from machine import machine
 from timing import seconds, spread
 
@@ -84,7 +84,7 @@ def corpus_of(tmp_path_factory, sized):
         home = tmp_path_factory.mktemp("corpus")
         if kind in DISTRIBUTIONS:
             return kind, make_store(home / "store", kind, sized(*RECORDS[kind]))
-        if not (DATA / REAL[kind][0]).exists():
+        if kind not in here():
             pytest.skip(f"the records of {kind} are not here")
         return kind, real_store(home, kind)
 

@@ -29,6 +29,11 @@ _CHUNK_TOKENS = 1 << 25  # a chunk has this many tokens at most: 64 MB
 _SHARD_TOKENS = 1 << 31  # and a shard, which the writer holds in memory; a hundredth of it is usual
 
 
+def here():
+    """The real corpora whose records are on this machine."""
+    return [kind for kind, (name, _) in REAL.items() if (DATA / name).exists()]
+
+
 def lengths_of(kind, records, seed=0):
     """int64[records]: the lengths of a corpus."""
     sizes = _chunk_sizes(kind, records)

@@ -116,8 +116,8 @@ def draw_ratios(results):
 
 
 def draw_limits(results):
-    """A bar for each case that has a physical limit: its share of it."""
-    rows = [row for row in [*results["rows"], *results["figures"]] if row.get("limit")]
+    """A bar for each case that has a physical limit: its share of it; what has lines of its own is not here."""
+    rows = [row for row in [*results["rows"], *results["figures"]] if row.get("limit") and not row.get("chart")]
     if not rows:
         return None
     figure, (panel,) = panels_of(1, 1.0 + 0.34 * len(rows))
