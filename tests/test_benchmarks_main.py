@@ -41,6 +41,8 @@ def suite(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "HERE", tmp_path)
     monkeypatch.setattr(module, "MEASURE", tmp_path / "measure.py")
     monkeypatch.setattr(module, "RECORDS", {"short": (20, 10, 5), "very-long": (10, 5, 3)})
+    monkeypatch.setattr(module, "KINDS", ["short", "very-long", "real"])
+    monkeypatch.setattr(module, "real_store", lambda home, kind: (home / "store").mkdir())
     return module
 
 
@@ -69,7 +71,7 @@ def test_peers_run_on_each_corpus_and_with_each_number_of_workers(suite, tmp_pat
             "workers": workers,
             "corpus": corpus,
         }
-        for corpus in ("short", "very-long")
+        for corpus in ("short", "very-long", "real")
         for workers in (0, 2)
     ]
     assert "ours, very-long, 2 workers " in capsys.readouterr().out
