@@ -14,10 +14,18 @@ TWO_BYTES = 2.0
 
 
 def share_of_sorting(lengths_at, records, *values):
-    """Of looking up and sorting as many random lengths as a window has; `values` are seconds for one window."""
+    """Of looking up and sorting as many random lengths as a window has; `values` are seconds for one window.
+
+    Longest first, by radix, as 16-bit integers: NumPy's fastest way.
+    """
     size = min(WINDOW, records)
     rows = np.random.default_rng(0).integers(0, records, size)
-    floor = statistics.median(seconds(lambda: np.argsort(lengths_at(rows), kind="stable")) for _ in range(7))
+    assert lengths_at(rows).max() <= 2**16
+
+    def look_up_and_sort():
+        np.argsort((2**16 - lengths_at(rows)).astype(np.uint16), kind="stable")
+
+    floor = statistics.median(seconds(look_up_and_sort) for _ in range(7))
     return _share("looking up and sorting a window of lengths", floor, values)
 
 
