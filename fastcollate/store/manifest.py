@@ -25,6 +25,8 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cached_property
+from itertools import chain
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from fastcollate.errors import StoreCorruptError, StoreVersionError, UnsafeStoreError
@@ -81,7 +83,7 @@ class ShardEntry:
     files: list[FileEntry]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Manifest:
     """All of `manifest.json`; `lengths` is the histogram as sorted [length, count] pairs."""
 
@@ -108,11 +110,13 @@ class Manifest:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the manifest's bytes, and through the hashes in it, of the whole store."""
-        return hashlib.sha256(self.to_bytes()).hexdigest()
+        return hashlib.sha256(self.as_bytes).hexdigest()
 
-    def to_bytes(self) -> bytes:
-        """Canonical JSON: the same store gives the same bytes."""
-        return _sealed({"format": "fastcollate", "version": VERSION, **_plain(self)})
+    @cached_property
+    def as_bytes(self) -> bytes:
+        """Canonical JSON that carries its own hash: the same store gives the same bytes."""
+        content = {"format": "fastcollate", "version": VERSION, **_plain(self)}
+        return _canonical({**content, "sha256": hashlib.sha256(_canonical(content)).hexdigest()})
 
     @classmethod
     def from_bytes(cls, data: bytes, path: str) -> Manifest:
@@ -141,7 +145,7 @@ class Manifest:
         )
         assert isinstance(manifest, cls)
         _check(manifest, path)
-        if _sealed({name: value for name, value in content.items() if name != "sha256"}) != data:
+        if manifest.as_bytes != data:
             raise StoreCorruptError(
                 f"{path} has changed since it was written: restore it or prepare the store again"
             )
@@ -162,8 +166,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     kind, inner = get_origin(hint), get_args(hint)
     if kind is list:
         items = _typed(list, value, where)
-        plain = inner[0] is int and all(type(item) is int and 0 <= item < 2**63 for item in items)
-        return items if plain else [_convert(inner[0], item, where) for item in items]
+        return items if _are_counts(inner[0], items) else [_convert(inner[0], item, where) for item in items]
     if kind is dict:
         return {key: _convert(inner[1], item, where) for key, item in _typed(dict, value, where).items()}
     if is_dataclass(hint):
@@ -188,6 +191,13 @@ def _typed(kind: type, value: Any, where: str) -> Any:
     if not isinstance(value, kind):
         raise StoreCorruptError(f"{where} is {value!r:.40}: it must be a {kind.__name__}; restore the manifest")
     return value
+
+
+def _are_counts(hint: Any, items: list[Any]) -> bool:
+    """Whether the items are what `int` or `list[int]` allows: a histogram is thousands of them."""
+    if hint == list[int]:
+        return all(type(item) is list for item in items) and _are_counts(int, list(chain(*items)))
+    return hint is int and all(type(item) is int and 0 <= item < 2**63 for item in items)
 
 
 def _count(value: Any, where: str) -> int:
@@ -217,11 +227,6 @@ def _check(manifest: Manifest, path: str) -> None:
         raise StoreCorruptError(f"{path}: the length histogram is not sorted pairs; restore the manifest")
     if sum(c for _, c in pairs) != manifest.records or sum(n * c for n, c in pairs) != manifest.tokens:
         raise StoreCorruptError(f"{path}: the length histogram and the shards disagree; restore the manifest")
-
-
-def _sealed(content: dict[str, Any]) -> bytes:
-    """Canonical JSON that carries its own hash."""
-    return _canonical({**content, "sha256": hashlib.sha256(_canonical(content)).hexdigest()})
 
 
 def _canonical(content: dict[str, Any]) -> bytes:

@@ -174,7 +174,7 @@ class StoreWriter:
             rejected=dict(self.rejected),
         )
         with replacing(self.path / MANIFEST) as file:
-            file.write(manifest.to_bytes())
+            file.write(manifest.as_bytes)
         self._directory.sync()
 
 
