@@ -50,15 +50,25 @@ def main(argv=None):
         code, results = run_cases(args)
         if code != INTERRUPTED and PEERS in (args.topic or [PEERS]):
             results["peers"] = []
-            run_peers(args, results["peers"])
+            for _ in run_peers(args, results["peers"]):
+                write(path, args, results)  # they take an hour: whatever ends it, no row is lost
     except KeyboardInterrupt:
         code = INTERRUPTED
     if not any(results.get(part) for part in ("rows", "figures", "peers")):
         print("benchmarks: nothing was measured, nothing is written", file=sys.stderr)
         return code or 1
-    path.write_text(json.dumps({"machine": machine(rounds=1, quick=args.quick), **results}, indent=1) + "\n")
+    write(path, args, results)
     print(f"{'interrupted; what was measured is in' if code == INTERRUPTED else 'written to'} {path}")
     return code
+
+
+def write(path, args, results):
+    """The results file, whole at any moment."""
+    if "machine" not in results:  # asked once: from then on this very file is a change to the repository
+        results["machine"] = machine(rounds=1, quick=args.quick)
+    draft = path.with_name(path.name + ".tmp")
+    draft.write_text(json.dumps({"machine": results["machine"], **results}, indent=1) + "\n")
+    draft.replace(path)
 
 
 def parser():
@@ -119,7 +129,10 @@ def run_cases(args):
 
 
 def run_peers(args, found):
-    """Append to `found` what each peer does with each corpus, or why it does not; each in a process of its own."""
+    """Append to `found` what each peer does with each corpus, or why it does not; a step for each.
+
+    Each is measured in a process of its own.
+    """
     names = sorted(path.stem for path in (HERE / "peers").glob("*.py") if path.stem != "__init__")
     if not MEASURE.exists() or not names:
         return
@@ -141,6 +154,7 @@ def run_peers(args, found):
                     row = measure(name, home, workers, QUICK_SECONDS if args.quick else SECONDS)
                     found.append({**row, "peer": name, "workers": workers, "corpus": kind})
                     print(row.get("missing", f"{time.perf_counter() - begun:.1f} s"))
+                    yield
 
 
 def measure(name, home, workers, duration):

@@ -77,6 +77,19 @@ def test_peers_run_on_each_corpus_and_with_each_number_of_workers(suite, tmp_pat
     assert "ours, very-long, 2 workers " in capsys.readouterr().out
 
 
+def test_every_row_is_on_disk_before_the_next_peer_begins(suite, tmp_path, monkeypatch):
+    path, seen = tmp_path / "mine.json", []
+
+    def measure(*_):
+        seen.append(len(json.loads(path.read_text())["peers"]) if path.exists() else 0)
+        return {}
+
+    monkeypatch.setattr(suite, "measure", measure)
+    assert suite.main(["--quick", "--topic", "peers", "--results", str(path)]) == 0
+    assert seen == [0, 1, 2, 3]
+    assert len(json.loads(path.read_text())["peers"]) == 4
+
+
 def test_a_peer_that_fails_is_missing_with_its_reason(suite, tmp_path):
     path = tmp_path / "mine.json"
     assert suite.main(["--quick", "--topic", "peers", "--results", str(path)]) == 0
