@@ -196,7 +196,7 @@ def _typed(kind: type, value: Any, where: str) -> Any:
 def _are_counts(hint: Any, items: list[Any]) -> bool:
     """Whether the items are what `int` or `list[int]` allows: a histogram is thousands of them."""
     if hint == list[int]:
-        return all(type(item) is list for item in items) and _are_counts(int, list(chain(*items)))
+        return all(type(item) is list for item in items) and _are_counts(int, list(chain.from_iterable(items)))
     return hint is int and all(type(item) is int and 0 <= item < 2**63 for item in items)
 
 
