@@ -33,6 +33,9 @@ _UNREADABLE = (
 )
 
 
+_HASHED_AT_ONCE = 1 << 18  # bytes: one block, read over and over, stays in the cache
+
+
 @dataclass(frozen=True, slots=True)
 class Shard:
     """One shard in memory or mapped: tokens uint16|uint32, spans uint32 (flat pairs), source_rows int64[N]."""
@@ -119,13 +122,14 @@ def _values_at(path: Path, values: NDArray[Any]) -> int:
 def index_hash(paths: list[Path], values_at: int, values_bytes: int) -> str:
     """SHA-256 of all bytes of a shard but the token ids: what every read trusts, and what is parsed."""
     digest = hashlib.sha256()
+    block = memoryview(bytearray(_HASHED_AT_ONCE))
     for path in paths:
-        with storage_errors(path), path.open("rb") as file:
+        with storage_errors(path), path.open("rb", buffering=0) as file:
             if path is paths[0]:
                 digest.update(file.read(values_at))
                 file.seek(values_bytes, os.SEEK_CUR)
-            while block := file.read(1 << 20):
-                digest.update(block)
+            while count := file.readinto(block):
+                digest.update(block[:count])
     return digest.hexdigest()
 
 

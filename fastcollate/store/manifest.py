@@ -26,8 +26,9 @@ import json
 import re
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
+from inspect import get_annotations
 from itertools import chain
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
 from fastcollate.errors import StoreCorruptError, StoreVersionError, UnsafeStoreError
 from fastcollate.text.encodings import EncodingInfo
@@ -154,7 +155,7 @@ class Manifest:
 
 def _build(kind: Any, content: Any, path: str) -> object:
     """Turn JSON into the dataclass `kind`, with every field present and of its declared type."""
-    hints = get_type_hints(kind)
+    hints = get_annotations(kind, eval_str=True)
     if not isinstance(content, dict) or set(content) != set(hints):
         odd = sorted(set(content) ^ set(hints)) if isinstance(content, dict) else [repr(content)[:40]]
         raise StoreCorruptError(f"{path}: fields of {kind.__name__} are missing or unknown: {', '.join(odd)}")

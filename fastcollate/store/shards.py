@@ -46,7 +46,7 @@ class ShardedRecords(NamedTuple):
         out = np.empty(len(indices), np.int64)
         for shard, positions, rows in self._parts(indices):
             offsets = shard.tokens.offsets
-            out[positions] = offsets[rows + 1] - offsets[rows]
+            out[positions] = offsets[1:][rows] - offsets[rows]
         return out
 
     def rows(self, column: Column, indices: IntArray) -> Rows:
@@ -94,4 +94,4 @@ def _ragged(shard: Shard, column: Column) -> Ragged:
 def _rows_of(shard: Shard, column: Column, rows: IntArray) -> Rows:
     ragged = _ragged(shard, column)
     starts = ragged.offsets[rows]
-    return Rows(ragged.values, starts, ragged.offsets[rows + 1] - starts)
+    return Rows(ragged.values, starts, ragged.offsets[1:][rows] - starts)
