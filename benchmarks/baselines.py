@@ -20,13 +20,13 @@ def notebook_collate(rows, pad, ignore=-100):
 
 
 def row_loop(batch, pad, ignore=-100):
-    """The loop a good engineer writes over memory-mapped rows: one slice assignment a row."""
+    """The loop a good engineer writes over memory-mapped rows: one slice assignment a row and tensor."""
     rows = [batch[i] for i in range(len(batch))]
-    lengths = np.array([len(row) for row in rows])
-    width = int(lengths.max())
-    padded = np.full((len(rows), width + 1), pad, np.int64)
+    shape = (len(rows), max(map(len, rows)))
+    inputs, targets = np.full(shape, pad, np.int64), np.full(shape, ignore, np.int64)
     for i, row in enumerate(rows):
-        padded[i, : len(row)] = row
-    inputs, targets = padded[:, :-1].copy(), padded[:, 1:].copy()
-    targets[np.arange(width) >= lengths[:, None]] = ignore
+        size = len(row)
+        inputs[i, :size] = row
+        targets[i, : size - 1] = row[1:]
+        targets[i, size - 1] = pad
     return torch.from_numpy(inputs), torch.from_numpy(targets)

@@ -1,5 +1,6 @@
-"""Packing: how full packs are, how fast they are planned beside TRL's packer, and what collating them costs."""
+"""Packing: how full packs are and how fast they are planned, TRL's beside ours, and what collating costs."""
 
+import itertools
 import statistics
 import time
 
@@ -9,7 +10,7 @@ import torch
 from floors import WINDOW, share_of_sorting
 from timing import seconds
 
-from fastcollate import PackedDataset, PackingCollator
+from fastcollate import PackedDataset, PackingCollator, Ragged, StoreWriter, TokenStore
 from fastcollate.plan.packs import PackPlan
 
 LENGTH = 2048
@@ -54,24 +55,52 @@ def test_packs_are_full_and_planned_quickly(figure, full_size, name, strategy):
     figure(f"packing planned, {strategy}, {name}", len(lengths) / took / 1e6, "M records a second", **share)
 
 
+@pytest.fixture
+def written(tmp_path, full_size):
+    """`written(name)`: a store of a distribution, and the same rows as lists."""
+
+    def write(name):
+        lengths = drawn(name, 40_000 if full_size else 2_000)
+        rows = np.split(np.arange(lengths.sum()) % 256, np.cumsum(lengths)[:-1])
+        with StoreWriter(tmp_path / "store", encoding="bytes") as writer:
+            writer.append(Ragged.from_rows(rows, np.uint16))
+        return TokenStore(tmp_path / "store"), [row.tolist() for row in rows]
+
+    return write
+
+
 @pytest.mark.filterwarnings("default")  # what the peer's own imports warn of is no failure of ours
 @pytest.mark.parametrize("name", list(DISTRIBUTIONS))
-def test_against_trls_packer(race, figure, full_size, name):
+def test_against_trls_packer(race, figure, written, name):
+    """Both make every pack's tokens, side by side; TRL in `map` batches of our windows' size, and of its own."""
     trl = pytest.importorskip("trl", reason="the peer is not installed: pip install trl")
     datasets = pytest.importorskip("datasets")
-    lengths = drawn(name, 40_000 if full_size else 2_000)
-    rows = datasets.Dataset.from_dict({"input_ids": [[1] * n for n in lengths.tolist()]})
-    packed = trl.pack_dataset(rows, seq_length=LENGTH, strategy="bfd")
-    assert sum(map(len, packed["input_ids"])) == int(lengths.sum())
-    figure(f"TRL's packing efficiency, bfd, {name}", 100 * lengths.sum() / (len(packed) * LENGTH), "%")
-    race(
-        f"TRL's bfd (records, not tokens): {name}, packs planned",
-        len(lengths),
-        lambda: trl.pack_dataset(
-            rows, seq_length=LENGTH, strategy="bfd", map_kwargs={"load_from_cache_file": False}
-        ),
-        lambda: list(plan_over(lengths).windows()),
-    )
+    store, rows = written(name)
+    listed = datasets.Dataset.from_dict({"input_ids": rows})
+    dataset = PackedDataset(store, length=LENGTH, batch_size=1)
+    dataset_at = dataset.position
+
+    def theirs(**keywords):
+        return trl.pack_dataset(
+            listed, seq_length=LENGTH, strategy="bfd", map_kwargs={"load_from_cache_file": False, **keywords}
+        )
+
+    def ours():
+        dataset.load_state_dict(dataset.state_after(dataset_at, 0))
+        return [batch.joined() for batch in dataset]
+
+    at_once, in_thousands, packed = theirs(batch_size=WINDOW), theirs(), ours()
+    held = np.bincount(np.concatenate(packed), minlength=256)
+    for found in (at_once, in_thousands):
+        assert np.array_equal(np.bincount(np.concatenate(found["input_ids"]), minlength=256), held)
+        assert sorted(itertools.chain(*found["seq_lengths"])) == sorted(store.lengths.tolist())
+    for title, count in (
+        (f"TRL's packing efficiency, bfd, {name}", len(in_thousands)),
+        (f"TRL's packing efficiency, bfd, {name}, {WINDOW:,} records at once", len(at_once)),
+        (f"packing efficiency beside TRL's, {name}", len(packed)),
+    ):
+        figure(title, 100 * store.num_tokens / (count * LENGTH), "%")
+    race(f"TRL's bfd: {name}, packs made", store.num_tokens, lambda: theirs(batch_size=WINDOW), ours)
 
 
 def test_collating_packs_costs_little_more_than_filling_them(figure, corpus, rounds):
@@ -91,5 +120,5 @@ def test_collating_packs_costs_little_more_than_filling_them(figure, corpus, rou
             collate(batch)
 
     ratios = [seconds(ours) / seconds(fill) for _ in range(rounds)]
-    share = {"limit": "filling its tensors", "share": 1 / statistics.median(ratios)}
+    share = {"limit": "filling new tensors with a constant", "share": 1 / statistics.median(ratios)}
     figure(f"collating 8 x {LENGTH} packs, {name}, over filling its tensors", ratios, "times", **share)

@@ -9,8 +9,8 @@ from itertools import islice
 import measure
 import peers
 import pytest
-import torch
 from corpora import make_store
+from delivered import rows_of
 
 PAD = 256
 RECORDS = 403
@@ -43,28 +43,8 @@ def import_peer(name):
         pytest.skip(f"peer {name} is not installed: {error}")
 
 
-def rows_of(batch):
-    """The records of a batch, checked: what padding and labels hold."""
-    input_ids, labels = batch["input_ids"], batch["labels"]
-    assert input_ids.dtype == labels.dtype == torch.int64
-    if "attention_mask" in batch:
-        mask = batch["attention_mask"]
-        assert mask.dtype == torch.int64
-        real = mask == 1
-        assert torch.equal(real, torch.arange(mask.shape[1]) < mask.sum(1, keepdim=True))
-        assert torch.equal(labels, torch.where(real, input_ids, -100))
-        assert (input_ids[~real] == PAD).all()
-        return [tuple(row[keep].tolist()) for row, keep in zip(input_ids, real, strict=True)]
-    real = batch["document_ids"] >= 0 if "document_ids" in batch else torch.ones_like(input_ids, dtype=torch.bool)
-    first = batch["position_ids"] == 0
-    assert torch.equal(labels, torch.where(real & ~first, input_ids, -100))
-    starts = torch.nonzero(first[real]).flatten().tolist()
-    pieces = torch.tensor_split(input_ids[real], starts[1:])
-    return [tuple(piece.tolist()) for piece in pieces]
-
-
 def records_in(batches):
-    return Counter(row for batch in batches for row in rows_of(batch))
+    return Counter(row for batch in batches for row in rows_of(batch, pad_token_id=PAD))
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

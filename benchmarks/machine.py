@@ -10,12 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import torch
 
 
 def machine(*, rounds, quick):
     """As a dict; no host name, no path and no clock."""
+    import pyarrow as pa  # noqa: PLC0415  # who drives the peers' processes must share no library's memory with them
+    import torch  # noqa: PLC0415
+
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
@@ -29,7 +30,7 @@ def machine(*, rounds, quick):
         "python": platform.python_version(),
         "numpy": np.__version__,
         "pyarrow": pa.__version__,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # its own class would bring torch with it
         "tiktoken": version("tiktoken"),
         "commit": git("rev-parse", "HEAD"),
         "uncommitted_changes": bool(git("status", "--porcelain", "--untracked-files=no")),

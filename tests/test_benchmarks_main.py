@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from datetime import date
 from pathlib import Path
 
@@ -26,6 +27,21 @@ if name != "silent":
     print(json.dumps({"peer": name, "options": options, "store": "store" in os.listdir(directory)}))
 """
 
+APART = """\
+import sys
+from benchmarks.__main__ import apart
+from machine import machine
+if __name__ == "__main__":
+    print(apart(machine, rounds=2, quick=True)["rounds"], "torch" in sys.modules)
+"""
+HANGING = """\
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+with open(os.path.join(sys.argv[2], "begun"), "w") as file:
+    file.write(f"{os.getpid()} {child.pid}")
+time.sleep(600)
+"""
+
 
 @pytest.fixture
 def suite(tmp_path, monkeypatch):
@@ -43,6 +59,7 @@ def suite(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "RECORDS", {"short": (20, 10, 5), "very-long": (10, 5, 3)})
     monkeypatch.setattr(module, "KINDS", ["short", "very-long", "real"])
     monkeypatch.setattr(module, "real_store", lambda home, kind: (home / "store").mkdir())
+    monkeypatch.setattr(module, "apart", lambda function, *args, **keywords: function(*args, **keywords))
     return module
 
 
@@ -103,10 +120,44 @@ def test_a_peer_that_fails_is_missing_with_its_reason(suite, tmp_path):
     assert [row["options"][-1] for row in rows if "missing" not in row] == ["1"]
 
 
-def test_a_peer_that_never_ends_is_missing_and_ended(suite, tmp_path, monkeypatch):
-    (tmp_path / "measure.py").write_text("import time\ntime.sleep(600)\n")
-    monkeypatch.setattr(suite, "PATIENCE", 1)
-    assert suite.measure("ours", tmp_path, 0, 1) == {"missing": "no result after 1 s"}
+def test_a_peer_that_never_ends_is_missing_and_ended_with_all_it_began(suite, tmp_path, monkeypatch):
+    (tmp_path / "measure.py").write_text(HANGING)
+    monkeypatch.setattr(suite, "PATIENCE", 1.5)
+    assert suite.measure("ours", tmp_path, 0, 1) == {"missing": "no result after 1.5 s"}
+    begun = [int(pid) for pid in (tmp_path / "begun").read_text().split()]
+    assert len(begun) == 2
+    wait_until(lambda: not any(is_running(pid) for pid in begun))
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("why", "code"), [("AssertionError: 3 of 64 rows", 1), ("No module named 'x'", 0)])
+def test_a_peer_that_delivers_other_rows_fails_the_run(suite, tmp_path, monkeypatch, why, code):
+    monkeypatch.setattr(suite, "measure", lambda *_: {"missing": why})
+    path = tmp_path / "mine.json"
+    assert suite.main(["--quick", "--topic", "peers", "--results", str(path)]) == code
+    assert {row["missing"] for row in json.loads(path.read_text())["peers"]} == {why}
+
+
+def test_what_is_made_apart_comes_back_and_leaves_nothing_imported():
+    command = "import sys; from benchmarks.__main__ import apart; from machine import machine\n"
+    command += (
+        "if __name__ == '__main__': print(apart(machine, rounds=2, quick=True)['rounds'], 'torch' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout == "2 False\n"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +171,7 @@ def test_a_peer_that_never_ends_is_missing_and_ended(suite, tmp_path, monkeypatc
 def test_what_was_measured_is_written_however_it_ended(suite, monkeypatch, capsys, code, exit_code, said):  # noqa: PLR0917
     (suite.HERE / "bench_collate.py").touch()
     measured = {"machine": {"rounds": 3}, "rows": [{"case": "a"}], "figures": []}
-    monkeypatch.setattr(suite.pytest, "main", run_cases(code, measured))
+    monkeypatch.setattr(suite, "run_pytest", run_cases(code, measured))
     path = suite.HERE / "mine.json"
     assert suite.main(["--topic", "collate", "--results", str(path)]) == exit_code
     assert json.loads(path.read_text()) == measured
@@ -141,7 +192,7 @@ def test_ctrl_c_among_the_peers_keeps_those_before(suite, tmp_path, monkeypatch)
 
 def test_where_nothing_was_measured_nothing_is_written(suite, tmp_path, monkeypatch, capsys):
     (tmp_path / "bench_collate.py").touch()
-    monkeypatch.setattr(suite.pytest, "main", run_cases(pytest.ExitCode.INTERRUPTED, None))
+    monkeypatch.setattr(suite, "run_pytest", run_cases(pytest.ExitCode.INTERRUPTED, None))
     path = tmp_path / "mine.json"
     path.write_text("an earlier file")
     assert suite.main(["--topic", "collate", "--results", str(path)]) == 130
@@ -164,6 +215,7 @@ def test_a_file_is_named_after_the_day_and_the_machine(suite):
     assert suite.file_name(parse(["--machine", "laptop"])) == f"{today}-laptop"
     words = ["--quick", "--topic", "peers", "--machine", "laptop"]
     assert suite.file_name(parse(words)) == f"{today}-laptop-quick-peers"
+    assert suite.file_name(parse(["--corpus", "short", "--machine", "laptop"])) == f"{today}-laptop-short"
 
 
 def test_a_topic_runs_and_says_what_each_case_took(tmp_path):

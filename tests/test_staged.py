@@ -30,7 +30,8 @@ many = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 def rows_of(draw, dtype, least=1):
     top = int(np.iinfo(dtype).max)
     token = st.integers(0, 299) | st.sampled_from([top, top - 1, top // 2 + 1])
-    return draw(st.lists(st.lists(token, min_size=1, max_size=14), min_size=least, max_size=7))
+    shortest, longest = draw(st.just((1, 14)) | st.integers(1, 14).map(lambda size: (size, size)))
+    return draw(st.lists(st.lists(token, min_size=shortest, max_size=longest), min_size=least, max_size=7))
 
 
 def content(built):
@@ -137,3 +138,11 @@ def test_little_travels():
         "tokens": (np.uint16, (lengths.sum(),)),
         "lengths": (np.int32, (32,)),
     }
+
+
+@pytest.mark.parametrize("shift_labels", [False, True])
+def test_rows_of_one_length_travel_alone(shift_labels):
+    batch = RaggedBatch.from_ragged(Ragged.from_rows(np.arange(40).reshape(4, 10), np.uint16))
+    arrays = check(PaddingCollator(0, shift_labels=shift_labels), batch, "cpu")
+    assert {name: array.dtype for name, array in arrays.items()} == {"tokens": np.uint16}
+    assert arrays["tokens"].tolist() == np.arange(40).reshape(4, 10).tolist()

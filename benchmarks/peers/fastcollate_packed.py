@@ -1,6 +1,5 @@
 """This library: whole documents packed into rows of 2048 tokens."""
 
-import pyarrow as pa  # noqa: F401  # a store imports it when first opened: like all imports, before the clock
 from mapped_rows import copy_store
 
 from fastcollate import PackedDataset, PackingCollator, StreamLoader, TokenStore

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from array_record.python.array_record_module import ArrayRecordWriter
 
-# Grain: "Dataset Basics" and "ArrayRecord"; the reading threads and buffers are its defaults.
+# Grain: "Dataset Basics" (batched before it becomes an iterator) and "ArrayRecord"; `ReadOptions` asks for no
+# threads where the data are in memory, as files just written are.
 TITLE = "Grain"
 REQUIRES = ("grain", "array_record")
 RESUME = "state"
@@ -50,8 +51,8 @@ def loader(directory, *, batch_size, pad_token_id, num_workers, seed, start=0):
         grain.MapDataset.source(grain.sources.ArrayRecordDataSource(list(map(str, shards))))
         .shuffle(seed=seed)
         .map(partial(np.frombuffer, dtype=shards[0].suffix[1:]))
-        .to_iter_dataset()  # from here on, for its buffer counts what comes out of it
         .batch(batch_size, batch_fn=partial(collate, pad_token_id=pad_token_id))
+        .to_iter_dataset(grain.ReadOptions(num_threads=0))
         .mp_prefetch(grain.MultiprocessingOptions(num_workers=num_workers))
         .map(as_tensors)
     )

@@ -15,20 +15,21 @@ from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerFast
 TITLE = "datasets, DataCollatorForSeq2Seq"
 REQUIRES = ("datasets", "transformers", "accelerate")
 RESUME = "skip"
-NOTES = "accelerate.skip_first_batches skips indices, not records"
+NOTES = "accelerate.skip_first_batches skips indices, not records; faster without with_format('torch')"
 
 
-def write(store, directory, *, labels=True):
+def write(store, directory, *, labels=True, lengths=False):
     rows = store.take(np.arange(len(store)))
     column = pa.ListArray.from_arrays(rows.offsets.astype(np.int32), rows.values)
-    columns = {"input_ids": column, "labels": column} if labels else {"input_ids": column}
+    columns = {"input_ids": column} | ({"labels": column} if labels else {})
+    columns |= {"length": pa.array(rows.lengths)} if lengths else {}
     Dataset(InMemoryTable(pa.table(columns))).save_to_disk(directory)
 
 
-def batches_of(directory, collate, *, batch_size, num_workers, seed, start=0):
-    """A `DataLoader` over the dataset, shuffled, from batch `start` on."""
+def batches_of(directory, collate, *, batch_size, num_workers, seed, start=0, kind=None):
+    """A `DataLoader` over the dataset in its format `kind`, shuffled, from batch `start` on."""
     batches = DataLoader(
-        load_from_disk(directory),
+        load_from_disk(directory).with_format(kind),
         batch_size=batch_size,
         shuffle=True,
         collate_fn=collate,

@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import pyarrow as pa  # noqa: F401  # a store imports it when first opened: like all imports, before the clock
 from mapped_rows import copy_store, shuffled_batches
 from torch.utils.data import DataLoader
 

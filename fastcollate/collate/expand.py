@@ -33,10 +33,13 @@ def expand_rows(
 ) -> Built:
     """The batch of rows `tokens` with `lengths: int32[B]`, padded to `columns`; see `PaddingCollator`.
 
-    The tokens lie side by side, or in place, `[B, columns + shift]`, with anything in the padding.
-    Of the row [1 2 9] (its end token last), shift 1 and 3 columns: inputs [1 2 P], labels [2 9 -100].
+    The tokens lie side by side, or in place, `[B, columns + shift]`, with anything in the padding; rows whose
+    lengths did not travel are all that long. Of the row [1 2 9] (its end token last), shift 1 and 3 columns:
+    inputs [1 2 P], labels [2 9 -100].
     """
-    lengths = staged["lengths"].long()
+    tokens = staged["tokens"]
+    in_place = tokens.dim() == 2
+    lengths = staged["lengths"].long() if "lengths" in staged else _all_of(columns + shift, tokens)
     first = lengths.cumsum(0) - lengths
     real = (lengths - shift).clamp(min=0)[:, None]
     column = torch.arange(columns, device=lengths.device)[None]
@@ -44,8 +47,6 @@ def expand_rows(
         column = column - (columns - real)
     inside = (column >= 0) & (column < real)
     source = first[:, None] + column
-    tokens = staged["tokens"]
-    in_place = tokens.dim() == 2
 
     def values_at(values: torch.Tensor, ahead: int) -> torch.Tensor:
         return _widen(values[:, ahead : ahead + columns]) if in_place else _look_up(values, source + ahead)
@@ -100,6 +101,11 @@ def expand_packs(
     shaped = {name: tensor.view(shape) for name, tensor in tensors.items()}
     read = {name: staged[value] if isinstance(value, str) else value for name, value in kernel.items()}
     return Batch({**shaped, **read}, *about)
+
+
+def _all_of(length: int, tokens: torch.Tensor) -> torch.Tensor:
+    """int64[B]: rows in place that are all of one length."""
+    return torch.full((len(tokens),), length, device=tokens.device)
 
 
 def _look_up(values: torch.Tensor, source: torch.Tensor) -> torch.Tensor:

@@ -103,7 +103,8 @@ class PaddingCollator:
     def stage(self, rows: RaggedBatch | Sequence[Any], allocate: Allocate) -> Staged:
         """Only the tokens of `rows`, in their own dtype, and what it takes to pad them elsewhere.
 
-        Where at least nine tenths of the batch are tokens, they travel in place, `[B, T]`, else side by side.
+        Where at least nine tenths of the batch are tokens, they travel in place, `[B, T]`, else side by side;
+        without lengths where every row is as long as the batch is wide.
         `stage(rows, allocate).build` gives on any device what `collate(rows, allocate)` gives on the host.
         """
         flat, layout = self._lay_out(rows)
@@ -112,7 +113,8 @@ class PaddingCollator:
         sources: Sources = {"tokens": join_sequences(flat.batch.values, layout) if block is None else block}
         if self.labels and flat.labels is not None:
             sources["labels"] = join_sequences(flat.labels, layout.for_labels(flat.labels))
-        sources["lengths"] = layout.sequences
+        if block is None or layout.shortest < layout.columns:
+            sources["lengths"] = layout.sequences
         if runs is not None:
             sources["runs"] = runs
         ids = torch.from_numpy(flat.batch.record_ids.copy())
