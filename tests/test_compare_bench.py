@@ -9,7 +9,7 @@ from results import absent, figure, peer, race, results
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
-from compare_bench import main
+from compare_bench import KINDS, main
 
 MACHINE = "the machine itself: three quarters of what is not ours differ by at most "
 
@@ -144,14 +144,52 @@ def test_one_noisy_baseline_is_not_the_machine(drift_of):
     assert drift_of(before, after) == "2.00 times"
 
 
-def test_what_was_timed_once_may_be_a_quarter_off_but_what_is_counted_may_not(compared):
-    before = results(figures=[figure("a", 10.0, "ms"), figure("b", 10.0, "MB")])
-    after = results(figures=[figure("a", 15.0, "ms"), figure("b", 15.0, "MB")])
+def test_what_was_timed_once_may_be_a_quarter_off(compared):
+    before = results(figures=[figure("a", 10.0, "ms"), figure("b", 10.0, "times")])
+    for value, counts in ((15.0, "0 worse, 0 better, 2 the same"), (17.0, "2 worse, 0 better, 0 the same")):
+        after = results(figures=[figure("a", value, "ms"), figure("b", value, "times")])
+        assert compared(before, after)[1][-1] == f"{counts} within the noise"
+
+
+@pytest.mark.parametrize("unit", ["%", "MB", "GiB", "bytes", "bytes a token", "copies"])
+def test_what_is_counted_is_neither_noise_nor_the_machine(compared, unit):
+    before, after = (
+        results([baseline("notebook: short", rate)], [figure("counted", value, unit)])
+        for rate, value in ((20e6, 2.04), (5e6, 2.5))
+    )
+    assert compared(before, after)[1][-1] == "1 worse, 0 better, 1 the same within the noise"
+
+
+@pytest.mark.parametrize(
+    ("case", "unit", "verdict"),
+    [
+        ("host time of ragged staging over padding", "times", "worse"),
+        ("training a toy on cpu, short, padded: waiting", "%", "worse"),
+        ("training a toy on cpu, short, padded: step", "ms", None),
+        ("in a unit of tomorrow", "parsecs", None),
+    ],
+)
+def test_a_slower_machine_excuses_times_but_not_what_it_slows_both_parts_of(compared, case, unit, verdict):
+    before, after = (
+        results([baseline("notebook: short", rate)], [figure(case, value, unit)])
+        for rate, value in ((20e6, 1.0), (5e6, 2.0))
+    )
     _, lines = compared(before, after)
-    assert [line.split()[-1] for line in lines[1:-1]] == ["b"]
-    after = results(figures=[figure("a", 17.0, "ms"), figure("b", 10.0, "MB")])
-    _, lines = compared(before, after)
-    assert [line.split()[-1] for line in lines[1:-1]] == ["a"]
+    assert [line.split()[0] for line in lines[1:-1]] == ([verdict] if verdict else [])
+
+
+def test_a_share_of_the_time_is_not_counted(compared):
+    before, after = (
+        results(figures=[figure("training a toy on cpu, short, padded: waiting", value, "%")])
+        for value in (1.0, 1.5)
+    )
+    assert compared(before, after)[1][-1] == "0 worse, 0 better, 1 the same within the noise"
+
+
+def test_every_unit_that_was_ever_written_is_known():
+    paths = sorted((Path(__file__).parents[1] / "benchmarks" / "results").glob("*.json"))
+    units = {row["unit"] for path in paths for row in json.loads(path.read_text())["figures"]}
+    assert {"%", "ms", "times"} <= units <= set(KINDS)
 
 
 @pytest.mark.parametrize(

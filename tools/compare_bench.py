@@ -10,17 +10,37 @@ from results_file import load_results
 
 EPILOG = """\
 A case has changed when the intervals from least to most of its rounds do not meet, and the medians differ by
-more than the threshold. What was timed only once gets an interval of 25 % to either side. Races are compared by
-the ratio to their baseline in the same run, which a slower machine leaves alone. Other times must also differ by
-more than the machine did: by more than three quarters of the baselines and physical limits whose code is not ours.
+more than the threshold. What was timed only once gets an interval of 25 % to either side; what was counted gets
+none. Races are compared by the ratio to their baseline in the same run, which a slower machine leaves alone.
+Times and rates must also differ by more than the machine did: by more than three quarters of the baselines and
+physical limits whose code is not ours.
 
 example:
   python tools/compare_bench.py benchmarks/results/2026-11-23-two-cores.json new.json
   python tools/compare_bench.py old.json new.json --threshold 5 --fail
 """
 ONCE = 0.25  # how far a single timing may be off
-EXACT = ("%", "MB", "bytes a token")  # units of what is counted, not timed
-RATIO = "x"
+COUNTED, IN_ONE_RUN, TIMED = "counted", "two times of one run, divided", "a time or a rate"
+KINDS = {  # by unit, how a number came about; what is not here is taken as timed
+    "%": COUNTED,
+    "MB": COUNTED,
+    "GiB": COUNTED,
+    "bytes": COUNTED,
+    "bytes a token": COUNTED,
+    "copies": COUNTED,
+    "x": IN_ONE_RUN,
+    "times": IN_ONE_RUN,
+    "s": TIMED,
+    "ms": TIMED,
+    "us a batch": TIMED,
+    "ns a record": TIMED,
+    "GB/s": TIMED,
+    "tokens/s": TIMED,
+    "M tokens/s": TIMED,
+    "k tokens a second": TIMED,
+    "M records a second": TIMED,
+}
+WAITING = ": waiting"  # how cases end whose % is of the time, not of cells
 RISING = ("/s", "a second")  # units of which more is better
 FOREIGN = (  # how cases begin whose baseline runs no code of ours (a row loop takes its rows from a batch of ours)
     "notebook: ",
@@ -45,12 +65,8 @@ class Measured:
     low: float
     high: float
     unit: str
+    kind: str  # one of COUNTED, IN_ONE_RUN and TIMED
     rising: bool  # more is better
-
-    @property
-    def depends_on_the_machine(self):
-        """Whether it is a time, or a rate."""
-        return self.unit not in (*EXACT, RATIO)
 
 
 @dataclass(frozen=True)
@@ -121,23 +137,28 @@ def measures(results):
     """By case, every number of a results file."""
     found = {}
     for row in results["rows"]:
-        found[row["case"]] = measured(row, "ratio", RATIO, rising=True)
+        found[row["case"]] = measured(row, "ratio", "x", kind_of(row["case"], "x"), rising=True)
     for row in (figure for figure in results["figures"] if figure["value"] is not None):
         rising = row["unit"].endswith(RISING) or "efficiency" in row["case"]
-        found[row["case"]] = measured(row, "value", row["unit"], rising=rising)
+        found[row["case"]] = measured(row, "value", row["unit"], kind_of(row["case"], row["unit"]), rising=rising)
     for row in results.get("peers", []):
         for name, (title, unit) in PEER_MEASURES.items():
             if row.get(name) is not None:
                 case = f"{row['peer']}, {row['corpus']}, {row['workers']} workers: {title}"
-                found[case] = measured(row, name, unit, rising=unit.endswith(RISING))
+                found[case] = measured(row, name, unit, kind_of(case, unit), rising=unit.endswith(RISING))
     return found
 
 
-def measured(row, name, unit, *, rising):
+def kind_of(case, unit):
+    """How the number of a case came about."""
+    return IN_ONE_RUN if case.endswith(WAITING) else KINDS.get(unit, TIMED)
+
+
+def measured(row, name, unit, kind, *, rising):
     value = row[name]
-    slack = 0 if unit in EXACT else ONCE * abs(value)
+    slack = 0 if kind == COUNTED else ONCE * abs(value)
     low, high = row.get(f"{name}_min", value - slack), row.get(f"{name}_max", value + slack)
-    return Measured(value, low, high, unit, rising)
+    return Measured(value, low, high, unit, kind, rising)
 
 
 def gain(before, after):
@@ -162,7 +183,7 @@ def foreign_speeds(results):
     races = {row["case"]: row["baseline_tokens_per_second"] for row in results["rows"]}
     found = {case: speed for case, speed in races.items() if case.startswith(FOREIGN)}
     for row in results["figures"]:
-        if row["case"].startswith(LIMIT) and row["value"] and row["unit"] not in EXACT:
+        if row["case"].startswith(LIMIT) and row["value"] and kind_of(row["case"], row["unit"]) == TIMED:
             found[row["case"]] = row["value"]
     return found
 
@@ -173,7 +194,7 @@ def verdict(before, after, threshold, slack):
     if not apart or abs(after.value - before.value) <= threshold * abs(before.value):
         return "same"
     times = gain(before, after)
-    if before.depends_on_the_machine and 1 / slack <= times <= slack:
+    if before.kind == TIMED and 1 / slack <= times <= slack:
         return "same"
     return "better" if times > 1 else "worse"
 
