@@ -212,8 +212,53 @@ def test_peers_are_compared_measure_by_measure(compared):
     after = results(peers=[peer("ours", 20e6), peer("theirs", 1e6)])
     _, lines = compared(before, after)
     assert lines[1].endswith("tokens/s  2.00          ours, short, 0 workers: speed")
-    assert lines[2] == "0 worse, 1 better, 3 the same within the noise"
-    assert lines[3] == "only in after.json: theirs, short, 0 workers: speed"
+    assert lines[2] == "0 worse, 1 better, 7 the same within the noise"
+    titles = ["speed", "CPU time", "padding", "batch p99", "first batch"]
+    titles += ["resume at 50 %", "resume at 99 %", "peak memory"]
+    assert lines[3:] == [f"only in after.json: theirs, short, 0 workers: {title}" for title in titles]
+
+
+@pytest.mark.parametrize(
+    ("name", "less", "more", "shown"),
+    [
+        (
+            "cpu_seconds_per_million_tokens",
+            1.0,
+            2.0,
+            "s a M tokens  0.50          ours, short, 0 workers: CPU time",
+        ),
+        ("padding", 0.25, 0.5, "of the cells  0.50          ours, short, 0 workers: padding"),
+        ("p99_milliseconds", 2.0, 8.0, "ms  0.25          ours, short, 0 workers: batch p99"),
+        ("resume_50_seconds", 1.0, 2.0, "s  0.50          ours, short, 0 workers: resume at 50 %"),
+        ("resume_99_seconds", 1.0, 2.0, "s  0.50          ours, short, 0 workers: resume at 99 %"),
+        ("first_batch_seconds", 0.5, 1.0, "s  0.50          ours, short, 0 workers: first batch"),
+        ("peak_pss_megabytes", 100, 200, "MB  0.50          ours, short, 0 workers: peak memory"),
+    ],
+)
+def test_of_all_but_the_speed_of_a_peer_less_is_better(compared, name, less, more, shown):
+    before, after = (results(peers=[peer("ours", 10e6, **{name: value})]) for value in (less, more))
+    _, lines = compared(before, after)
+    assert lines[1].startswith("worse")
+    assert lines[1].endswith(shown)
+    assert lines[2] == "1 worse, 0 better, 7 the same within the noise"
+    assert compared(after, before)[1][-1] == "0 worse, 1 better, 7 the same within the noise"
+
+
+def test_other_versions_and_uncommitted_changes_are_said(compared):
+    now = {"python": "3.12.1", "numpy": "2.5.0", "pyarrow": "27.0", "torch": "2.14.0", "tiktoken": "0.15"}
+    before = results(pyarrow="26.0", tiktoken="0.14", uncommitted_changes=False)
+    after = results(**now, uncommitted_changes=True)
+    versions = [
+        "note: python was 3.11.7, and is 3.12.1",
+        "note: numpy was 2.4.6, and is 2.5.0",
+        "note: pyarrow was 26.0, and is 27.0",
+        "note: torch was 2.13.0, and is 2.14.0",
+        "note: tiktoken was 0.14, and is 0.15",
+    ]
+    said = "note: the second run had uncommitted changes: its commit does not say what was measured"
+    counts = "0 worse, 0 better, 0 the same within the noise"
+    assert compared(before, after) == (0, [*versions, said, counts])
+    assert compared(after, after) == (0, [said.replace("second", "first"), said, counts])
 
 
 def test_cases_in_one_file_and_other_machines_are_said(compared):

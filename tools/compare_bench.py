@@ -28,10 +28,12 @@ KINDS = {  # by unit, how a number came about; what is not here is taken as time
     "bytes": COUNTED,
     "bytes a token": COUNTED,
     "copies": COUNTED,
+    "of the cells": COUNTED,
     "x": IN_ONE_RUN,
     "times": IN_ONE_RUN,
     "s": TIMED,
     "ms": TIMED,
+    "s a M tokens": TIMED,
     "us a batch": TIMED,
     "ns a record": TIMED,
     "GB/s": TIMED,
@@ -48,10 +50,15 @@ FOREIGN = (  # how cases begin whose baseline runs no code of ours (a row loop t
     "TRL's bfd ",
     "preparing instructions, tiktoken alone: ",
 )
+MACHINE, VERSIONS = ("cpu", "cores", "gpu"), ("python", "numpy", "pyarrow", "torch", "tiktoken")
 LIMIT = "limit: "  # how figures begin that are physical limits: none of our code either
 PEER_MEASURES = {  # what is compared of each peer: what it is called, its unit
     "tokens_per_second": ("speed", "tokens/s"),
+    "cpu_seconds_per_million_tokens": ("CPU time", "s a M tokens"),
+    "padding": ("padding", "of the cells"),
+    "p99_milliseconds": ("batch p99", "ms"),
     "first_batch_seconds": ("first batch", "s"),
+    "resume_50_seconds": ("resume at 50 %", "s"),
     "resume_99_seconds": ("resume at 99 %", "s"),
     "peak_pss_megabytes": ("peak memory", "MB"),
 }
@@ -126,11 +133,14 @@ def parser():
 
 def differences(before, after):
     """A line for each thing that makes two runs incomparable."""
-    for name in ("cpu", "cores", "gpu"):
+    for name in (*MACHINE, *VERSIONS):
         if name in before and name in after and before[name] != after[name]:
             yield f"note: {name} was {before[name]}, and is {after[name]}"
     if before.get("quick", False) != after.get("quick", False):
         yield "note: one of the runs was --quick, with fewer records: times and padding are of other corpora"
+    for which, machine in (("first", before), ("second", after)):
+        if machine.get("uncommitted_changes"):
+            yield f"note: the {which} run had uncommitted changes: its commit does not say what was measured"
 
 
 def measures(results):
