@@ -1,7 +1,8 @@
 """Corpora with the length distributions that the benchmarks name: functions of (kind, records, seed), or real.
 
 Lengths and tokens are drawn chunk by chunk, each chunk by generators of its own, so a corpus of any size takes
-little memory, and the first records of a larger one are the records of a smaller one.
+little memory, and the first records of a larger one are the records of a smaller one. Another version of NumPy may
+draw other numbers: it promises its streams to no more than one.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Make a synthetic corpus, the same on every machine, as a store that `TokenStore` opens."""
+"""Make a synthetic corpus, the same wherever NumPy is of one version, as a store that `TokenStore` opens."""
 
 import argparse
 import shutil
@@ -37,7 +37,7 @@ def main(argv=None):
         print(f"make_corpus: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("make_corpus: interrupted; nothing is left behind", file=sys.stderr)
+        print("make_corpus: interrupted; no store is left behind", file=sys.stderr)
         return 130
     size = sum(path.stat().st_size for path in args.directory.iterdir())
     print(f"{args.directory}: {plural(len(store), 'record')}, {store.num_tokens:,} tokens, {file_size(size)}")
