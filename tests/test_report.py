@@ -95,10 +95,8 @@ def test_the_page_has_every_number_and_says_what_was_not_run():
     rows = [race("row loop: <short>", 4.0, 3.0, 5.0)]
     content = results(rows, [figure("planning", 42.0, "ns a record", 40.0, 50.0)], PEERS)
     html = report.page(content, "mine", [("Padding", None), ("Ratios", '<?xml?>\n<svg width="1"></svg>')])
-    assert (
-        '<p class="absent">Not run in this file: loader, pack, prepare, transfer, resume, scale, limits.</p>'
-        in html
-    )
+    missing = "loader, pack, prepare, transfer, resume, scale, limits, train"
+    assert f'<p class="absent">Not run in this file: {missing}.</p>' in html
     assert '<h2>Padding</h2>\n<p class="absent">Not run: this file has no numbers for it.</p>' in html
     assert '<figure><svg role="img" aria-label="Ratios" width="1"></svg></figure>' in html
     cells = cells_of(html)
@@ -109,6 +107,12 @@ def test_the_page_has_every_number_and_says_what_was_not_run():
         *("slow&#x27;s loader 1.2", "short", "1", "4", "0.5", "25.0%", "50 ms", "1.5 s"),
         *("not measured", "not measured", "0.4 ms", "2 ms", ""),
     ] in cells
+
+
+def test_every_topic_of_the_benchmarks_can_be_said_to_be_missing():
+    files = (Path(__file__).parents[1] / "benchmarks").glob("bench_*.py")
+    topics = {path.stem.removeprefix("bench_") for path in files} - {"peers"}  # which have a word of their own
+    assert set(report.TOPICS) == topics
 
 
 def test_a_page_without_peers_or_topics_says_so():

@@ -16,7 +16,7 @@ example:
   python tools/report.py benchmarks/results/2026-11-23-two-cores.json --output report
   python tools/report.py benchmarks/results/2026-11-23-two-cores.json --readme
 """
-TOPICS = ("collate", "loader", "plan", "pack", "prepare", "transfer", "resume", "scale", "limits")
+TOPICS = ("collate", "loader", "plan", "pack", "prepare", "transfer", "resume", "scale", "limits", "train")
 UNNAMED = "all topics"  # of a file from before its rows named theirs
 LOOK = """\
 body { max-width: 70rem; margin: 2rem auto; padding: 0 1rem; font: 15px/1.5 system-ui, sans-serif; color: #1f2933;
