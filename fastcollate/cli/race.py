@@ -19,18 +19,22 @@ if TYPE_CHECKING:
 Epoch = Callable[[], Iterator[Any]]  # makes the batches of one epoch, each time it is called
 
 ROUNDS = 3
+_ODD = 0x1E3779B97F4A7C15  # spreads an id over 64 bits
+_EXACT = 1 << 53  # integers below this are the same in every JSON reader
 
 
 class Count(NamedTuple):
     """What an epoch delivers: `tokens` are the real ones, `id_sum` the sum of their ids, `cells` all places.
 
-    Where a batch is a pair of inputs and next-token targets, its tokens are the targets that count.
+    Where a batch is a pair of inputs and next-token targets, its tokens are the targets that count. `pair_hash` is
+    of all pairs of an input and its label, in any order.
     """
 
     batches: int
     cells: int
     tokens: int
     id_sum: int
+    pair_hash: int
 
     @property
     def padding(self) -> float:
@@ -64,7 +68,7 @@ def race(entrants: Mapping[str, Epoch], *, least: float = 0.0) -> dict[str, Lap]
     In a round an entrant runs one epoch, and more until it has run for `least` seconds.
 
     Raises:
-        FastCollateError: one did not deliver the same tokens as the first.
+        FastCollateError: one did not deliver the same inputs and labels as the first.
     """
     counts: dict[str, Count] = {}
     for name, epoch in entrants.items():
@@ -81,25 +85,37 @@ def race(entrants: Mapping[str, Epoch], *, least: float = 0.0) -> dict[str, Lap]
 
 def count_epoch(batches: Iterator[Any]) -> Count:
     """Counted on the tensors themselves."""
-    number, cells, tokens, id_sum = 0, 0, 0, 0
+    number, cells, tokens, id_sum, pair_hash = 0, 0, 0, 0, 0
     for batch in batches:
-        inputs, real = _real_ids(batch)
+        inputs, *pair = _real_pairs(batch)
         number += 1
         cells += inputs.numel()
-        tokens += real.numel()
-        id_sum += int(real.sum())
-    return Count(number, cells, tokens, id_sum)
+        tokens += pair[1].numel()
+        id_sum += int(pair[1].sum())
+        pair_hash += _hash_of(*pair)
+    return Count(number, cells, tokens, id_sum, pair_hash % _EXACT)
 
 
-def _real_ids(batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """The inputs, int64[B, T], and the ids of the tokens: the labels, or what lies in a pack's documents.
+def _real_pairs(batch: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The inputs, int64[B, T], and of the tokens that count the inputs and the labels.
 
-    A pack's labels lack the first token of each document.
+    In packs these are all in a document; the first of each has no label, and stands for its own.
     """
     inputs, labels = batch if isinstance(batch, tuple) else (batch["input_ids"], batch["labels"])
-    if isinstance(batch, dict) and "document_ids" in batch:
-        return inputs, inputs[batch["document_ids"] >= 0]
-    return inputs, labels[labels != -100]
+    if not isinstance(batch, dict) or "document_ids" not in batch:
+        real = labels != -100
+        return inputs, inputs[real], labels[real]
+    documents = batch["document_ids"]
+    real, firsts = documents >= 0, documents != documents.roll(1, dims=1)
+    firsts[:, 0] = True
+    return inputs, inputs[real], labels.where(~firsts, inputs)[real]
+
+
+def _hash_of(inputs: torch.Tensor, labels: torch.Tensor) -> int:
+    """The sum of a hash of each pair: what order they come in has no say. Products that overflow wrap around."""
+    mixed = inputs * _ODD
+    mixed = ((mixed ^ (mixed >> 29)) + labels) * _ODD
+    return int((mixed ^ (mixed >> 32)).sum())
 
 
 def _check_equal(counts: Mapping[str, Count]) -> None:
@@ -109,8 +125,9 @@ def _check_equal(counts: Mapping[str, Count]) -> None:
         found = counts[name]
         if found[2:] != wanted[2:]:
             raise FastCollateError(
-                f"{first} delivered {wanted.tokens} targets with the sum {wanted.id_sum}, {name} {found.tokens} "
-                f"with {found.id_sum}: these must be equal; please report it"
+                f"{first} delivered {wanted.tokens} targets with the sum {wanted.id_sum} and the hash "
+                f"{wanted.pair_hash}, {name} {found.tokens} with {found.id_sum} and {found.pair_hash}: these must "
+                "be equal; please report it"
             )
 
 

@@ -107,9 +107,9 @@ def _checked(facts: dict[str, Any]) -> str:
     split = facts["records_split"]
     cut = f" {plural(split, 'record')} longer than a pack lie in several." if split else ""
     return (
-        f"checked: all four delivered the same {facts['tokens']:,} tokens, by count and by sum of ids; the first "
-        f"three as labels, the packs in their documents.{cut} The first two find their rows as Python lists in "
-        "memory when the clock starts; ours read the store and plan the epoch on the clock. Median of "
+        f"checked: all four delivered the same {facts['tokens']:,} tokens, by count, by sum of ids and by a hash "
+        f"of all inputs and labels; the packs in their documents.{cut} The first two find their rows as Python "
+        "lists in memory when the clock starts; ours read the store and plan the epoch on the clock. Median of "
         f"{facts['rounds']} rounds, in turn, after a warm-up."
     )
 
