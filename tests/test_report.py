@@ -155,7 +155,7 @@ def test_a_report_is_one_page_and_its_pictures(results_file, tmp_path, capsys):
 def test_errors_are_one_line(results_file, tmp_path, capsys, monkeypatch):
     path = results_file(results())
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    for name in ("charts", "bar_charts", "line_charts", "chart_style"):
+    for name in ("charts", "bar_charts", "dot_charts", "line_charts", "chart_style"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     (tmp_path / "words.json").write_text("words")
     not_json = (

@@ -2,8 +2,8 @@
 
 from matplotlib.figure import Figure
 
-OURS = "fastcollate"
-BLUE, LIGHT_BLUE, GREY, LIGHT_GREY, INK = "#0b61a4", "#8fbfe6", "#6b7280", "#c3c8cf", "#1f2933"
+OURS = ("fastcollate", "fastcollate_packed")  # of the peers
+BLUE, GREY, LIGHT_GREY, INK = "#0b61a4", "#6b7280", "#c3c8cf", "#1f2933"
 LINES = ("#0b61a4", "#c2410c", "#15803d", "#7e22ce")  # all dark on white; markers tell them apart as well
 MARKERS = ("o", "s", "^", "D")
 STYLE = {

@@ -36,7 +36,7 @@ def draw_records(results):
         values = []
         for place, (name, rows) in enumerate(points_of(results, chart).items()):
             draw_line(panel, rows, place, name)
-            values += [row["value"] for row in rows]
+            values += [row.get(key, row["value"]) for row in rows for key in ("value_min", "value_max")]
         panel.set(title=title, xlabel="records", ylabel=unit, xscale="log", yscale="log")
         panel.set_ylim(min(1, min(values) / 2) if max(values) > 1 else None, max(10, max(values) * 2))
         finish(panel)
