@@ -15,6 +15,7 @@ IGNORED = -100
 CELLS = 8192  # whose logits exist at once: those of 32 rows of 8192 tokens would take 50 GB
 
 causal = partial(nn.functional.scaled_dot_product_attention, is_causal=True)
+torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every width: loaders whose widths vary would pay
 
 
 @dataclass(frozen=True)

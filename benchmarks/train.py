@@ -142,15 +142,15 @@ def padded(store, setting):
 
 def packed(store, setting):
     """fastcollate: whole documents in rows of one length, in a step about as many tokens as the others have."""
-    packs = max(1, round(setting.batch_size * store.num_tokens / len(store) / setting.pack_length))
-    dataset = fc.PackedDataset(store, length=setting.pack_length, batch_size=packs, seed=SEED)
+    length, one_shape = setting.pack_length, setting.on_gpu  # there attention is compiled for each shape
+    packs = max(1, round(setting.batch_size * store.num_tokens / len(store) / length))
+    dataset = fc.PackedDataset(store, length=length, batch_size=packs, seed=SEED, drop_last=one_shape)
     collate = fc.PackingCollator(store.eot_token_id)
     batches = fc.StreamLoader(dataset, collate, device=setting.device, transfer=setting.transfer)
-
-    def as_step(batch):
-        return Step(batch["input_ids"], next_token(batch["labels"]), batch["position_ids"], batch["document_ids"])
-
-    return Loader(batches, as_step)
+    return Loader(
+        batches,
+        lambda b: Step(b["input_ids"], next_token(b["labels"]), b["position_ids"], b["document_ids"]),
+    )
 
 
 LOADERS = {"notebook": notebook, "dataloader": dataloader, "padded": padded, "packed": packed}

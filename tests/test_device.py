@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections import OrderedDict, UserDict
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from fastcollate import BucketedDataset, InputError, PaddingCollator, StreamLoader, prefetch_to_device
+from fastcollate.device.items import count_bytes
 from fastcollate.device.prefetch import Prefetcher
 
 
@@ -49,13 +51,15 @@ def test_tokenizers_mappings_and_dataclasses_are_moved_and_what_is_unknown_is_na
     assert held["x"].device.type == "cpu"
     (example,) = prefetch_to_device([Example(torch.zeros(2), "a")], "meta")
     assert (type(example), example.x.device.type, example.name) == (Example, "meta", "a")
+    assert count_bytes([example, {"y": (torch.zeros(3, dtype=torch.int16), "b")}, 7]) == 2 * 4 + 3 * 2
+    with pytest.raises(InputError, match=r"a torch.sparse_coo tensor in a batch: only dense ones can be copied"):
+        list(prefetch_to_device([torch.eye(2).to_sparse()], "meta"))
     for odd in (Odd(), torch.nn.utils.rnn.pack_sequence([torch.zeros(2)])):
         with pytest.raises(InputError, match=rf"a {type(odd).__name__} in a batch: dicts, lists, tuples and data"):
             list(prefetch_to_device([{"x": odd}], "meta"))
 
 
-def test_a_script_that_ends_while_batches_are_made_ends_well():
-    code = """
+ANOTHERS = """
 import torch
 from fastcollate import prefetch_to_device
 def batches():
@@ -64,9 +68,51 @@ def batches():
 iterator = prefetch_to_device(batches(), "cpu", prefetch=4)
 next(iterator)
 """
+OURS = """
+import sys
+from fastcollate import BucketedDataset, PaddingCollator, StreamLoader, TokenStore
+dataset = BucketedDataset(TokenStore(sys.argv[1]), batch_size=2)
+iterator = iter(StreamLoader(dataset, PaddingCollator(256), device="meta", prefetch=4, transfer="ragged"))
+next(iterator)
+"""
+
+
+@pytest.mark.parametrize("code", [ANOTHERS, OURS], ids=["prefetch_to_device", "StreamLoader"])
+def test_a_script_that_ends_while_batches_are_made_ends_well(store, code):
+    command = [sys.executable, "-c", f"{code}\nimport time; print(time.time())", str(store.path)]
     for _ in range(2):
-        ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        late = time.time() - float(ended.stdout)
         assert (ended.returncode, ended.stderr) == (0, "")
+        assert late < 5  # a second for the thread, and what it takes to unload torch
+
+
+def test_closing_half_way_takes_less_than_a_second_and_keeps_nothing(store):
+    loader = StreamLoader(BucketedDataset(store, batch_size=2), PaddingCollator(256), device="meta", prefetch=4)
+    next(iter(loader))
+    begun = time.perf_counter()
+    loader.close()
+    assert time.perf_counter() - begun < 1
+    assert not is_prefetching()
+
+
+def test_what_waits_is_let_go_at_the_close():
+    made = []
+
+    def source():
+        for _ in range(100):
+            tensor = torch.zeros(1 << 18)
+            made.append(weakref.ref(tensor))
+            yield tensor
+
+    ahead = Prefetcher(source(), depth=3, size=count_bytes)
+    next(ahead)
+    while len(made) < 5:
+        time.sleep(0.01)
+    ahead.close()
+    assert [tensor() for tensor in made] == [None] * len(made)
+    with pytest.raises(StopIteration):
+        next(ahead)
 
 
 def test_another_default_device_changes_nothing(store):
@@ -99,7 +145,7 @@ def test_it_runs_ahead_by_its_depth_and_no_further():
             made.append(i)
             yield i
 
-    with closing(Prefetcher(source(), depth=3, size=lambda _: 1 << 20)) as ahead:
+    with closing(Prefetcher(source(), depth=3, size=lambda _: 1 << 21)) as ahead:
         assert next(ahead) == 0
         time.sleep(0.2)
         assert len(made) == 5  # one taken, three waiting, one in hand

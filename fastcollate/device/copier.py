@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.data import get_worker_info
 
-from fastcollate.device.items import count_elements, map_tensors
+from fastcollate.device.items import count_bytes, map_tensors
 from fastcollate.device.prefetch import Prefetcher
 from fastcollate.device.ring import Ring, Slab
 from fastcollate.errors import InputError
@@ -23,13 +23,14 @@ class OnDevice(NamedTuple):
     """A batch on its way to a device.
 
     `event` is what the consumer's stream must wait for (None: it is there now); `bytes` and `copies` went over
-    the bus for it.
+    the bus for it; `lent` says that some were copied from pinned memory of somebody else.
     """
 
     item: Any
     event: torch.cuda.Event | None
     bytes: int
     copies: int
+    lent: bool
 
 
 class DeviceCopier:
@@ -72,16 +73,16 @@ class DeviceCopier:
     def copy(self, item: Any, slab: Slab | None = None, build: Callable[[Any], Any] | None = None) -> OnDevice:
         """`item` on the device, or what `build` makes of it there. Its tensors may lie in `slab` already."""
         if self.device.type == "cpu":
-            return OnDevice(item if build is None else build(item), None, 0, 0)
+            return OnDevice(item if build is None else build(item), None, 0, 0, False)
         slab = self._ring.next_slab() if slab is None else slab
         with nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
-            moved, size, copies = self._move(item, slab)
+            moved, *sent = self._move(item, slab)
             built = moved if build is None else build(moved)
             event = None
             if self._stream is not None:
                 event = torch.cuda.Event()  # type: ignore[no-untyped-call]
                 event.record(self._stream)
-        return OnDevice(built, event, size, copies)
+        return OnDevice(built, event, *sent)
 
     def hand_over(self, copied: OnDevice) -> Any:
         """Let the current stream use what `copy` returned."""
@@ -91,8 +92,8 @@ class DeviceCopier:
             map_tensors(copied.item, lambda tensor: _record(tensor, stream))
         return copied.item
 
-    def _move(self, item: Any, slab: Slab) -> tuple[Any, int, int]:
-        """`item` with its tensors on the device, and the bytes and copies that took."""
+    def _move(self, item: Any, slab: Slab) -> tuple[Any, int, int, bool]:
+        """`item` with its tensors on the device, the bytes and copies that took, and whether some were lent."""
         staged: dict[int, torch.Tensor] = {}
         alone: dict[int, torch.Tensor] = {}
 
@@ -111,11 +112,17 @@ class DeviceCopier:
 
         there = [tensor for tensor in alone.values() if tensor.device != self.device]
         size = (0 if moved is None else moved.nbytes) + sum(tensor.nbytes for tensor in there)
-        return map_tensors(item, arrived), size, (moved is not None) + len(there)
+        lent = any(tensor.device.type == "cpu" for tensor in there)
+        return map_tensors(item, arrived), size, (moved is not None) + len(there), lent
 
     def _can_stage(self, tensor: torch.Tensor, slab: Slab) -> bool:
         """Whether a tensor is plain host memory; what somebody else pinned is copied from where it lies."""
-        if tensor.device.type != "cpu" or tensor.layout != torch.strided or tensor.is_quantized:
+        if tensor.layout != torch.strided:
+            raise InputError(
+                f"a {tensor.layout} tensor in a batch: only dense ones can be copied ahead; "
+                "move this one in the training loop"
+            )
+        if tensor.device.type != "cpu" or tensor.is_quantized:
             return False
         if self._stream is None or tensor.nbytes == 0:
             return True
@@ -140,10 +147,11 @@ def check_device(device: torch.device | str | int | None) -> torch.device:
         )
     try:
         torch.empty(0, device=found)
-    except (RuntimeError, NotImplementedError, AssertionError):
+    except (RuntimeError, NotImplementedError, AssertionError) as error:
+        reason = str(error).strip().split("\n")[0]
         raise InputError(
-            f"device {str(found)!r} is not here: torch cannot make a tensor there; use 'cpu'"
-        ) from None
+            f"device {str(found)!r} is not here: torch cannot make a tensor there ({reason}); use 'cpu'"
+        ) from error
     return found
 
 
@@ -167,15 +175,16 @@ def prefetch_to_device(
     """
     copier = DeviceCopier(device)
     copies = _copies(copier, loader)
-    return _handed_over(
-        copier, Prefetcher(copies, depth=prefetch, size=lambda copied: count_elements(copied.item))
-    )
+    return _handed_over(copier, Prefetcher(copies, depth=prefetch, size=lambda copied: count_bytes(copied.item)))
 
 
 def _copies(copier: DeviceCopier, loader: Iterable[Any]) -> Iterator[OnDevice]:
     copier.enter_thread()
     for item in loader:
-        yield copier.copy(item)
+        copied = copier.copy(item)
+        if copied.lent and copied.event is not None:
+            copied.event.synchronize()  # its owner may fill that memory again for the next item
+        yield copied
 
 
 def _handed_over(copier: DeviceCopier, ahead: Prefetcher[OnDevice]) -> Iterator[Any]:

@@ -11,7 +11,7 @@ import torch
 
 from fastcollate.errors import InputError
 
-__all__ = ["count_elements", "map_tensors"]
+__all__ = ["count_bytes", "map_tensors"]
 
 
 def map_tensors(item: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:
@@ -53,12 +53,14 @@ def _like(item: Mapping[Any, Any], content: dict[Any, Any]) -> Any:
     return made
 
 
-def count_elements(item: Any) -> int:
-    """Tensor elements in a batch, as the cost of keeping it."""
+def count_bytes(item: Any) -> int:
+    """What the tensors of a batch take, as the cost of keeping it; what is unknown is taken to hold none."""
     if isinstance(item, torch.Tensor):
-        return item.numel()
+        return item.numel() * item.element_size()
     if isinstance(item, Mapping):
-        return sum(map(count_elements, item.values()))
+        return sum(map(count_bytes, item.values()))
     if isinstance(item, (list, tuple)):
-        return sum(map(count_elements, item))
+        return sum(map(count_bytes, item))
+    if is_dataclass(item) and not isinstance(item, type):
+        return sum(count_bytes(getattr(item, part.name)) for part in fields(item))
     return 0

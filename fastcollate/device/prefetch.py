@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from fastcollate.errors import InputError
@@ -16,17 +17,21 @@ __all__ = ["Prefetcher"]
 T = TypeVar("T")
 
 # Waking a thread costs more than collating a small batch, so small batches are handed over several at a time:
-# up to this many tensor elements.
-_PARCEL = 1 << 18
+# up to this many bytes of tensors.
+_PARCEL = 1 << 21
 _ITEMS = 64  # and never more items than this
 
 
 @dataclass(slots=True)
 class _Shared(Generic[T]):
-    """What producer and consumer share; neither holds the other, so that dropping the consumer ends both."""
+    """What producer and consumer share; neither holds the other, so that dropping the consumer ends both.
+
+    Garbage collection may end them from any line of either thread, so both speak through queues that a thread can
+    put into while it is inside one of their methods. `room` has an item for each parcel that may be made.
+    """
 
     parcels: SimpleQueue[list[T] | BaseException | None] = field(default_factory=SimpleQueue)
-    room: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    room: SimpleQueue[None] = field(default_factory=SimpleQueue)
     closed: bool = False
 
 
@@ -50,7 +55,7 @@ class Prefetcher(Iterator[T]):
             raise InputError(f"prefetch is {depth}: it must be at least 1")
         self._shared: _Shared[T] = _Shared()
         for _ in range(depth):
-            self._shared.room.release()
+            self._shared.room.put(None)
         self._ready: Iterator[T] = iter(())
         self._thread = threading.Thread(
             target=_produce, args=(source, size, self._shared), name="fastcollate-prefetch", daemon=True
@@ -71,7 +76,7 @@ class Prefetcher(Iterator[T]):
         if isinstance(parcel, BaseException):
             self.close()
             raise parcel
-        self._shared.room.release()
+        self._shared.room.put(None)
         self._ready = iter(parcel)
         return next(self._ready)
 
@@ -79,11 +84,15 @@ class Prefetcher(Iterator[T]):
         """End the thread, once it is done with the item it is at; what it had ready is dropped."""
         self._ready = iter(())
         _end(self._shared, self._thread, timeout)
+        with suppress(Empty):
+            while True:
+                self._shared.parcels.get_nowait()
+        self._shared.parcels.put(None)  # for a consumer that waits in another thread
 
 
 def _end(shared: _Shared[Any], thread: threading.Thread, timeout: float | None) -> None:
     shared.closed = True
-    shared.room.release()
+    shared.room.put(None)
     if thread is not threading.current_thread():
         thread.join(timeout)
 
@@ -92,7 +101,7 @@ def _produce(source: Iterator[T], size: Callable[[T], int], shared: _Shared[T]) 
     last: BaseException | None = None
     try:
         for parcel in _parcels(source, size, shared):
-            shared.room.acquire()
+            shared.room.get()
             if shared.closed:
                 break
             shared.parcels.put(parcel)

@@ -79,8 +79,9 @@ class Slab:
         if device.type != "cuda":
             return moved.copy_(self._memory[: self.used])
         begun, over = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        staged = self._memory[: self.used]
         begun.record()
-        moved.copy_(self._memory[: self.used], non_blocking=True)
+        moved.copy_(staged, non_blocking=True)
         over.record()
         self._copied = begun, over
         return moved
@@ -102,7 +103,8 @@ class Slab:
 
     def _reserve(self) -> None:
         if self.used > self._bytes.nbytes:
-            self._memory = torch.empty(2 * self.used, dtype=torch.uint8, device="cpu", pin_memory=self._pinned)
+            size = 1 << (self.used - 1).bit_length()  # what torch would take from the system for it anyway
+            self._memory = torch.empty(size, dtype=torch.uint8, device="cpu", pin_memory=self._pinned)
             self._bytes = self._memory.numpy().data
 
 

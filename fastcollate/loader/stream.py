@@ -11,7 +11,7 @@ import torch
 from fastcollate.collate.batch import Batch
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.device.copier import DeviceCopier, OnDevice
-from fastcollate.device.items import count_elements
+from fastcollate.device.items import count_bytes
 from fastcollate.device.prefetch import Prefetcher
 from fastcollate.errors import InputError, StateError
 from fastcollate.loader.sources import can_stage, send_batches
@@ -185,7 +185,7 @@ class _Pass(Iterator[Any]):
             stats=self._stats,
         )
         if loader.device.type != "cpu":
-            self._source = Prefetcher(sent, depth=loader.prefetch, size=lambda copied: count_elements(copied.item))
+            self._source = Prefetcher(sent, depth=loader.prefetch, size=lambda copied: count_bytes(copied.item))
 
     def __next__(self) -> Any:
         stats = self._stats
