@@ -5,12 +5,15 @@ import subprocess
 import sys
 from collections import Counter
 from itertools import islice
+from pathlib import Path
 
 import measure
 import peers
 import pytest
 from corpora import make_store
-from delivered import rows_of
+from delivered import check_delivered, rows_of
+
+from fastcollate import BucketedDataset, PaddingCollator
 
 PAD = 256
 RECORDS = 403
@@ -47,6 +50,11 @@ def records_in(batches):
     return Counter(row for batch in batches for row in rows_of(batch, pad_token_id=PAD))
 
 
+def test_every_peer_is_named():
+    files = Path(peers.__file__).parent.glob("*.py")
+    assert {path.stem for path in files} - {"__init__"} == set(peers.NAMES)
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_an_epoch_has_every_record_once(written, small_store, num_workers):
     peer, directory = written
@@ -62,6 +70,18 @@ def test_the_epoch_goes_on_where_it_stopped(written, num_workers):
     start = peers.start_after(peer, directory, 5, **arguments)
     rest = peer.loader(directory, start=start, **arguments)
     assert records_in(rest) == records_in(islice(whole, 5, None))
+
+
+def test_rows_that_are_not_the_stores_are_found(small_store):
+    collate = PaddingCollator(PAD)
+    batches = list(map(collate, BucketedDataset(small_store, batch_size=32)))
+    check_delivered(batches, small_store, pad_token_id=PAD)
+    with pytest.raises(AssertionError, match=r"^32 of 435 rows delivered are not the store's"):
+        check_delivered([*batches, batches[0]], small_store, pad_token_id=PAD)
+    batches[0]["input_ids"][0, 0] += 1
+    batches[0]["labels"][0, 0] += 1
+    with pytest.raises(AssertionError, match=r"^1 of 403 rows delivered are not the store's"):
+        check_delivered(batches, small_store, pad_token_id=PAD)
 
 
 def test_a_measurement_has_every_figure(tmp_path):

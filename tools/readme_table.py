@@ -2,15 +2,17 @@
 
 import re
 
-OURS = "fastcollate"
+OURS, RAN = "fastcollate", "tokens_per_second"
 # What the front door shows; the results file has everything.
 RACES = re.compile(
-    r"^(?!.*(very-long|gsm8k))((notebook|row loop): .*batch 32, |padded_collate|stream)|bfd|^preparing.*gpt2"
+    r"^(?!.*(very-long|gsm8k))(notebook: .*batch 32, |row loop: .*batch (8|32), |padded_collate|stream)"
+    r"|bfd|^preparing.*gpt2"
 )
 FIGURES = re.compile(
     r"^(?!.*very-long)(padding, |collating ).*batch(es of)? 32\b(?!.*lower bound)"
     r"|^collating 8 x.*(short|long-tailed)|^(host time|bytes|host to device).*, short, padded to 32 rows"
-    r"|^packing efficiency, best_fit|^TRL's packing"
+    r"|^packing efficiency(, best_fit| beside)|^TRL's packing"
+    r"|^training GPT-2 small on cuda, long-tailed, .*targets"
     r"|^planning, batch_size, 10\^[58]|^(first batch|restoring).*10\^7 records, [^,]*$"
 )
 MARKS = re.compile(r"(<!-- measured: (?P<path>\S+) -->\n).*?(<!-- /measured -->)", re.DOTALL)
@@ -28,34 +30,56 @@ def table(results):
 
 
 def peers(rows):
-    """One line a peer on the first corpus of the file, with the number of workers it is fastest with."""
+    """One line a peer, the fastest on the first corpus first: speeds there and, of each corpus, ours by theirs.
+
+    Ratios, times and memory are the better of what a peer does with and without workers.
+    """
     if not rows:
         return []
-    corpus = rows[0]["corpus"]
-    best = fastest(row for row in rows if row["corpus"] == corpus)
-    ours = best.get(OURS, {}).get("tokens_per_second")
-    head = f"| {corpus} records | M tokens/s | ours ÷ theirs | first batch | resume at 99 % | peak memory |"
-    lines = [head, "|---|---:|---:|---:|---:|---:|"]
-    for name, row in best.items():
-        title = f"{row.get('title', name)} {(row.get('version') or '').split(',')[0]}".strip()
-        if "missing" in row:
-            lines.append(f"| {title} | not run: {row['missing'].replace('|', '/')} | | | | |")
-            continue
-        rate = row["tokens_per_second"]
-        lines.append(
-            f"| {title}, {workers(row)} | {rate / 1e6:.3g} | {f'{ours / rate:.3g}' if ours else 'not run'} "
-            f"| {duration(row.get('first_batch_seconds'))} | {duration(row.get('resume_99_seconds'))} "
-            f"| {memory(row.get('peak_pss_megabytes'))} |"
-        )
+    kinds = list(dict.fromkeys(row["corpus"] for row in rows))
+    head = ["M tokens/s", "with 2 workers", *(f"ours ÷ theirs, {kind}" for kind in kinds)]
+    head = [f"{kinds[0]} records", *head, "first batch", "resume at 99 %", "peak memory"]
+    lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
+    by_peer = {}
+    for row in rows:
+        by_peer.setdefault(row["peer"], []).append(row)
+    ours = by_peer.get(OURS, [])
+    for theirs in sorted(by_peer.values(), key=lambda theirs: -(best_rate(theirs, kinds[0]) or 0)):
+        cells = peer_cells(theirs, ours, kinds)
+        lines.append(f"| {' | '.join([title_of(theirs), *cells, *[''] * (len(head) - 1 - len(cells))])} |")
     return [*lines, ""]
 
 
-def fastest(rows):
-    """By peer, its best row, the fastest peer first; a peer that never ran has a row that says why."""
-    best = {}
-    for row in sorted(rows, key=lambda row: -row.get("tokens_per_second", 0)):
-        best.setdefault(row["peer"], row)
-    return best
+def peer_cells(theirs, ours, kinds):
+    """What a line of the peers' table says after the title; of a peer that never ran, why."""
+    first = [row for row in theirs if row["corpus"] == kinds[0]]
+    if best_rate(theirs, kinds[0]) is None:
+        return [f"not run: {first[0].get('missing', 'no row') if first else 'no row'}".replace("|", "/")]
+    speeds = [best_rate([row for row in first if row["workers"] == count], kinds[0]) for count in (0, 2)]
+    ratios = [(best_rate(ours, kind), best_rate(theirs, kind)) for kind in kinds]
+    return [
+        *(f"{speed / 1e6:.3g}" if speed else "not run" for speed in speeds),
+        *(f"{mine / rate:.3g}" if mine and rate else "not run" for mine, rate in ratios),
+        duration(least(first, "first_batch_seconds")),
+        duration(least(first, "resume_99_seconds")),
+        memory(least(first, "peak_pss_megabytes")),
+    ]
+
+
+def best_rate(rows, kind):
+    """Tokens a second on a corpus, with whatever workers are best; None if it never ran."""
+    return max((row["tokens_per_second"] for row in rows if row["corpus"] == kind and RAN in row), default=None)
+
+
+def least(rows, name):
+    return min((row[name] for row in rows if row.get(name) is not None), default=None)
+
+
+def title_of(rows):
+    """A peer's title, with its version where it is one package's."""
+    row = next((row for row in rows if RAN in row), {})
+    version = row.get("version", "")
+    return f"{row.get('title', rows[0]['peer'])} {'' if ',' in version else version}".strip()
 
 
 def races(rows):
@@ -80,7 +104,8 @@ def setting(machine):
     versions = f"Python {machine['python']}, NumPy {machine['numpy']}, torch {machine['torch']}"
     refill = f"memory refilled at {machine['refill_gigabytes_per_second']:.0f} GB/s"
     return (
-        f"{machine['cpu']}, {machine['cores']} cores, {refill}, {versions}; medians of {machine['rounds']} rounds."
+        f"{machine['cpu']}, {machine['cores']} cores, {refill}, {versions}; medians of {machine['rounds']} "
+        "rounds, of a loader's speed of ten parts of five seconds."
     )
 
 
@@ -94,11 +119,6 @@ def number(row):
 def unit(row):
     """The unit, and the part of the physical limit that was reached."""
     return f"{row['unit']}, {row['share']:.0%} of {row['limit']}" if "limit" in row else row["unit"]
-
-
-def workers(row):
-    """How many processes it had to help it."""
-    return f"{row['workers']} worker{'' if row['workers'] == 1 else 's'}"
 
 
 def duration(seconds):
