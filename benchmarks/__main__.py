@@ -35,6 +35,7 @@ PEERS = "peers"  # the topic of other people's loaders
 QUICK_PEERS = {"plain", "memmap_vectorised", "hf_datasets", "fastcollate"}  # each takes ten seconds
 WORKERS, QUICK_WORKERS = (0, 2), (0,)
 SECONDS, QUICK_SECONDS = 5, 1
+ONSETS, QUICK_ONSETS = 3, 1  # processes that a first batch and a resume are medians of
 PATIENCE = 2400  # seconds a peer may take in all, more than its parts may together
 INTERRUPTED = 130
 UNEQUAL = "AssertionError"
@@ -178,13 +179,14 @@ def run_peers(args, found):
                 for workers in QUICK_WORKERS if args.quick else WORKERS:
                     begun = time.perf_counter()
                     print(f"{name}, {kind}, {workers} workers ", end="", flush=True)
-                    row = measure(name, home, workers, QUICK_SECONDS if args.quick else SECONDS)
+                    spent = (QUICK_SECONDS, QUICK_ONSETS) if args.quick else (SECONDS, ONSETS)
+                    row = measure(name, home, workers, *spent)
                     found.append({**row, "peer": name, "workers": workers, "corpus": kind})
                     print(row.get("missing", f"{time.perf_counter() - begun:.1f} s"))
                     yield
 
 
-def measure(name, home, workers, duration):
+def measure(name, home, workers, duration, onsets):
     """What `measure.py` prints about one peer, or `{"missing": reason}`."""
     command = [
         sys.executable,
@@ -195,6 +197,8 @@ def measure(name, home, workers, duration):
         str(workers),
         "--seconds",
         str(duration),
+        "--onsets",
+        str(onsets),
     ]
     path = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
     process = subprocess.Popen(

@@ -37,8 +37,7 @@ SLICES = 10
 LONGER = {"write": 10, "resume": 3}  # files are written once; some run up to a checkpoint, twice
 MARK = "measured "  # libraries print too
 CHECKED = 20  # batches
-ONSETS = 3  # of first batches and resumes the median is taken, where one takes no longer than
-PATIENCE = 8  # seconds, imports included
+PATIENCE = 8  # seconds, imports included: what takes longer to begin is measured once
 
 
 def main():
@@ -55,6 +54,9 @@ def parse_arguments():
     parser.add_argument("directory", type=Path)
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=5, help="of waiting for batches, after the first")
+    parser.add_argument(
+        "--onsets", type=int, default=3, help="processes that a first batch and a resume are medians of"
+    )
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--limit", type=float, default=90, help="seconds any one part may take besides")
     parser.add_argument("--phase", choices=[*PHASES], help=argparse.SUPPRESS)
@@ -84,7 +86,7 @@ def onset(arguments, phase):
         and time.monotonic() - begun < PATIENCE
         and not any(name.startswith("note on") for name in runs[0])
     ):
-        runs += [run_phase(arguments, phase) for _ in range(ONSETS - 1)]
+        runs += [run_phase(arguments, phase) for _ in range(arguments.onsets - 1)]
     medians = {
         name: statistics.median(run[name] for run in runs if name in run)
         for name, value in runs[0].items()

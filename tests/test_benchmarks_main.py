@@ -83,7 +83,7 @@ def test_peers_run_on_each_corpus_and_with_each_number_of_workers(suite, tmp_pat
     assert ours == [
         {
             "peer": "ours",
-            "options": ["--workers", str(workers), "--seconds", "5"],
+            "options": ["--workers", str(workers), "--seconds", "5", "--onsets", "3"],
             "store": True,
             "workers": workers,
             "corpus": corpus,
@@ -117,13 +117,13 @@ def test_a_peer_that_fails_is_missing_with_its_reason(suite, tmp_path):
         {"missing": "it ended with code 3", "peer": "dead", **where},
         {"missing": "it printed no JSON object", "peer": "silent", **where},
     ]
-    assert [row["options"][-1] for row in rows if "missing" not in row] == ["1"]
+    assert [row["options"][-3::2] for row in rows if "missing" not in row] == [["1", "1"]]
 
 
 def test_a_peer_that_never_ends_is_missing_and_ended_with_all_it_began(suite, tmp_path, monkeypatch):
     (tmp_path / "measure.py").write_text(HANGING)
     monkeypatch.setattr(suite, "PATIENCE", 1.5)
-    assert suite.measure("ours", tmp_path, 0, 1) == {"missing": "no result after 1.5 s"}
+    assert suite.measure("ours", tmp_path, 0, 1, 1) == {"missing": "no result after 1.5 s"}
     begun = [int(pid) for pid in (tmp_path / "begun").read_text().split()]
     assert len(begun) == 2
     wait_until(lambda: not any(is_running(pid) for pid in begun))
