@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from corpora import RECORDS, here, make_store, real_store  # noqa: E402  # after the path
+from corpora import RECORDS, here, put_store  # noqa: E402  # after the path
 from machine import cores, machine  # noqa: E402
 from processes import kill_tree  # noqa: E402
 
@@ -54,6 +54,8 @@ def main(argv=None):
         code, results = run_cases(args)
         if code != INTERRUPTED and PEERS in (args.topic or [PEERS]):
             results["peers"] = []
+            if results["rows"] or results["figures"]:
+                write(path, args, results)
             for _ in run_peers(args, results["peers"]):
                 write(path, args, results)  # they take hours: whatever ends it, no row is lost
             if any(row.get("missing", "").startswith(UNEQUAL) for row in results["peers"]):
@@ -151,14 +153,6 @@ def apart(function, *args, **keywords):
         return pool.submit(function, *args, **keywords).result()
 
 
-def make_corpus(home, kind, records):
-    """The store of a corpus, in `home`; None is all the records there are."""
-    if records is None:
-        real_store(home, kind)
-    else:
-        make_store(home / "store", kind, records)
-
-
 def run_peers(args, found):
     """Append to `found` what each peer does with each corpus, or why it does not; a step for each.
 
@@ -174,7 +168,7 @@ def run_peers(args, found):
         for kind in kinds:
             home = Path(directory) / kind  # each peer's own files come beside the store
             home.mkdir()
-            apart(make_corpus, home, kind, RECORDS[kind][1 if args.quick else 0] if kind in RECORDS else None)
+            apart(put_store, home, kind, RECORDS[kind][1 if args.quick else 0] if kind in RECORDS else None)
             for name in names:
                 for workers in QUICK_WORKERS if args.quick else WORKERS:
                     begun = time.perf_counter()

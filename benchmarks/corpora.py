@@ -78,6 +78,14 @@ def real_store(path, kind):
     return TokenStore(path / "store")
 
 
+def put_store(home, kind, records):
+    """`home / "store"`, a corpus of any kind; of real records all, whatever `records` says."""
+    if kind in REAL:
+        real_store(home, kind)
+    else:
+        make_store(home / "store", kind, records)
+
+
 def bytes_on_disk(kind, records, seed=0):
     """About how large a corpus is as a store, from the lengths of its first records."""
     tokens = lengths_of(kind, min(records, 4096), seed).mean()

@@ -58,7 +58,7 @@ def suite(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MEASURE", tmp_path / "measure.py")
     monkeypatch.setattr(module, "RECORDS", {"short": (20, 10, 5), "very-long": (10, 5, 3)})
     monkeypatch.setattr(module, "KINDS", ["short", "very-long", "real"])
-    monkeypatch.setattr(module, "real_store", lambda home, kind: (home / "store").mkdir())
+    monkeypatch.setattr(module, "put_store", lambda home, *_: (home / "store").mkdir())
     monkeypatch.setattr(module, "apart", lambda function, *args, **keywords: function(*args, **keywords))
     return module
 
