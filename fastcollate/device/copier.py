@@ -76,13 +76,13 @@ class DeviceCopier:
             return OnDevice(item if build is None else build(item), None, 0, 0, False)
         slab = self._ring.next_slab() if slab is None else slab
         with nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
-            moved, *sent = self._move(item, slab)
+            moved, size, copies, lent = self._move(item, slab)
             built = moved if build is None else build(moved)
             event = None
             if self._stream is not None:
                 event = torch.cuda.Event()  # type: ignore[no-untyped-call]
                 event.record(self._stream)
-        return OnDevice(built, event, *sent)
+        return OnDevice(built, event, size, copies, lent)
 
     def hand_over(self, copied: OnDevice) -> Any:
         """Let the current stream use what `copy` returned."""

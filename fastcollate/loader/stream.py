@@ -25,7 +25,7 @@ class StreamLoader:
 
     For a CUDA device batches are prepared ahead: a background thread gathers, collates and copies them. On the
     CPU they are made when they are asked for: there a thread would share the interpreter with its consumer
-    and, measured, cost more than it hides; `num_workers` has processes do the work instead.
+    and, measured, cost more than it hides.
 
     Iterating it delivers the rest of the current epoch and then moves to the next; leaving a loop early and
     iterating again goes on where it stopped. `state_dict` counts the batches that were *delivered*, whatever
@@ -39,8 +39,9 @@ class StreamLoader:
         prefetch: how many batches wait ready on the device (small ones several at a time, up to 2 MB).
         transfer: `"padded"` copies the collated tensors; `"ragged"` copies only the real tokens, in the store's
             own dtype, and pads and masks them on the device: the same batches for a tenth of the bytes.
-        num_workers: processes that gather and collate; 0 is nearly always faster. With them, and with
-            `max_tokens` or packs, a state costs a pass over the lengths up to there.
+        num_workers: processes that read the records (and run `collate_fn`, if it is not one of ours); 0 is nearly
+            always faster. With them, and with `max_tokens` or packs, a state costs a pass over the lengths up to
+            there.
 
     Raises:
         InputError: arguments out of range, or a device that does not exist here.
