@@ -4,6 +4,7 @@ import threading
 
 import pytest
 import torch
+from test_staged import content
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from fastcollate import (
@@ -15,6 +16,7 @@ from fastcollate import (
     StateMismatchError,
     StreamLoader,
 )
+from fastcollate.loader.sources import Parcels
 
 
 def make(store, **arguments):
@@ -194,11 +196,35 @@ def test_a_state_of_another_run_is_refused_and_changes_nothing(store):
     assert ids([first, *iterator]) == ids(make(store))
 
 
-def test_an_empty_row_in_a_worker_is_our_error(store):
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("batch_size", [1, 7, 31, 1003])  # parcels that end with an epoch, before it, after it
+def test_parcels_of_several_workers_keep_the_order(store, workers, batch_size):
+    whole = make_of(store, batch_size)
+    loader = make_of(store, batch_size, num_workers=workers)
+    for _ in range(2):
+        assert [content(batch) for batch in loader] == [content(batch) for batch in whole]
+
+
+def make_of(store, batch_size, **arguments):
+    dataset = BucketedDataset(store, batch_size=batch_size)
+    return StreamLoader(dataset, PaddingCollator(256, supervise="response"), **arguments)
+
+
+def test_large_batches_come_one_by_one():
+    sizes = {}
+    for tokens in (0, 100, 1 << 17, 1 << 22):
+        dataset = range(40)
+        sizes[tokens] = [len(parcel) for parcel in Parcels(dataset, tokens)]
+    assert sizes == {0: [16, 16, 8], 100: [16, 16, 8], 1 << 17: [4] * 10, 1 << 22: [1] * 40}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_collator_that_raises_is_our_error(store, workers):
     loader = StreamLoader(
         BucketedDataset(store, batch_size=50),
         PaddingCollator(256, supervise="response", end_token_id=1, max_length=3, truncation="error"),
-        num_workers=1,
+        num_workers=workers,
     )
     with pytest.raises(CollateError, match="more than the 3 that max_length leaves room for"):
         list(loader)

@@ -113,6 +113,15 @@ class BucketedDataset(PlannedDataset[EpochPlan]):
         """
         return self._plan_for(self.position).shapes()
 
+    @property
+    def tokens_per_batch(self) -> float:
+        """About how many tokens a batch has; with `max_tokens`, at most."""
+        if self._plan.max_tokens is not None:
+            return self._plan.max_tokens
+        assert self._plan.batch_size is not None
+        lengths, counts = self.store.length_histogram
+        return self._plan.batch_size * float(lengths @ counts) / max(1, len(self.store))
+
     def _lengths_of(self, records: Records) -> LengthsAt:
         return partial(_clipped_lengths, records, self.max_length)
 

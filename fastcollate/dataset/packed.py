@@ -90,6 +90,12 @@ class PackedDataset(PlannedDataset[PackPlan]):
         plan = self._plan_for(self.position)
         return sorted({(batch.rows, plan.length) for _, window in plan.windows() for batch in window})
 
+    @property
+    def tokens_per_batch(self) -> float:
+        """How many tokens a batch has, if its packs are full."""
+        assert self._plan.batch_size is not None
+        return self._plan.batch_size * self._plan.length
+
     def _lengths_of(self, records: Records) -> LengthsAt:
         return records.lengths_at
 

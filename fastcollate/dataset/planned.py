@@ -45,6 +45,11 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         self._stream: _Stream | None = None
         self._loads = 0
 
+    @property
+    @abstractmethod
+    def tokens_per_batch(self) -> float:
+        """About how many tokens a batch has."""
+
     @abstractmethod
     def _lengths_of(self, records: Records) -> LengthsAt:
         """How many tokens this dataset uses of the records asked for."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from functools import partial
+from itertools import islice, zip_longest
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from fastcollate.collate.packing import PackingCollator
 from fastcollate.collate.padding import PaddingCollator
@@ -18,7 +20,9 @@ from fastcollate.device.ring import Slab
 from fastcollate.loader.stats import LoaderStats
 from fastcollate.ragged_batch import RaggedBatch
 
-__all__ = ["can_stage", "send_batches"]
+__all__ = ["Parcels", "can_stage", "send_batches"]
+
+_BATCHES, _TOKENS = 16, 1 << 19  # what a worker sends at once
 
 
 def can_stage(collate_fn: Callable[[Any], Any]) -> bool:
@@ -40,18 +44,41 @@ def send_batches(
     Worker processes begin at once; everything else happens in the thread that iterates. Our own collators work
     there too: a batch's tokens come from another process in a fraction of the time that its tensors would take.
     """
-    ours = can_stage(collate_fn)
-    batches: Iterable[Any] = dataset
+    workers = partial(DataLoader, batch_size=None, num_workers=num_workers)
+    if num_workers and not can_stage(collate_fn):
+        return _from_workers(iter(workers(dataset, collate_fn=collate_fn)), copier, stats)
+    batches: Iterable[RaggedBatch] = dataset
     if num_workers:
-        make: Any = _as_it_is if ours else collate_fn
-        batches = workers = iter(DataLoader(dataset, batch_size=None, collate_fn=make, num_workers=num_workers))
-        if not ours:
-            return _from_workers(workers, copier, stats)
+        parcels = Parcels(dataset, dataset.tokens_per_batch)
+        batches = _in_turn(iter(workers(parcels, collate_fn=_as_they_are)), num_workers)
     return _collate_here(batches, _maker(collate_fn, ragged=ragged), copier, stats)
 
 
-def _as_it_is(batch: RaggedBatch) -> RaggedBatch:
-    return batch
+class Parcels(IterableDataset[list[RaggedBatch]]):
+    """A worker's batches, several at a time: a message between processes takes longer than making a small one.
+
+    Each parcel but the last has as many, 16 or about a megabyte: batches that are dealt in turn stay in order.
+    """
+
+    def __init__(self, dataset: Iterable[RaggedBatch], tokens_per_batch: float) -> None:
+        self._dataset = dataset
+        self._size = max(1, min(_BATCHES, int(_TOKENS / max(1.0, tokens_per_batch))))
+
+    def __iter__(self) -> Iterator[list[RaggedBatch]]:
+        batches = iter(self._dataset)
+        while parcel := list(islice(batches, self._size)):
+            yield parcel
+
+
+def _as_they_are(parcel: list[RaggedBatch]) -> list[RaggedBatch]:
+    return parcel
+
+
+def _in_turn(parcels: Iterator[list[RaggedBatch]], num_workers: int) -> Iterator[RaggedBatch]:
+    """The batches in the order in which they were dealt to the workers, whose parcels come in turn."""
+    while dealt := list(islice(parcels, num_workers)):
+        for batches in zip_longest(*dealt):
+            yield from (batch for batch in batches if batch is not None)
 
 
 def _collate_here(
