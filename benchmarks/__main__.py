@@ -32,7 +32,7 @@ Ctrl-C ends it; what was measured by then is written.
 KINDS = [*RECORDS, *here()]  # corpora of the peers
 MEASURE = HERE / "measure.py"
 PEERS = "peers"  # the topic of other people's loaders
-QUICK_PEERS = {"plain", "memmap_vectorised", "hf_datasets", "fastcollate"}  # each takes ten seconds
+QUICK_PEERS = {"memmap_vectorised", "hf_datasets", "fastcollate"}  # each takes twenty seconds
 WORKERS, QUICK_WORKERS = (0, 2), (0,)
 SECONDS, QUICK_SECONDS = 5, 1
 ONSETS, QUICK_ONSETS = 3, 1  # processes that a first batch and a resume are medians of
@@ -86,9 +86,11 @@ def parser():
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    topics = [*sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py")), PEERS]
+    topics = sorted({PEERS, *(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py"))})
     kinds = f"of the peers' corpora only this one; may be given again (all: {', '.join(KINDS)})"
     made.add_argument("--corpus", action="append", choices=KINDS, metavar="KIND", help=kinds)
+    counts = "worker processes that the peers have; may be given again (default: both)"
+    made.add_argument("--workers", action="append", type=int, choices=WORKERS, help=counts)
     name = "the results file (default: benchmarks/results/DATE-MACHINE.json)"
     made.add_argument("--quick", action="store_true", help="fewer records and rounds: under three minutes")
     made.add_argument("--topic", action="append", choices=topics, help="only this one; may be given again")
@@ -170,7 +172,7 @@ def run_peers(args, found):
             home.mkdir()
             apart(put_store, home, kind, RECORDS[kind][1 if args.quick else 0] if kind in RECORDS else None)
             for name in names:
-                for workers in QUICK_WORKERS if args.quick else WORKERS:
+                for workers in args.workers or (QUICK_WORKERS if args.quick else WORKERS):
                     begun = time.perf_counter()
                     print(f"{name}, {kind}, {workers} workers ", end="", flush=True)
                     spent = (QUICK_SECONDS, QUICK_ONSETS) if args.quick else (SECONDS, ONSETS)

@@ -34,6 +34,7 @@ from machine import machine
 if __name__ == "__main__":
     print(apart(machine, rounds=2, quick=True)["rounds"], "torch" in sys.modules)
 """
+NAMES = ["broken", "dead", "ours", "silent"]
 HANGING = """\
 import os, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
@@ -51,7 +52,7 @@ def suite(tmp_path, monkeypatch):
     spec.loader.exec_module(module)
     (tmp_path / "peers").mkdir()
     (tmp_path / "results").mkdir()
-    for name in ("__init__", "broken", "dead", "ours", "silent"):
+    for name in ("__init__", *NAMES):
         (tmp_path / "peers" / f"{name}.py").touch()
     (tmp_path / "measure.py").write_text(PEER)
     monkeypatch.setattr(module, "HERE", tmp_path)
@@ -92,6 +93,14 @@ def test_peers_run_on_each_corpus_and_with_each_number_of_workers(suite, tmp_pat
         for workers in (0, 2)
     ]
     assert "ours, very-long, 2 workers " in capsys.readouterr().out
+
+
+def test_peers_run_with_the_workers_that_are_asked_for(suite, tmp_path):
+    path = tmp_path / "mine.json"
+    words = ["--topic", "peers", "--corpus", "short", "--workers", "2", "--results", str(path)]
+    assert suite.main(words) == 0
+    rows = json.loads(path.read_text())["peers"]
+    assert [(row["peer"], row["workers"]) for row in rows] == [(name, 2) for name in NAMES]
 
 
 def test_every_row_is_on_disk_before_the_next_peer_begins(suite, tmp_path, monkeypatch):
