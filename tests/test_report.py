@@ -86,7 +86,7 @@ def test_the_readme_changes_between_its_marks_only():
 
 
 def test_seconds_are_in_a_unit_people_read():
-    assert doctest.testmod(readme_table) == (0, 1)
+    assert doctest.testmod(readme_table) == (0, 2)
     assert [duration(value) for value in (0.0005, 0.25, 1.0, 75.25, None)] == [
         "0.5 ms",
         "250 ms",

@@ -59,7 +59,7 @@ def peer_cells(theirs, ours, kinds):
     ratios = [(best_rate(ours, kind), best_rate(theirs, kind)) for kind in kinds]
     return [
         *(f"{speed / 1e6:.3g}" if speed else "not run" for speed in speeds),
-        *(f"{mine / rate:.3g}" if mine and rate else "not run" for mine, rate in ratios),
+        *(times(mine / rate) if mine and rate else "not run" for mine, rate in ratios),
         duration(least(first, "first_batch_seconds")),
         duration(least(first, "resume_99_seconds")),
         memory(least(first, "peak_pss_megabytes")),
@@ -69,6 +69,15 @@ def peer_cells(theirs, ours, kinds):
 def best_rate(rows, kind):
     """Tokens a second on a corpus, with whatever workers are best; None if it never ran."""
     return max((row["tokens_per_second"] for row in rows if row["corpus"] == kind and RAN in row), default=None)
+
+
+def times(ratio):
+    """A ratio in three digits, or whole.
+
+    >>> times(1.4689), times(142.6), times(1219.4)
+    ('1.47', '143', '1,219')
+    """
+    return f"{ratio:.3g}" if ratio < 1000 else f"{ratio:,.0f}"
 
 
 def least(rows, name):
