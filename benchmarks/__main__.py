@@ -58,7 +58,7 @@ def main(argv=None):
                 write(path, args, results)
             for _ in run_peers(args, results["peers"]):
                 write(path, args, results)  # they take hours: whatever ends it, no row is lost
-            if any(row.get("missing", "").startswith(UNEQUAL) for row in results["peers"]):
+            if any(UNEQUAL in row.get("missing", "") for row in results["peers"]):
                 code = 1
     except KeyboardInterrupt:
         code = INTERRUPTED
@@ -170,7 +170,7 @@ def run_peers(args, found):
         for kind in kinds:
             home = Path(directory) / kind  # each peer's own files come beside the store
             home.mkdir()
-            apart(put_store, home, kind, RECORDS[kind][1 if args.quick else 0] if kind in RECORDS else None)
+            apart(put_store, home, kind, quick=args.quick)
             for name in names:
                 for workers in args.workers or (QUICK_WORKERS if args.quick else WORKERS):
                     begun = time.perf_counter()

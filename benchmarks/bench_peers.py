@@ -84,6 +84,11 @@ def test_rows_that_are_not_the_stores_are_found(small_store):
         check_delivered(batches, small_store, pad_token_id=PAD)
 
 
+def test_a_failed_assertion_is_why_a_peer_is_missing():
+    why = measure.as_row({"title": "a loader", "note on write": "AssertionError: 3 of 64 rows"})["missing"]
+    assert why == "write: AssertionError: 3 of 64 rows"  # which fails the run: tests/test_benchmarks_main.py
+
+
 def test_a_measurement_has_every_figure(tmp_path):
     make_store(tmp_path / "store", "short", RECORDS)
     command = [sys.executable, measure.__file__, "megatron", str(tmp_path), "--seconds", "0.05"]

@@ -78,12 +78,12 @@ def real_store(path, kind):
     return TokenStore(path / "store")
 
 
-def put_store(home, kind, records):
-    """`home / "store"`, a corpus of any kind; of real records all, whatever `records` says."""
+def put_store(home, kind, *, quick):
+    """`home / "store"`, a corpus of any kind; of real records all, also where it should be quick."""
     if kind in REAL:
         real_store(home, kind)
     else:
-        make_store(home / "store", kind, records)
+        make_store(home / "store", kind, RECORDS[kind][int(quick)])
 
 
 def bytes_on_disk(kind, records, seed=0):

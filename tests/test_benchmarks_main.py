@@ -57,9 +57,8 @@ def suite(tmp_path, monkeypatch):
     (tmp_path / "measure.py").write_text(PEER)
     monkeypatch.setattr(module, "HERE", tmp_path)
     monkeypatch.setattr(module, "MEASURE", tmp_path / "measure.py")
-    monkeypatch.setattr(module, "RECORDS", {"short": (20, 10, 5), "very-long": (10, 5, 3)})
     monkeypatch.setattr(module, "KINDS", ["short", "very-long", "real"])
-    monkeypatch.setattr(module, "put_store", lambda home, *_: (home / "store").mkdir())
+    monkeypatch.setattr(module, "put_store", lambda home, *_, **__: (home / "store").mkdir())
     monkeypatch.setattr(module, "apart", lambda function, *args, **keywords: function(*args, **keywords))
     return module
 
@@ -152,7 +151,7 @@ def wait_until(condition):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(("why", "code"), [("AssertionError: 3 of 64 rows", 1), ("No module named 'x'", 0)])
+@pytest.mark.parametrize(("why", "code"), [("write: AssertionError: 3 of 64 rows", 1), ("No module named 'x'", 0)])
 def test_a_peer_that_delivers_other_rows_fails_the_run(suite, tmp_path, monkeypatch, why, code):
     monkeypatch.setattr(suite, "measure", lambda *_: {"missing": why})
     path = tmp_path / "mine.json"
