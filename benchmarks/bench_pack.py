@@ -78,7 +78,6 @@ def test_against_trls_packer(race, figure, written, name):
     store, rows = written(name)
     listed = datasets.Dataset.from_dict({"input_ids": rows})
     dataset = PackedDataset(store, length=LENGTH, batch_size=1)
-    dataset_at = dataset.position
 
     def theirs(**keywords):
         return trl.pack_dataset(
@@ -86,7 +85,6 @@ def test_against_trls_packer(race, figure, written, name):
         )
 
     def ours():
-        dataset.load_state_dict(dataset.state_after(dataset_at, 0))
         return [batch.joined() for batch in dataset]
 
     at_once, in_thousands, packed = theirs(batch_size=WINDOW), theirs(), ours()

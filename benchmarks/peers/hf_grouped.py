@@ -1,5 +1,7 @@
 """Hugging Face, records of similar length together: `LengthGroupedSampler` and `DataCollatorForSeq2Seq`."""
 
+from functools import partial
+
 import torch
 from accelerate import skip_first_batches
 from datasets import load_from_disk
@@ -16,8 +18,7 @@ RESUME = "skip"
 NOTES = "lengths are a column of the dataset; sorts groups of 50 batches"
 
 
-def write(store, directory):
-    write_columns(store, directory, lengths=True)
+write = partial(write_columns, lengths=True)
 
 
 def loader(directory, *, batch_size, pad_token_id, num_workers, seed, start=0):

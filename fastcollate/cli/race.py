@@ -87,12 +87,12 @@ def count_epoch(batches: Iterator[Any]) -> Count:
     """Counted on the tensors themselves."""
     number, cells, tokens, id_sum, pair_hash = 0, 0, 0, 0, 0
     for batch in batches:
-        inputs, *pair = _real_pairs(batch)
+        inputs, read, labels = _real_pairs(batch)
         number += 1
         cells += inputs.numel()
-        tokens += pair[1].numel()
-        id_sum += int(pair[1].sum())
-        pair_hash += _hash_of(*pair)
+        tokens += labels.numel()
+        id_sum += int(labels.sum())
+        pair_hash += _hash_of(read, labels)
     return Count(number, cells, tokens, id_sum, pair_hash % _EXACT)
 
 
