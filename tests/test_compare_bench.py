@@ -102,7 +102,7 @@ def test_times_must_differ_by_more_than_foreign_code_does(compared):
 
 def test_the_machine_is_judged_by_times_and_rates_of_foreign_code(drift_of):
     rows = ["notebook: a", "padded_collate on lists: a", "TRL's bfd (records, not tokens): a"]
-    rows += ["preparing instructions, tiktoken alone: gpt2"]
+    rows += ["TRL's bfd: short, packs made", "preparing instructions, tiktoken alone: gpt2"]
     for case in rows:
         assert drift_of([[baseline(case, 20e6)]], [[baseline(case, 5e6)]]) == "4.00 times"
         assert drift_of([[baseline(case, 5e6)]], [[baseline(case, 20e6)]]) == "4.00 times"

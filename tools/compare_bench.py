@@ -47,7 +47,7 @@ RISING = ("/s", "a second")  # units of which more is better
 FOREIGN = (  # how cases begin whose baseline runs no code of ours (a row loop takes its rows from a batch of ours)
     "notebook: ",
     "padded_collate on lists: ",
-    "TRL's bfd ",
+    "TRL's bfd",
     "preparing instructions, tiktoken alone: ",
 )
 MACHINE, VERSIONS = ("cpu", "cores", "gpu"), ("python", "numpy", "pyarrow", "torch", "tiktoken")
