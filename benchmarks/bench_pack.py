@@ -11,7 +11,7 @@ from floors import WINDOW, share_of_sorting
 from timing import seconds
 
 from fastcollate import PackedDataset, PackingCollator, Ragged, StoreWriter, TokenStore
-from fastcollate.plan.packs import PackPlan
+from fastcollate.plan.pack_plan import PackPlan
 
 LENGTH = 2048
 DISTRIBUTIONS = {"short": (4.6, 0.6, 1024), "long-tailed": (5.5, 1.2, LENGTH)}

@@ -9,8 +9,8 @@ from corpora import lengths_of
 from floors import WINDOW, share_of_sorting
 
 from fastcollate import BucketedDataset
-from fastcollate.plan.epoch import EpochPlan
-from fastcollate.plan.summary import least_cells, plain_cells, summarise_plan
+from fastcollate.plan.bucket_plan import EpochPlan
+from fastcollate.reports.plan_summary import least_cells, plain_cells, summarise_plan
 
 WINDOWS = 24  # planned of each epoch, spread over it
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fastcollate import EncodingError, PromptTemplate, Ragged, StoreWriter, TokenStore, prepare
-from fastcollate.cli.corpus import make_corpus
+from fastcollate.bench.made_up import make_corpus
 
 # Lengths are clip(lognormal(mu, sigma), 8, longest): (mu, sigma, longest).
 DISTRIBUTIONS = {

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from fastcollate.collate.packing import PackingCollator as PackingCollator
     from fastcollate.collate.padding import PaddingCollator as PaddingCollator
     from fastcollate.collate.padding import padded_collate as padded_collate
+    from fastcollate.corpus.mixture import mix as mix
     from fastcollate.dataset.bucketed import BucketedDataset as BucketedDataset
     from fastcollate.dataset.packed import PackedDataset as PackedDataset
     from fastcollate.device.copier import prefetch_to_device as prefetch_to_device
@@ -31,10 +32,9 @@ if TYPE_CHECKING:
     from fastcollate.errors import UnsafeStoreError as UnsafeStoreError
     from fastcollate.errors import WorkerError as WorkerError
     from fastcollate.loader.stream import StreamLoader as StreamLoader
-    from fastcollate.pretokenize import prepare as prepare
-    from fastcollate.ragged import Ragged as Ragged
-    from fastcollate.ragged_batch import RaggedBatch as RaggedBatch
-    from fastcollate.store.mixture import mix as mix
+    from fastcollate.pretokenize.run import prepare as prepare
+    from fastcollate.ragged.ragged import Ragged as Ragged
+    from fastcollate.ragged.ragged_batch import RaggedBatch as RaggedBatch
     from fastcollate.store.reader import TokenStore as TokenStore
     from fastcollate.store.writer import StoreWriter as StoreWriter
     from fastcollate.text.encodings import load_encoding as load_encoding
@@ -68,10 +68,10 @@ _HOMES = {
         "WorkerError",
     ),
     "loader.stream": ("StreamLoader",),
-    "pretokenize": ("prepare",),
-    "ragged": ("Ragged",),
-    "ragged_batch": ("RaggedBatch",),
-    "store.mixture": ("mix",),
+    "pretokenize.run": ("prepare",),
+    "ragged.ragged": ("Ragged",),
+    "ragged.ragged_batch": ("RaggedBatch",),
+    "corpus.mixture": ("mix",),
     "store.reader": ("TokenStore",),
     "store.writer": ("StoreWriter",),
     "text.encodings": ("load_encoding",),

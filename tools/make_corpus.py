@@ -11,7 +11,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 from corpora import DISTRIBUTIONS, bytes_on_disk, make_store  # noqa: E402  # found by the line above
 
 from fastcollate import FastCollateError  # noqa: E402
-from fastcollate.cli.output import file_size, plural, progress  # noqa: E402
+from fastcollate.reports.text import file_size, plural, progress  # noqa: E402
 
 KINDS = [f"  {kind:12} mu {mu}, sigma {sigma}, longest {n:,}" for kind, (mu, sigma, n) in DISTRIBUTIONS.items()]
 EPILOG = f"""\

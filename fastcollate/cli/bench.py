@@ -4,9 +4,7 @@ import argparse
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fastcollate.cli.output import announced, plural, print_json
-from fastcollate.cli.race import ROUNDS, Epoch, Lap, race
-from fastcollate.cli.rivals import (
+from fastcollate.bench.loops import (
     features_of,
     hugging_face_epoch,
     our_epoch,
@@ -14,10 +12,12 @@ from fastcollate.cli.rivals import (
     padded_loader,
     plain_epoch,
 )
-from fastcollate.cli.sample import expected_padding, sample
-from fastcollate.cli.standings import TITLES, print_standings
+from fastcollate.bench.race import ROUNDS, Epoch, Lap, race
+from fastcollate.bench.sample import expected_padding, sample
+from fastcollate.bench.standings import TITLES, print_standings
 from fastcollate.errors import InputError
 from fastcollate.plan.arguments import check_at_least_one, check_integer
+from fastcollate.reports.text import announced, plural, print_json
 from fastcollate.store.reader import TokenStore
 
 if TYPE_CHECKING:

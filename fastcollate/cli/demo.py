@@ -9,14 +9,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from fastcollate.cli.corpus import make_corpus
-from fastcollate.cli.lengths import in_words, summarise
-from fastcollate.cli.output import columns, print_json, uses_colour
-from fastcollate.cli.race import ROUNDS, Lap, race
-from fastcollate.cli.rivals import our_epoch, padded_loader, plain_epoch
-from fastcollate.cli.transcript import Part, as_colours, as_marked, parts_of
+from fastcollate.bench.loops import our_epoch, padded_loader, plain_epoch
+from fastcollate.bench.made_up import make_corpus
+from fastcollate.bench.race import ROUNDS, Lap, race
 from fastcollate.errors import EncodingError
-from fastcollate.pretokenize import prepare
+from fastcollate.pretokenize.run import prepare
+from fastcollate.reports.lengths import in_words, summarise
+from fastcollate.reports.text import columns, print_json, uses_colour
+from fastcollate.reports.transcript import Part, as_colours, as_marked, parts_of
 from fastcollate.store.reader import TokenStore
 
 EXAMPLE = """\

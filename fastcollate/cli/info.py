@@ -3,8 +3,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from fastcollate.cli.lengths import histogram, in_words, print_histogram, summarise
-from fastcollate.cli.output import file_size, print_fields, print_json, rejections
+from fastcollate.reports.lengths import histogram, in_words, print_histogram, summarise
+from fastcollate.reports.text import file_size, print_fields, print_json, rejections
 from fastcollate.store.reader import TokenStore
 
 EXAMPLE = """\

@@ -15,8 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Never
 
-from fastcollate.cli.output import printable
 from fastcollate.errors import FastCollateError
+from fastcollate.reports.text import printable
 
 VERBS = {
     "prepare": "tokenise records once, into a store",

@@ -6,10 +6,10 @@ import argparse
 import time
 from typing import Any
 
-from fastcollate.cli.output import announced, plural, print_fields, print_json
 from fastcollate.errors import PlanError
 from fastcollate.plan.arguments import check_at_least_one, make_pack_plan
-from fastcollate.plan.packs import PackPlan
+from fastcollate.plan.pack_plan import PackPlan
+from fastcollate.reports.text import announced, plural, print_fields, print_json
 from fastcollate.store.reader import TokenStore
 
 

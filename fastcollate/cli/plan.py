@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from fastcollate.cli.output import announced, plural, print_fields, print_json
 from fastcollate.cli.packs import run_packed
 from fastcollate.plan.arguments import check_at_least_one, make_plan
-from fastcollate.plan.summary import PlanSummary, least_cells, plain_cells, summarise_plan
+from fastcollate.reports.plan_summary import PlanSummary, least_cells, plain_cells, summarise_plan
+from fastcollate.reports.text import announced, plural, print_fields, print_json
 from fastcollate.store.reader import TokenStore
 
 EXAMPLE = """\

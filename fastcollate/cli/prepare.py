@@ -4,8 +4,8 @@ import argparse
 import shlex
 import time
 
-from fastcollate.cli.output import file_size, plural, print_fields, print_json, progress, rejections
-from fastcollate.pretokenize import prepare
+from fastcollate.pretokenize.run import prepare
+from fastcollate.reports.text import file_size, plural, print_fields, print_json, progress, rejections
 from fastcollate.store.reader import TokenStore
 
 EXAMPLE = """\

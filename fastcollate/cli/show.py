@@ -3,9 +3,9 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from fastcollate.cli.output import plural, print_json, uses_colour
-from fastcollate.cli.transcript import Part, as_colours, as_marked, parts_of
 from fastcollate.errors import InputError
+from fastcollate.reports.text import plural, print_json, uses_colour
+from fastcollate.reports.transcript import Part, as_colours, as_marked, parts_of
 from fastcollate.store.reader import TokenStore
 
 EXAMPLE = """\

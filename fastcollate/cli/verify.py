@@ -3,7 +3,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from fastcollate.cli.output import announced, file_size, plural, print_json
+from fastcollate.reports.text import announced, file_size, plural, print_json
 from fastcollate.store.reader import TokenStore
 
 EXAMPLE = """\

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.collate.layout import NO_TAIL, RowLayout
+from fastcollate.collate.row_layout import NO_TAIL, RowLayout
 from fastcollate.ragged import IntArray, Rows
 
 __all__ = ["Target", "inside_runs", "join_sequences", "mark_runs", "place_rows", "span_runs", "take_rectangle"]

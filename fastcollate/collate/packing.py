@@ -9,14 +9,12 @@ import torch
 from numpy.typing import NDArray
 
 from fastcollate.collate.batch import Batch
-from fastcollate.collate.expand import expand_packs
+from fastcollate.collate.device_kernels import expand_packs
+from fastcollate.collate.inputs import FlatRows, check_choice, check_integer, flatten_rows, spans_of
 from fastcollate.collate.kernels import inside_runs
-from fastcollate.collate.rows import FlatRows, check_choice, check_integer, flatten_rows, spans_of
 from fastcollate.collate.staged import Allocate, Sources, Staged, cell_arrays, new_arrays, stage_arrays
 from fastcollate.errors import CollateError
-from fastcollate.packs import Packs
-from fastcollate.ragged import IntArray, Rows
-from fastcollate.ragged_batch import RaggedBatch
+from fastcollate.ragged import IntArray, Packs, RaggedBatch, Rows
 
 __all__ = ["PackingCollator"]
 

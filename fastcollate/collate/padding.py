@@ -9,14 +9,13 @@ import torch
 from numpy.typing import NDArray
 
 from fastcollate.collate.batch import Batch
-from fastcollate.collate.expand import expand_rows
+from fastcollate.collate.device_kernels import expand_rows
+from fastcollate.collate.inputs import FlatRows, check_choice, check_integer, flatten_rows, spans_of
 from fastcollate.collate.kernels import Target, join_sequences, mark_runs, place_rows, span_runs, take_rectangle
-from fastcollate.collate.layout import RowLayout, Truncation, lay_out
-from fastcollate.collate.rows import FlatRows, check_choice, check_integer, flatten_rows, spans_of
+from fastcollate.collate.row_layout import RowLayout, Truncation, lay_out
 from fastcollate.collate.staged import Allocate, Built, Sources, Staged, cell_arrays, new_arrays, stage_arrays
 from fastcollate.errors import CollateError
-from fastcollate.ragged import IntArray
-from fastcollate.ragged_batch import RaggedBatch
+from fastcollate.ragged import IntArray, RaggedBatch
 
 __all__ = ["PaddingCollator", "padded_collate"]
 

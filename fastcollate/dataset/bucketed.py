@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from fastcollate.corpus.mixture import Mixture
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.plan.arguments import check_at_least_one, make_plan
-from fastcollate.plan.epoch import EpochPlan
-from fastcollate.plan.windows import LengthsAt, PlannedBatch
-from fastcollate.ragged import IntArray
-from fastcollate.ragged_batch import RaggedBatch
-from fastcollate.store.mixture import Mixture
+from fastcollate.plan.bucket_plan import EpochPlan
+from fastcollate.plan.order import LengthsAt, PlannedBatch
+from fastcollate.ragged import IntArray, RaggedBatch
 from fastcollate.store.reader import Records, TokenStore
 
 __all__ = ["BucketedDataset"]

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+from fastcollate.corpus.mixture import Mixture
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.plan.arguments import make_pack_plan
-from fastcollate.plan.packs import PackedBatch, PackPlan
-from fastcollate.plan.windows import LengthsAt, PlannedBatch
-from fastcollate.ragged_batch import RaggedBatch
-from fastcollate.store.mixture import Mixture
+from fastcollate.plan.order import LengthsAt, PlannedBatch
+from fastcollate.plan.pack_plan import PackedBatch, PackPlan
+from fastcollate.ragged import RaggedBatch
 from fastcollate.store.reader import Records, TokenStore
 
 __all__ = ["PackedDataset"]

@@ -8,15 +8,15 @@ from typing import Any, Generic, Self, TypeVar
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from fastcollate.corpus.mixture import Mixture
+from fastcollate.dataset.world import place_in_world
 from fastcollate.errors import PlanError, StateError
 from fastcollate.plan.arguments import check_integer
+from fastcollate.plan.order import Landmark, LengthsAt, PlannedBatch, WindowedPlan
 from fastcollate.plan.ranks import rank_batches
 from fastcollate.plan.state import Position, check_state, make_state
-from fastcollate.plan.windows import Landmark, LengthsAt, PlannedBatch, WindowedPlan
-from fastcollate.ragged_batch import RaggedBatch
-from fastcollate.store.mixture import Mixture
+from fastcollate.ragged import RaggedBatch
 from fastcollate.store.reader import Records, TokenStore
-from fastcollate.world import place_in_world
 
 __all__ = ["PlannedDataset"]
 

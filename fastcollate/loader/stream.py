@@ -14,7 +14,7 @@ from fastcollate.device.copier import DeviceCopier, OnDevice
 from fastcollate.device.items import count_bytes
 from fastcollate.device.prefetch import Prefetcher
 from fastcollate.errors import InputError, StateError
-from fastcollate.loader.sources import can_stage, send_batches
+from fastcollate.loader.feeds import can_stage, send_batches
 from fastcollate.loader.stats import LoaderStats
 
 __all__ = ["StreamLoader"]

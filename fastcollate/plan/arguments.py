@@ -8,10 +8,10 @@ from operator import index
 import numpy as np
 
 from fastcollate.errors import PlanError
-from fastcollate.plan.epoch import EpochPlan
-from fastcollate.plan.packs import PackPlan
+from fastcollate.plan.bucket_plan import EpochPlan
+from fastcollate.plan.order import LengthsAt
+from fastcollate.plan.pack_plan import PackPlan
 from fastcollate.plan.widths import check_widths, optimal_widths
-from fastcollate.plan.windows import LengthsAt
 from fastcollate.ragged import IntArray
 
 _LARGEST = 2**40  # what a store can hold

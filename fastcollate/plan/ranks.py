@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fastcollate.plan.windows import PlannedBatch, WindowedPlan
+from fastcollate.plan.order import PlannedBatch, WindowedPlan
 
 __all__ = ["deal_batches", "rank_batches"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fastcollate.errors import StateError, StateMismatchError
-from fastcollate.plan.windows import Landmark
+from fastcollate.plan.order import Landmark
 
 __all__ = ["Position", "check_state", "make_state"]
 

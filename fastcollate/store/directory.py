@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from fastcollate.errors import StoreWriteError
-from fastcollate.store.layouts import storage_errors
+from fastcollate.storage.local import storage_errors
 from fastcollate.store.manifest import MANIFEST, is_store_file
 
 __all__ = ["StoreDirectory"]

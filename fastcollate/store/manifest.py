@@ -24,13 +24,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from inspect import get_annotations
-from itertools import chain
-from typing import Any, Literal, get_args, get_origin
+from typing import Literal
 
 from fastcollate.errors import StoreCorruptError, StoreVersionError, UnsafeStoreError
+from fastcollate.store.typed_json import build, canonical, plain
 from fastcollate.text.encodings import EncodingInfo
 
 VERSION = 1
@@ -116,8 +115,8 @@ class Manifest:
     @cached_property
     def as_bytes(self) -> bytes:
         """Canonical JSON that carries its own hash: the same store gives the same bytes."""
-        content = {"format": "fastcollate", "version": VERSION, **_plain(self)}
-        return _canonical({**content, "sha256": hashlib.sha256(_canonical(content)).hexdigest()})
+        content = {"format": "fastcollate", "version": VERSION, **plain(self)}
+        return canonical({**content, "sha256": hashlib.sha256(canonical(content)).hexdigest()})
 
     @classmethod
     def from_bytes(cls, data: bytes, path: str) -> Manifest:
@@ -141,9 +140,7 @@ class Manifest:
                 f"{path} has version {content.get('version')!r}, this fastcollate reads {VERSION}: "
                 "install the version that wrote it, or prepare the store again"
             )
-        manifest = _build(
-            cls, {k: v for k, v in content.items() if k not in ("format", "version", "sha256")}, path
-        )
+        manifest = build(cls, {k: v for k, v in content.items() if k not in ("format", "version", "sha256")}, path)
         assert isinstance(manifest, cls)
         _check(manifest, path)
         if manifest.as_bytes != data:
@@ -151,60 +148,6 @@ class Manifest:
                 f"{path} has changed since it was written: restore it or prepare the store again"
             )
         return manifest
-
-
-def _build(kind: Any, content: Any, path: str) -> object:
-    """Turn JSON into the dataclass `kind`, with every field present and of its declared type."""
-    hints = get_annotations(kind, eval_str=True)
-    if not isinstance(content, dict) or set(content) != set(hints):
-        odd = sorted(set(content) ^ set(hints)) if isinstance(content, dict) else [repr(content)[:40]]
-        raise StoreCorruptError(f"{path}: fields of {kind.__name__} are missing or unknown: {', '.join(odd)}")
-    return kind(**{name: _convert(hints[name], content[name], f"{path}: {name}") for name in hints})
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    """`value` as the type `hint` says; lists and dicts item by item."""
-    kind, inner = get_origin(hint), get_args(hint)
-    if kind is list:
-        items = _typed(list, value, where)
-        return items if _are_counts(inner[0], items) else [_convert(inner[0], item, where) for item in items]
-    if kind is dict:
-        return {key: _convert(inner[1], item, where) for key, item in _typed(dict, value, where).items()}
-    if is_dataclass(hint):
-        return _build(hint, value, where)
-    if hint is int:
-        return _count(value, where)
-    if value is None and type(None) in inner:
-        return None
-    return _typed(bool if hint is bool else str, value, where)
-
-
-def _plain(value: Any) -> Any:
-    """Dataclasses as dicts, as `asdict` makes them, but for the deep copy of every number."""
-    if is_dataclass(value):
-        return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
-    return (
-        [_plain(item) for item in value] if isinstance(value, list) and value and is_dataclass(value[0]) else value
-    )
-
-
-def _typed(kind: type, value: Any, where: str) -> Any:
-    if not isinstance(value, kind):
-        raise StoreCorruptError(f"{where} is {value!r:.40}: it must be a {kind.__name__}; restore the manifest")
-    return value
-
-
-def _are_counts(hint: Any, items: list[Any]) -> bool:
-    """Whether the items are what `int` or `list[int]` allows: a histogram is thousands of them."""
-    if hint == list[int]:
-        return all(type(item) is list for item in items) and _are_counts(int, list(chain.from_iterable(items)))
-    return hint is int and all(type(item) is int and 0 <= item < 2**63 for item in items)
-
-
-def _count(value: Any, where: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
-        raise StoreCorruptError(f"{where} is {value!r:.40}: it must be a count from 0; restore the manifest")
-    return value
 
 
 def _check(manifest: Manifest, path: str) -> None:
@@ -228,7 +171,3 @@ def _check(manifest: Manifest, path: str) -> None:
         raise StoreCorruptError(f"{path}: the length histogram is not sorted pairs; restore the manifest")
     if sum(c for _, c in pairs) != manifest.records or sum(n * c for n, c in pairs) != manifest.tokens:
         raise StoreCorruptError(f"{path}: the length histogram and the shards disagree; restore the manifest")
-
-
-def _canonical(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"

@@ -15,11 +15,10 @@ from fastcollate.errors import (
     StoreChangedError,
     StoreError,
 )
-from fastcollate.ragged import IntArray, Ragged, Rows, row_numbers
-from fastcollate.ragged_batch import RaggedBatch
-from fastcollate.store.checks import check_counts, check_files, check_hashes, check_index, read_manifest
-from fastcollate.store.layouts import Shard, map_shard
-from fastcollate.store.shards import ShardedRecords
+from fastcollate.ragged import IntArray, Ragged, RaggedBatch, Rows, row_numbers
+from fastcollate.store.shard_files import Shard, map_shard
+from fastcollate.store.sharded import ShardedRecords
+from fastcollate.store.verify import check_counts, check_files, check_hashes, check_index, read_manifest
 from fastcollate.text.encodings import decode, describe, load_encoding
 
 

@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike
 
 from fastcollate.errors import InputError, StoreWriteError
 from fastcollate.ragged import Ragged
+from fastcollate.storage.local import replacing
 from fastcollate.store.directory import StoreDirectory
-from fastcollate.store.layouts import Shard, replacing, write_shard
 from fastcollate.store.manifest import MANIFEST, Layout, Manifest, ShardEntry
+from fastcollate.store.shard_files import Shard, write_shard
 from fastcollate.text.encodings import describe, load_encoding
 
 

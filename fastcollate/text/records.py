@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fastcollate.errors import InputError
-from fastcollate.text.download import fetch
+from fastcollate.storage.http import fetch
 
 __all__ = ["Chunk", "read_chunks"]
 

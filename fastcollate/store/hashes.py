@@ -1,0 +1,33 @@
+"""SHA-256 of the files of a store: of all their bytes, and of all but the token ids."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from fastcollate.storage.local import storage_errors
+
+__all__ = ["file_hash", "index_hash"]
+
+_HASHED_AT_ONCE = 1 << 18  # bytes: one block, read over and over, stays in the cache
+
+
+def index_hash(paths: list[Path], values_at: int, values_bytes: int) -> str:
+    """SHA-256 of all bytes of a shard but the token ids: what every read trusts, and what is parsed."""
+    digest = hashlib.sha256()
+    block = memoryview(bytearray(_HASHED_AT_ONCE))
+    for path in paths:
+        with storage_errors(path), path.open("rb", buffering=0) as file:
+            if path is paths[0]:
+                digest.update(file.read(values_at))
+                file.seek(values_bytes, os.SEEK_CUR)
+            while count := file.readinto(block):
+                digest.update(block[:count])
+    return digest.hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with storage_errors(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

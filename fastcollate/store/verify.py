@@ -1,0 +1,84 @@
+"""Whether the files of a store are the ones its manifest lists."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from fastcollate.errors import StoreCorruptError, StoreError, StoreIncompleteError
+from fastcollate.storage.local import storage_errors
+from fastcollate.store.hashes import file_hash, index_hash
+from fastcollate.store.manifest import MANIFEST, Manifest, ShardEntry, is_store_file
+from fastcollate.store.shard_files import Shard
+
+__all__ = ["check_counts", "check_files", "check_hashes", "check_index", "read_manifest"]
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of the store at `path`; without one it is no store."""
+    with storage_errors(path):
+        if not path.is_dir():
+            raise StoreError(f"{path} is not a directory: give the directory that `fastcollate prepare` made")
+        if not (path / MANIFEST).is_file():
+            if any(is_store_file(entry.name) for entry in path.iterdir()):
+                raise StoreIncompleteError(
+                    f"{path} has no {MANIFEST}: its writer was stopped before it finished; prepare it again"
+                )
+            raise StoreError(f"{path} holds no store: give the directory that `fastcollate prepare` made")
+        return Manifest.from_bytes((path / MANIFEST).read_bytes(), str(path / MANIFEST))
+
+
+def check_files(path: Path, manifest: Manifest) -> None:
+    """Every file is there and has its size."""
+    for entry in manifest.shards:
+        for file in entry.files:
+            target = path / file.name
+            if not target.is_file():
+                raise StoreCorruptError(f"{target} is missing: restore it or prepare the store again")
+            if (size := target.stat().st_size) != file.bytes:
+                raise StoreCorruptError(
+                    f"{target} has {size} bytes where the manifest has {file.bytes} (truncated or changed): "
+                    "restore it or prepare the store again"
+                )
+
+
+def check_index(path: Path, manifest: Manifest) -> None:
+    """All of every shard but its token ids is as it was written; only then may it be parsed."""
+    with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter to others
+        each = map if len(manifest.shards) == 1 else pool.map  # a thread for one shard only costs its start
+        for _ in each(partial(_check_shard_index, path, manifest.dtype), manifest.shards):
+            pass
+
+
+def _check_shard_index(path: Path, dtype: str, entry: ShardEntry) -> None:
+    paths = [path / file.name for file in entry.files]
+    if index_hash(paths, entry.values_at, entry.tokens * np.dtype(dtype).itemsize) != entry.index_sha256:
+        raise StoreCorruptError(
+            f"{paths[0]} is not the shard the manifest lists here (swapped or changed): restore the file or "
+            "prepare the store again"
+        )
+
+
+def check_counts(path: Path, manifest: Manifest, shards: list[Shard]) -> None:
+    """The mapped arrays have the lengths the manifest says."""
+    for entry, shard in zip(manifest.shards, shards, strict=True):
+        found = (len(shard.tokens), len(shard.tokens.values), len(shard.spans.values), len(shard.source_rows))
+        if found != (entry.records, entry.tokens, entry.span_values, entry.records):
+            raise StoreCorruptError(
+                f"{path / entry.files[0].name} has other records than the manifest says (swapped or changed): "
+                "restore the file or prepare the store again"
+            )
+
+
+def check_hashes(path: Path, manifest: Manifest) -> None:
+    """Every file has its SHA-256."""
+    for entry in manifest.shards:
+        for file in entry.files:
+            if file_hash(path / file.name) != file.sha256:
+                raise StoreCorruptError(
+                    f"{path / file.name} has changed since it was written: its SHA-256 is not the manifest's; "
+                    "restore the file or prepare the store again"
+                )

@@ -1,0 +1,109 @@
+"""`fastcollate plan`: the dry run says what the epoch then is."""
+
+import json
+
+import numpy as np
+import pytest
+from commands import fail, succeed
+from oracles import best_widths
+
+from fastcollate import BucketedDataset, PackedDataset, PaddingCollator
+from fastcollate.reports.plan_summary import least_cells, plain_cells
+
+
+def epoch_of(store, world_size, **arguments):
+    return [
+        [
+            PaddingCollator(256)(batch)
+            for batch in BucketedDataset(store, rank=rank, world_size=world_size, **arguments)
+        ]
+        for rank in range(world_size)
+    ]
+
+
+@pytest.mark.parametrize("world_size", [1, 3])
+@pytest.mark.parametrize(
+    ("flags", "arguments"),
+    [
+        (["--batch-size", "16"], {"batch_size": 16}),
+        (
+            ["--batch-size", "16", "--buckets", "3", "--drop-last"],
+            {"batch_size": 16, "buckets": 3, "drop_last": True},
+        ),
+        (["--max-tokens", "2000", "--seed", "5"], {"max_tokens": 2000, "seed": 5}),
+        (["--max-tokens", "2000", "--buckets", "4"], {"max_tokens": 2000, "buckets": 4}),
+    ],
+)
+def test_it_counts_what_the_ranks_then_get(store, world_size, flags, arguments):
+    output = succeed("plan", str(store.path), *flags, "--world-size", str(world_size), "--json")
+    facts = json.loads(output)
+    ranks = epoch_of(store, world_size, **arguments)
+    batches = [batch for rank in ranks for batch in rank]
+    assert [len(rank) for rank in ranks] == [facts["batches_per_rank"]] * world_size
+    assert facts["rank_tokens"] == [sum(batch.num_tokens for batch in rank) for rank in ranks]
+    cells = sum(batch["input_ids"].numel() for batch in batches)
+    assert facts["padding"]["plan"] == pytest.approx(1 - facts["tokens"] / cells)
+    assert facts["filler_rows"] == sum(int((batch.record_ids < 0).sum()) for batch in batches)
+    shapes = {(rows, width): count for rows, width, count in facts["shapes"]}
+    found = [tuple(batch["input_ids"].shape) for batch in batches]
+    assert shapes == {shape: found.count(shape) for shape in set(found)}
+    assert facts["padding"]["lower_bound"] <= facts["padding"]["plan"] < facts["padding"]["plain_loop"]
+
+
+def test_people_get_a_table(store):
+    lines = succeed("plan", str(store.path), "--batch-size", "16", "--world-size", "2").splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "records", "batches", "filler", "padding", "balance", "waiting", "planning", "shapes",
+    ]  # fmt: skip
+    assert "32 on each of 2 ranks" in lines[1]
+
+
+def test_the_bounds_equal_their_slow_definitions(store):
+    lengths = store.lengths
+    values, counts = np.unique(lengths, return_counts=True)
+    ordered = np.sort(lengths)[::-1]
+    for rows in (1, 7, 16, 2000):
+        plan = BucketedDataset(store, batch_size=rows)._plan
+        expected = sum(
+            int(ordered[i : i + rows].max()) * len(ordered[i : i + rows]) for i in range(0, len(ordered), rows)
+        )
+        assert least_cells(plan, values, counts) == expected
+        shuffled = lengths[plan.order(0, len(store))]
+        chunks = [shuffled[i : i + rows] for i in range(0, len(store), rows)]
+        assert plain_cells(plan, rows) == sum(int(chunk.max()) * len(chunk) for chunk in chunks)
+    budget = BucketedDataset(store, max_tokens=500)._plan
+    at = cells = 0
+    while at < len(ordered):
+        rows = 500 // int(ordered[at])
+        cells += len(ordered[at : at + rows]) * int(ordered[at])
+        at += rows
+    assert least_cells(budget, values, counts) == cells
+    few, few_counts = values[:8], counts[:8]
+    static = BucketedDataset(store, batch_size=4, max_length=int(few[-1]), buckets=3)._plan
+    assert least_cells(static, *_clipped(lengths, int(few[-1]))) >= best_widths(
+        few.tolist(), few_counts.tolist(), 3
+    )
+
+
+def _clipped(lengths, longest):
+    return np.unique(np.minimum(lengths, longest), return_counts=True)
+
+
+def test_packs_are_counted(store):
+    facts = json.loads(succeed("plan", str(store.path), "--pack", "256", "--json"))
+    batches = list(PackedDataset(store, length=256))
+    assert facts["packs"] == len(batches) == facts["batches_per_rank"]
+    assert facts["efficiency"] == pytest.approx(store.num_tokens / (len(batches) * 256))
+    assert facts["documents_per_pack"] == pytest.approx(len(store) / len(batches))
+    assert facts["packs_lower_bound"] == -(-store.num_tokens // 256) <= facts["packs"]
+    lines = succeed("plan", str(store.path), "--pack", "256").splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "records",
+        "packs",
+        "efficiency",
+        "documents",
+        "batches",
+        "planning",
+    ]
+    assert "more than a pack of 100" in fail("plan", str(store.path), "--pack", "100")
+    assert "--buckets is for padded batches" in fail("plan", str(store.path), "--pack", "256", "--buckets", "2")

@@ -1,0 +1,170 @@
+"""The command line as a program: its help, its exit codes, how it ends."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+from commands import fail, run, succeed
+
+from fastcollate.cli.main import VERBS
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "fastcollate.cli.main"]
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    for name in ("PYTHONUNBUFFERED", "PYTHONIOENCODING"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "data.jsonl"
+    path.write_text('{"instruction": "Say hi.", "output": "Hi."}\n' * 3)
+    return path
+
+
+@pytest.fixture
+def store(source, tmp_path):
+    succeed("prepare", source, "--output", tmp_path / "store", "--encoding", "bytes")
+    return tmp_path / "store"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_has_an_example(verb):
+    out = succeed(verb, "--help")
+    assert f"example:\n  fastcollate {verb}" in out
+    assert "--json" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_help_lists_the_verbs():
+    out = succeed("--help")
+    assert all(f"    {verb:9} {summary}\n" in out for verb, summary in VERBS.items())
+    assert "example:\n  fastcollate demo\n" in out
+
+
+def test_without_a_verb_help_goes_to_stderr():
+    code, out, err = run()
+    assert (code, out) == (2, "")
+    assert err.startswith("usage: fastcollate [-h]")
+
+
+def test_version():
+    assert re.fullmatch(
+        r"fastcollate (\d+\.\d+\.\d+|\(a source tree that is not installed\))\n", succeed("--version")
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["bogus"], "argument VERB: invalid choice: 'bogus'"),
+        (["info"], "the following arguments are required: DIR"),
+        (["prepare", "a"], "the following arguments are required: --output"),
+        (
+            ["prepare", "a", "--output", "b", "--fields", "text"],
+            "argument --fields: 'text' is no list of field=key",
+        ),
+        (["prepare", "a", "--output", "b", "--engine", "slurm"], "argument --engine: invalid choice: 'slurm'"),
+        (["show", "a", "--record", "x"], "argument --record: invalid int value: 'x'"),
+    ],
+)
+def test_usage_errors_exit_with_2(argv, message):
+    code, out, err = run(*argv)
+    assert (code, out) == (2, "")
+    assert f"error: {message}" in err
+
+
+def test_an_error_stays_one_line_whatever_the_path(tmp_path):
+    assert "odd name\\x1b" in fail("info", tmp_path / "odd\nname\x1b")
+
+
+def test_no_verb_but_demo_imports_torch(source, tmp_path):
+    path = str(tmp_path / "new")
+    lines = [
+        ["--help"],
+        ["prepare", str(source), "--output", path, "--encoding", "bytes"],
+        *([verb, path] for verb in ("info", "show", "verify")),
+    ]
+    program = (
+        "import sys\nfrom fastcollate.cli.main import main\n"
+        f"assert [main(argv) for argv in {lines!r}] == [0] * 5\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
+
+
+# Endings
+
+
+def test_progress_is_for_terminals(source, tmp_path):
+    argv = [*COMMAND, "prepare", str(source), "--encoding", "bytes", "--output"]
+    piped = subprocess.run([*argv, str(tmp_path / "a")], capture_output=True, check=True)
+    assert piped.stderr == b""
+    screen, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
+    subprocess.run([*argv, str(tmp_path / "b")], stdout=subprocess.DEVNULL, stderr=terminal, check=True)
+    assert b" records" in os.read(screen, 65536)
+    os.close(terminal)
+    os.close(screen)
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["info", "STORE"], ["show", "STORE", "--json"]])
+def test_a_closed_pipe_is_no_traceback(store, argv):
+    reader, writer = os.pipe()
+    os.close(reader)
+    argv = [str(store) if word == "STORE" else word for word in argv]
+    done = subprocess.run([*COMMAND, *argv], stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_stdout_is_one_line(store):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*COMMAND, "info", store], stdout=full, stderr=subprocess.PIPE, check=False)
+    message = b"fastcollate: the output cannot be written (No space left on device)\n"
+    assert (done.returncode, done.stderr) == (1, message)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_leaves_nothing_behind(tmp_path, workers):
+    source, path = tmp_path / "large.jsonl", tmp_path / "store"
+    source.write_text('{"text": "some text to encode"}\n' * 400_000)
+    options = [
+        "--template",
+        "text",
+        "--encoding",
+        "bytes",
+        "--records-per-shard",
+        "1000",
+        "--workers",
+        str(workers),
+    ]
+    argv = [*COMMAND, "prepare", str(source), "--output", str(path), *options]
+    with subprocess.Popen(
+        argv,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # a background job ignores it
+    ) as process:
+        deadline = time.monotonic() + 30
+        while not (path / "shard-00000.arrow").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, b"")
+    assert err.endswith(b"fastcollate: interrupted\n")
+    assert not path.exists()

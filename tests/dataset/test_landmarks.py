@@ -1,0 +1,216 @@
+"""A state says where its window begins: resuming counts nothing before it, on any world size."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastcollate import BucketedDataset, PackedDataset, StateError
+from fastcollate.plan.bucket_plan import EpochPlan
+from fastcollate.plan.pack_plan import PackPlan
+from fastcollate.plan.ranks import deal_batches, rank_batches
+
+KINDS = {
+    "rows": lambda store, **world: BucketedDataset(store, batch_size=20, window=200, **world),
+    "tokens": lambda store, **world: BucketedDataset(store, max_tokens=1500, window=150, **world),
+    "static": lambda store, **world: BucketedDataset(store, max_tokens=1500, buckets=4, window=150, **world),
+    "packs": lambda store, **world: PackedDataset(store, length=300, batch_size=2, window=150, **world),
+    "wrap": lambda store, **world: PackedDataset(
+        store, length=300, batch_size=2, window=150, strategy="wrap", **world
+    ),
+}
+COUNTED = [name for name in KINDS if name != "rows"]
+
+
+def contents(batches):
+    return [[batch.record_ids.tolist(), batch.lengths.tolist(), batch.width] for batch in batches]
+
+
+def states_of(dataset):
+    """The state before each batch of an epoch and after the last, and the batches."""
+    iterator, states, batches = iter(dataset), [dataset.state_dict()], []
+    for batch in iterator:
+        batches += contents([batch])
+        states.append(dataset.state_dict())
+    return states, batches
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_every_state_resumes_with_the_rest(store, kind, epoch):
+    dataset = KINDS[kind](store)
+    dataset.set_epoch(epoch)
+    states, batches = states_of(dataset)
+    assert ("landmark" in states[0]["fingerprint"]) == (kind != "rows")
+    for taken, state in enumerate(states):
+        assert state["batch"] == taken
+        resumed = KINDS[kind](store)
+        resumed.load_state_dict(json.loads(json.dumps(state)))
+        assert resumed.state_dict() == state
+        assert contents(resumed) == batches[taken:]
+        assert resumed.state_dict() == states[-1]
+
+
+@pytest.mark.parametrize("kind", COUNTED)
+def test_all_ranks_take_the_same_states(store, kind):
+    for world_size in (2, 3):
+        ranks = [states_of(KINDS[kind](store, rank=r, world_size=world_size))[0] for r in range(world_size)]
+        assert ranks[1:] == ranks[:-1]
+        for state in ranks[0][1::5]:
+            for other in (1, 2, 5):
+                resumed = [KINDS[kind](store, rank=r, world_size=other) for r in range(other)]
+                for dataset in resumed:
+                    dataset.load_state_dict(state)
+                taken = [states_of(dataset)[0] for dataset in resumed]
+                assert taken[1:] == taken[:-1]
+
+
+@pytest.mark.parametrize("kind", COUNTED)
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_resuming_late_reads_a_few_windows(store, kind, world_size, monkeypatch):
+    states, _ = states_of(KINDS[kind](store))
+    late = KINDS[kind](store, rank=0, world_size=world_size)
+    read = []
+    look_up = type(store).lengths_at
+    monkeypatch.setattr(type(store), "lengths_at", lambda s, ids: read.append(len(ids)) or look_up(s, ids))
+    late.load_state_dict(states[-4])
+    late.skip_finished_epoch()
+    iterator = iter(late)
+    next(iterator)
+    late.state_dict()
+    assert 0 < sum(read) <= 5 * 150
+
+
+@pytest.mark.parametrize("kind", COUNTED)
+def test_a_batch_moved_by_hand_is_found_by_counting(store, kind):
+    states, batches = states_of(KINDS[kind](store))
+    for moved in (0, 1, 7, len(batches) - 1):
+        resumed = KINDS[kind](store)
+        resumed.load_state_dict({**states[9], "batch": moved})
+        assert contents(resumed) == batches[moved:]
+
+
+@pytest.mark.parametrize("kind", COUNTED)
+def test_a_landmark_of_another_epoch_or_group_is_not_believed(store, kind):
+    states, _ = states_of(KINDS[kind](store))
+    for change in ({"epoch": 1}, {"group": 2}):
+        state = {**states[9], **change}
+        expected, found = KINDS[kind](store), KINDS[kind](store)
+        without = {name: value for name, value in state["fingerprint"].items() if name != "landmark"}
+        expected.load_state_dict({**state, "fingerprint": without})
+        found.load_state_dict(state)
+        assert contents(found) == contents(expected)
+
+
+@pytest.mark.parametrize(
+    "landmark",
+    [
+        3,
+        "012",
+        [1, 2],
+        [0, 1, 0, 0, -1],
+        [0, 1, 0.0, 0, 0],
+        [True, 1, 0, 0, 0],
+        [0, 1, 2**63, 0, 0],
+        [0, 1, 0, 5, 0],
+        [0, 1, 99, 0, 0],
+    ],
+)
+def test_a_landmark_that_is_none_is_refused(store, landmark):
+    dataset = KINDS["tokens"](store)
+    state = dataset.state_dict()
+    with pytest.raises(StateError, match="the state's landmark is"):
+        dataset.load_state_dict({**state, "fingerprint": {**state["fingerprint"], "landmark": landmark}})
+
+
+@st.composite
+def plans(draw):
+    count, group = draw(st.integers(1, 60)), draw(st.integers(1, 4))
+    lengths = np.array(draw(st.lists(st.integers(1, 20), min_size=count, max_size=count)))
+    shared = {
+        "num_records": count,
+        "lengths_at": lambda ids: lengths[ids],
+        "shuffle": draw(st.booleans()),
+        "seed": draw(st.integers(0, 99)),
+        "epoch": 0,
+        "window": draw(st.integers(1, 30)),
+        "drop_last": draw(st.booleans()),
+        "group": group,
+    }
+    strategy = draw(st.sampled_from(["best_fit", "wrap", None]))
+    if strategy:
+        rows = draw(st.integers(1, 3))
+        return PackPlan(batch_size=rows, length=20, strategy=strategy, overlong="error", **shared)
+    size = draw(st.sampled_from([{"batch_size": 3, "max_tokens": None}, {"batch_size": None, "max_tokens": 40}]))
+    widths = draw(st.sampled_from([None, [5, 20]]))
+    return EpochPlan(widths=widths, longest_first=draw(st.booleans()), **size, **shared)
+
+
+def slow_rank_batches(plan, start, rank, world_size):
+    """All batches in one list: every `world_size`-th of them, and a share of those left."""
+    batches = [window[i] for _, window in plan.windows() for i in range(len(window))][start:]
+    full = len(batches) // world_size * world_size
+    mine = batches[rank:full:world_size]
+    if full < len(batches) and not plan.drop_last:
+        mine.append(deal_batches(batches[full:], world_size, static=plan.static)[rank])
+    return mine
+
+
+def as_lists(batches):
+    return [(batch.record_ids.tolist(), batch.rows, batch.width) for batch in batches]
+
+
+@given(plans(), st.integers(0, 40), st.integers(1, 7), st.integers(1, 3), st.booleans())
+def test_ranks_and_workers_share_what_one_list_would_give(plan, start, world_size, workers, known):
+    if known:  # as after a resume: nothing before the landmark was counted
+        plan = replace(plan, landmark=replace(plan).locate(start))
+    fresh = replace(plan)
+    for rank in range(world_size):
+        shares = [
+            as_lists(
+                rank_batches(
+                    fresh, start=start, rank=rank, world_size=world_size, worker=worker, num_workers=workers
+                )
+            )
+            for worker in range(workers)
+        ]
+        found = [shares[i % workers][i // workers] for i in range(sum(map(len, shares)))]
+        assert found == as_lists(slow_rank_batches(plan, start, rank, world_size))
+    counted = sum(len(window) for _, window in plan.windows())
+    assert fresh.num_batches == counted
+    assert [fresh.has_batch(batch) for batch in (max(0, counted - 1), counted)] == [counted > 0, False]
+    assert fresh.place(counted + 3)[0] == counted
+
+
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
+@pytest.mark.parametrize("kind", KINDS)
+def test_loaders_resume_in_a_new_process(store, kind, tmp_path):
+    states, batches = states_of(KINDS[kind](store))
+    chosen = list(range(0, len(states) - 1, 7))
+    (tmp_path / "states.json").write_text(json.dumps([states[i] for i in chosen]))
+    script = """
+import json, sys
+sys.path[:0] = sys.argv[4:]
+from torchdata.stateful_dataloader import StatefulDataLoader
+from fastcollate import StreamLoader, TokenStore
+from test_landmarks import KINDS, contents
+found, store = [], TokenStore(sys.argv[1])
+for state in json.load(open(sys.argv[2])):
+    stream = StreamLoader(KINDS[sys.argv[3]](store), lambda batch: batch)
+    stream.load_state_dict(state)
+    dataset = KINDS[sys.argv[3]](store)
+    dataset.load_state_dict(state)
+    stateful = StatefulDataLoader(dataset, batch_size=None, collate_fn=lambda batch: batch)
+    found.append([contents(stream), contents(stateful)])
+print(json.dumps(found))
+"""
+    folders = [Path(__file__).parent, Path(__file__).parents[1]]
+    argv = [sys.executable, "-c", script, store.path, tmp_path / "states.json", kind, *folders]
+    output = subprocess.run(list(map(str, argv)), capture_output=True, text=True, check=True).stdout
+    assert json.loads(output) == [[batches[i:]] * 2 for i in chosen]

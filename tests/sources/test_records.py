@@ -1,0 +1,279 @@
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastcollate.errors import InputError
+from fastcollate.text.records import Chunk, read_chunks
+
+NOTEBOOK = Path(__file__).parents[3] / "shared/data/instruction-data.json"
+RULE = "a file holds one JSON array of objects, or JSON Lines: one object a line"
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content: bytes | str, name: str = "data.json") -> str:
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return str(path)
+
+    return write
+
+
+def records(source, **options) -> list[dict]:
+    return [record for chunk in read_chunks(source, **options) for record in chunk.records]
+
+
+def error_of(source, **options) -> InputError:
+    with pytest.raises(InputError) as caught:
+        list(read_chunks(source, **options))
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def assert_error(source, reason: str, message: str, **options) -> None:
+    error = error_of(source, **options)
+    assert (error.reason, str(error)) == (reason, message)
+
+
+# What is read
+
+
+@pytest.mark.parametrize("name", ["data.json", "data.jsonl", "data"])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+def test_content_decides_not_the_name(write, name, bom):
+    assert records(write(bom + b' \n[{"a": 1},\n {"a": 2}]', name)) == [{"a": 1}, {"a": 2}]
+    assert records(write(bom + b' \n{"a": 1}\r\n\n{"a": 2}', name)) == [{"a": 1}, {"a": 2}]
+
+
+def test_lines_are_numbered_from_one_with_the_blank_ones(write):
+    path = write('\n{"a": 1}\n\n  \n{"a": 2}\n{"a": 3}\n')
+    first, second = read_chunks(path, size=2)
+    assert first == Chunk(path, "line", [2, 5], [{"a": 1}, {"a": 2}], {})
+    assert second == Chunk(path, "line", [6], [{"a": 3}], {})
+    assert first.where(1) == f"{path}, line 5"
+
+
+def test_records_of_an_array_are_numbered_from_zero(write):
+    path = write('[{"a": 1}, {"a": 2}]')
+    (chunk,) = read_chunks(path)
+    assert chunk == Chunk(path, "record", [0, 1], [{"a": 1}, {"a": 2}], {})
+    assert chunk.where(1) == f"{path}, record 1"
+
+
+def test_an_iterable_gives_its_dicts():
+    (chunk,) = read_chunks({"a": i} for i in range(2))
+    assert chunk == Chunk(None, "record", [0, 1], [{"a": 0}, {"a": 1}], {})
+    assert chunk.where(1) == "record 1 of the given iterable"
+    assert list(read_chunks([])) == []
+
+
+@given(st.lists(st.dictionaries(st.text(), st.text() | st.integers() | st.none())), st.integers(1, 4))
+def test_every_shape_of_a_source_gives_the_same_records(tmp_path_factory, rows, size):
+    path = tmp_path_factory.mktemp("rows") / "data.json"
+    assert records(rows, size=size) == rows
+    for text in (json.dumps(rows), "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)):
+        if rows:
+            path.write_text(text, "utf-8", errors="surrogatepass")
+            assert records(path, size=size) == rows
+
+
+def test_a_unicode_line_separator_ends_no_line(write):
+    assert records(write('{"a": "x\u2028y\x85z"}\n{"a": NaN}'))[0] == {"a": "x\u2028y\x85z"}
+
+
+def test_globs_and_lists_are_read_in_order(write, tmp_path):
+    write('{"a": 2}', "b.jsonl")
+    write('{"a": 1}', "a.jsonl")
+    write('[{"a": 3}]', "c.json")
+    (tmp_path / "sub.jsonl").mkdir()
+    assert records(tmp_path / "*.jsonl") == [{"a": 1}, {"a": 2}]
+    assert records([tmp_path / "c.json", str(tmp_path / "[ab].jsonl")]) == [{"a": 3}, {"a": 1}, {"a": 2}]
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_a_file(write):
+    assert records(write('{"a": 1}', "data[1].jsonl")) == [{"a": 1}]
+
+
+def test_a_pipe_can_be_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(b'{"a": 1}\n{"a": 2}'))
+    writer.start()
+    assert records(tmp_path / "pipe") == [{"a": 1}, {"a": 2}]
+    writer.join()
+
+
+@pytest.mark.skipif(not NOTEBOOK.exists(), reason="needs the notebook's records")
+def test_the_notebooks_records_are_all_there():
+    chunks = list(read_chunks(NOTEBOOK, size=1000))
+    assert [len(chunk.records) for chunk in chunks] == [1000, 100]
+
+
+# What is refused
+
+
+def test_a_missing_file_is_reported_at_the_call(tmp_path):
+    path = str(tmp_path / "no.json")
+    with pytest.raises(InputError) as caught:
+        read_chunks(path)
+    assert (caught.value.reason, str(caught.value)) == ("not_found", f"{path}: no such file: check the path")
+    assert caught.value.path == path
+
+
+def test_a_pattern_without_a_match_is_an_error(tmp_path):
+    path = str(tmp_path / "*.json")
+    assert_error(path, "not_found", f"{path}: no file matches this pattern: check the path")
+
+
+def test_a_directory_asks_for_its_files(tmp_path):
+    message = f'{tmp_path}: is a directory: give its files, for example "{tmp_path / "*.jsonl"}"'
+    assert_error(tmp_path, "is_directory", message)
+
+
+def test_a_link_to_nothing_is_unreadable(tmp_path):
+    path = tmp_path / "link"
+    path.symlink_to(tmp_path / "gone")
+    message = f"{path}: cannot be read (No such file or directory): check the path and its permissions"
+    assert_error(path, "unreadable", message)
+
+
+def test_a_forbidden_file_is_unreadable(write, monkeypatch):
+    path = write("[]")
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    message = f"{path}: cannot be read (Permission denied): check the path and its permissions"
+    assert_error(path, "unreadable", message)
+
+
+def test_a_name_too_long_for_a_file_is_no_file():
+    assert error_of("x" * 5000).reason in ("not_found", "unreadable")
+
+
+@pytest.mark.parametrize("content", ["", " \n\n", "[]", "\ufeff", " [ ] "])
+def test_a_file_without_records_is_an_error(write, content):
+    path = write(content)
+    assert_error(path, "no_records", f"{path}: holds no records (it is empty): {RULE}")
+
+
+def test_a_broken_line_has_line_and_column(write):
+    path = write('{"a": 1}\n\n{"a": 2,}\n')
+    error = error_of(path)
+    assert (error.path, error.row, error.reason) == (path, 3, "not_json")
+    assert str(error).startswith(f"{path}, line 3, column ")
+    assert str(error).endswith(f": {RULE}")
+
+
+def test_a_broken_array_has_line_and_column(write):
+    path = write('\n[{"a": 1},\n {"a" 2}]')
+    message = f"{path}, line 3, column 7: not JSON (Expecting ':' delimiter): {RULE}"
+    assert_error(path, "not_json", message)
+    assert_error(path, "not_json", message, on_error="skip")
+
+
+def test_text_that_is_no_json_is_an_error(write):
+    path = write("instruction,output\na,b\n")
+    message = f"{path}, line 1, column 1: not JSON (Expecting value): {RULE}"
+    assert_error(path, "not_json", message)
+
+
+def test_a_web_page_is_called_one(write):
+    path = write("\n<!DOCTYPE html>\n")
+    assert_error(path, "not_json", f"{path}, line 2: not JSON (it looks like an HTML page): {RULE}")
+
+
+@pytest.mark.parametrize("content", ['{\n "a": 1\n}\n', '{"a": 1,\n "b": 2}', '{"data": [\n{"a": 1},\n{"a": 2}]}'])
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_an_object_over_several_lines_asks_for_an_array(write, content, on_error):
+    path = write(content)
+    message = (
+        f"{path}: holds one JSON object spread over several lines: {RULE}; "
+        "put [ and ] around it, or write it on one line"
+    )
+    assert_error(path, "not_json", message, on_error=on_error)
+
+
+def test_lines_with_commas_are_not_called_one_object(write):
+    path = write('{"a": 1},\n{"a": 2},\n')
+    assert_error(path, "not_json", f"{path}, line 1, column 9: not JSON (Extra data): {RULE}")
+
+
+def test_bytes_that_are_no_utf8_have_their_offset(write):
+    lines = write(b'\xef\xbb\xbf{"a": 1}\n{"a": "\xe9"}\n')
+    message = f"{lines}, line 2: not UTF-8 at byte 19 of the file: save it as UTF-8"
+    assert_error(lines, "not_utf8", message)
+    array = write(b'\xef\xbb\xbf[{"a": "\xe9"}]', "array.json")
+    assert_error(array, "not_utf8", f"{array}: not UTF-8 at byte 11 of the file: save it as UTF-8")
+    utf16 = write('{"a": 1}'.encode("utf-16"), "utf16.json")
+    assert_error(utf16, "not_utf8", f"{utf16}, line 1: not UTF-8 at byte 0 of the file: save it as UTF-8")
+
+
+@pytest.mark.parametrize(("item", "kind"), [("1", "int"), ('"x"', "str"), ("null", "NoneType"), ("[1]", "list")])
+def test_what_is_no_object_is_named(write, item, kind):
+    tail = f"is of type {kind}, not an object: every record is an object (a dict) of named fields, such as "
+    tail += '{"text": "..."}'
+    array = write(f'[{{"a": 1}}, {item}]')
+    assert_error(array, "not_object", f"{array}, record 1: {tail}")
+    lines = write(f'{{"a": 1}}\n{item}\n', "lines")
+    assert_error(lines, "not_object", f"{lines}, line 2: {tail}")
+    rows = [{"a": 1}, json.loads(item)]
+    assert_error(rows, "not_object", f"record 1 of the given iterable: {tail}")
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"a": ' * 100_000 + "1"])
+def test_deep_nesting_is_an_error(write, content):
+    path = write(content)
+    where = path if content.startswith("[") else f"{path}, line 1"
+    assert_error(path, "not_json", f"{where}: not JSON (nested too deeply): {RULE}")
+
+
+def test_a_number_of_too_many_digits_is_an_error(write):
+    assert error_of(write('{"a": ' + "1" * 5000 + "}")).reason == "not_json"
+
+
+@pytest.mark.parametrize("source", [None, 5, b"data.json", {"text": "a"}])
+def test_what_is_no_source_is_refused(source):
+    message = (
+        f"the source is of type {type(source).__name__}: give a path, a glob, a URL, a list of these, "
+        "or an iterable of dicts (one record alone goes in a list)"
+    )
+    assert_error(source, "bad_source", message)
+
+
+def test_paths_and_dicts_do_not_mix(write):
+    message = "item 1 of the list of sources is of type dict, item 0 is a path: give paths only, or dicts only"
+    assert_error([write("[]"), {"a": 1}], "bad_source", message)
+    assert error_of([{"a": 1}, "data.json"]).reason == "not_object"
+
+
+def test_wrong_arguments_are_refused():
+    with pytest.raises(InputError, match="size is 0: a chunk holds at least 1 record"):
+        read_chunks([], size=0)
+    with pytest.raises(InputError, match='on_error is \'ignore\': it must be "raise" or "skip"'):
+        read_chunks([], on_error="ignore")
+
+
+# What is skipped
+
+
+def test_skipping_counts_what_it_passes_over(write):
+    path = write(b'oops\n{"a": 1}\n[2]\n{"a": "\xff"}\n{"a": 2}\n{"a"\n')
+    assert list(read_chunks(path, size=2, on_error="skip")) == [
+        Chunk(path, "line", [2, 5], [{"a": 1}, {"a": 2}], {"not_json": 1, "not_object": 1, "not_utf8": 1}),
+        Chunk(path, "line", [], [], {"not_json": 1}),
+    ]
+    assert list(read_chunks([1, {"a": 1}], on_error="skip")) == [
+        Chunk(None, "record", [1], [{"a": 1}], {"not_object": 1})
+    ]
+
+
+def test_skipping_everything_is_an_error(write):
+    path = write("a\nb\n1\n")
+    message = f"{path}: holds no records (2 rejected as not_json, 1 rejected as not_object): {RULE}"
+    assert_error(path, "no_records", message, on_error="skip")
