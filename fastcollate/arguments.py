@@ -1,0 +1,79 @@
+"""The checks of public arguments: one behaviour for every one of them.
+
+NumPy's integers and booleans are taken as Python's; a boolean is no integer, and 1 is no boolean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from operator import index
+from typing import Any, TypeVar
+
+import numpy as np
+
+from fastcollate.errors import FastCollateError, InputError
+
+__all__ = ["check_choice", "check_count", "check_flag"]
+
+_MOST = 2**63 - 1
+
+Choice = TypeVar("Choice", bound=str)
+
+
+def check_count(
+    name: str, value: Any, least: int = 0, *, most: int = _MOST, error: type[FastCollateError] = InputError
+) -> int:
+    """Return an integer argument as a Python int.
+
+    Args:
+        name: The argument's name, which begins the message.
+        value: What the caller gave.
+        least: The smallest value allowed; a negative one is possible.
+        most: The largest value allowed; 2**63 - 1 by default.
+        error: The class that is raised.
+
+    Raises:
+        FastCollateError: `error`, if `value` is no integer, is a boolean or is out of range.
+
+    >>> check_count("batch_size", np.int64(8), 1)
+    8
+    """
+    try:
+        number = index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or not least <= number <= most:
+        rule = f"at least {least}" if most == _MOST else f"from {least} to {most}"
+        raise error(f"{name} is {value!r}: it must be an integer, {rule}")
+    return number
+
+
+def check_choice(
+    name: str, value: Choice, choices: Collection[str], *, error: type[FastCollateError] = InputError
+) -> Choice:
+    """Return an argument that is one of a few words.
+
+    Raises:
+        FastCollateError: `error`, if `value` is none of `choices`.
+
+    >>> check_choice("layout", "arrow", ("arrow", "npy"))
+    'arrow'
+    """
+    if not isinstance(value, str) or value not in choices:
+        listed = [repr(choice) for choice in choices]
+        raise error(f"{name} is {value!r}: it must be {', '.join(listed[:-1])} or {listed[-1]}")
+    return value
+
+
+def check_flag(name: str, value: Any, *, error: type[FastCollateError] = InputError) -> bool:
+    """Return an argument that is True or False.
+
+    Raises:
+        FastCollateError: `error`, if `value` is anything else, such as 1 or "no".
+
+    >>> check_flag("shuffle", np.bool_(True))
+    True
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise error(f"{name} is {value!r}: it must be True or False")
+    return bool(value)
