@@ -9,6 +9,7 @@ Shape letters used in every docstring of this project:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -143,23 +144,26 @@ class Ragged:
         return cls(np.concatenate([part.values for part in compact]), offsets)
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Rows:
     """Rows that lie anywhere in a flat array: row `i` is `values[starts[i]:starts[i] + lengths[i]]`.
 
     A `Ragged` is the special case of rows side by side; this is what a selection of its rows is, without
-    a copy. `starts` and `lengths` are int64[B].
+    a copy.
+
+    Attributes:
+        values: The array that the rows lie in, uint16|uint32|int64[V].
+        starts: The place of each row's first value, int64[B].
+        lengths: The number of each row's values, int64[B].
     """
 
-    __slots__ = ("lengths", "starts", "values")
-
-    def __init__(self, values: NDArray[Any], starts: IntArray, lengths: IntArray) -> None:
-        self.values = values
-        self.starts = starts
-        self.lengths = lengths
+    values: NDArray[Any]
+    starts: IntArray
+    lengths: IntArray
 
     @classmethod
     def of(cls, ragged: Ragged) -> Rows:
-        """All rows of a `Ragged`, without a copy."""
+        """Return all rows of a `Ragged`, without a copy."""
         return cls(ragged.values, ragged.offsets[:-1], ragged.lengths)
 
     def __len__(self) -> int:
@@ -173,16 +177,12 @@ class Rows:
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return (self[i] for i in range(len(self)))
 
-    def __getstate__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """To another process go these rows only, not the shard they lie in."""
-        return self.to_ragged().values, self.lengths
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.values, self.lengths = state
-        self.starts = np.cumsum(self.lengths) - self.lengths
+        return Rows, (self.joined(), np.cumsum(self.lengths) - self.lengths, self.lengths)
 
     def slices(self) -> list[memoryview]:
-        """Each row as a view; see `joined`."""
+        """Return each row as a view; see `joined`."""
         if len(self.values) == 0:
             return [memoryview(b"")] * len(self)
         flat = np.ascontiguousarray(self.values).data
@@ -190,14 +190,19 @@ class Rows:
         return [flat[start:stop] for start, stop in zip(self.starts.tolist(), stops, strict=True)]
 
     def joined(self) -> NDArray[Any]:
-        """The values of all rows side by side, one memcpy each: bytes are joined faster than arrays."""
+        """Return the values of all rows side by side, one memcpy each: bytes are joined faster than arrays."""
         return np.frombuffer(bytearray().join(self.slices()), self.values.dtype)
 
     def to_ragged(self) -> Ragged:
-        """The rows side by side, copied."""
+        """Return the rows side by side, copied."""
         offsets = np.zeros(len(self) + 1, np.int64)
         np.cumsum(self.lengths, out=offsets[1:])
         return Ragged(self.joined(), offsets)
+
+    def filled(self, count: int) -> Rows:
+        """Return the same rows with empty ones after them, up to `count`."""
+        missing = np.zeros(count - len(self), np.int64)
+        return Rows(self.values, np.concatenate([self.starts, missing]), np.concatenate([self.lengths, missing]))
 
     def copy_into(self, out: NDArray[Any], begins: IntArray) -> None:
         """Copy row `i` to `out[begins[i]:]`; `begins` is int64[B]."""

@@ -1,7 +1,10 @@
+"""The batch between a dataset and a collator: rows of tokens, and columns beside them."""
+
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,22 +13,36 @@ from fastcollate.errors import InputError
 from fastcollate.ragged.packs import Packs
 from fastcollate.ragged.ragged import IntArray, Ragged, Rows
 
-__all__ = ["RaggedBatch"]
+__all__ = ["Column", "RaggedBatch"]
 
 
-class RaggedBatch(Rows):
+class Column(NamedTuple):
+    """What a corpus has beside its tokens: the dtype of the values, and what they belong to.
+
+    A column per `"token"` has one value for each token, one per `"record"` a single value for each record, and
+    one per `"span"` flat (start, stop) pairs of token positions within the record.
+    """
+
+    dtype: str
+    per: Literal["token", "span", "record"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class RaggedBatch:
     """The rows of one batch, before padding: what a dataset yields and a collator takes.
 
-    `values` is usually a whole memory-mapped shard, so making a batch copies nothing.
+    The tokens usually lie in a whole memory-mapped shard, so making a batch copies nothing. Nothing in a batch
+    changes once it is made.
 
     Attributes:
-        values: uint16|uint32|int64[V].
-        starts, lengths: int64[B].
-        record_ids: int64[B], where each row belongs in its store; -1 is a filler row (length 0).
-        spans: the supervised parts as flat (start, stop) pairs, one row for each row, or None.
-        width: columns the plan fixed for this batch, or None (the longest row decides).
-        packs: where rows are documents to be packed, which share a pack and where they lie in it; else None.
-        cuts: int64[B], tokens of its record that lie before each row, where rows are pieces of records.
+        tokens: The rows, uint16|uint32|int64.
+        record_ids: The place of each row in its corpus, int64[B]; -1 marks a filler row, which has no tokens.
+        columns: What is known about the tokens, by name and row for row: `spans` are the supervised parts as flat
+            (start, stop) pairs, `labels` one label for each token.
+        width: The number of columns that the plan fixed for this batch; None lets the longest row decide.
+        packs: Which rows are documents of one pack, and where in it each lies; None where a row is a row.
+        cuts: The tokens of its record that lie before each row, int64[B], where rows are pieces of records; else
+            None.
 
     >>> from fastcollate import Ragged
     >>> batch = RaggedBatch.from_ragged(Ragged.from_rows([[1, 2, 3], [4]]))
@@ -33,31 +50,12 @@ class RaggedBatch(Rows):
     (array([3, 1]), array([0, 1]))
     """
 
-    __slots__ = ("_spans", "cuts", "packs", "record_ids", "width")
-
-    def __init__(
-        self,
-        values: NDArray[Any],
-        starts: IntArray,
-        lengths: IntArray,
-        *,
-        record_ids: IntArray,
-        spans: Rows | Callable[[], Rows] | None = None,
-        width: int | None = None,
-    ) -> None:
-        super().__init__(values, starts, lengths)
-        self.record_ids = record_ids
-        self.width = width
-        self.packs: Packs | None = None
-        self.cuts: IntArray | None = None
-        self._spans = spans
-
-    @property
-    def spans(self) -> Rows | None:
-        """Looked up on first use: most batches are collated without asking for them."""
-        if callable(self._spans):
-            self._spans = self._spans()
-        return self._spans
+    tokens: Rows
+    record_ids: IntArray
+    columns: Mapping[str, Rows] = field(default_factory=dict)
+    width: int | None = None
+    packs: Packs | None = None
+    cuts: IntArray | None = None
 
     @classmethod
     def from_ragged(
@@ -66,24 +64,76 @@ class RaggedBatch(Rows):
         *,
         record_ids: IntArray | None = None,
         spans: Ragged | None = None,
+        columns: Mapping[str, Ragged] | None = None,
         width: int | None = None,
     ) -> RaggedBatch:
-        """A batch over the rows of a `Ragged`, numbered from 0 unless `record_ids: int64[B]` says otherwise."""
+        """Return a batch over the rows of a `Ragged`.
+
+        Args:
+            ragged: The rows of tokens.
+            record_ids: The number of each row, int64[B]; by default the rows count from 0.
+            spans: The supervised (start, stop) pairs of each row, which are a column of that name.
+            columns: Further columns by name, with a row for each row of tokens.
+            width: The number of columns to pad to; by default the longest row decides.
+
+        Raises:
+            InputError: `record_ids` or a column has another number of rows than `ragged`.
+        """
         ids = np.arange(len(ragged)) if record_ids is None else np.asarray(record_ids, np.int64)
-        if len(ids) != len(ragged) or (spans is not None and len(spans) != len(ragged)):
-            raise InputError(f"record_ids and spans must have one entry for each of the {len(ragged)} rows")
-        span_rows = None if spans is None else Rows.of(spans)
-        return cls(
-            ragged.values, ragged.offsets[:-1], ragged.lengths, record_ids=ids, spans=span_rows, width=width
-        )
+        named = {**(columns or {}), **({} if spans is None else {"spans": spans})}
+        for name, count in {"record_ids": len(ids), **{name: len(part) for name, part in named.items()}}.items():
+            if count != len(ragged):
+                raise InputError(
+                    f"{name} has {count} rows where there are {len(ragged)}: it needs one for each row"
+                )
+        return cls(Rows.of(ragged), ids, {name: Rows.of(part) for name, part in named.items()}, width)
 
-    def __getstate__(self) -> tuple[Any, ...]:
-        """Like `Rows`, and everything else with them."""
-        return super().__getstate__(), (self.record_ids, self.spans, self.width, self.packs, self.cuts)
+    def __len__(self) -> int:
+        return len(self.record_ids)
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        rows, (self.record_ids, self._spans, self.width, self.packs, self.cuts) = state
-        super().__setstate__(rows)
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        """The tokens of row `index`, as a view."""
+        return self.tokens[index]
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return iter(self.tokens)
 
     def __repr__(self) -> str:
-        return f"RaggedBatch({len(self)} rows, {int(self.lengths.sum())} tokens, width={self.width})"
+        beside = "".join(f", {name}" for name in self.columns)
+        return f"RaggedBatch({len(self)} rows, {int(self.lengths.sum())} tokens{beside}, width={self.width})"
+
+    @property
+    def lengths(self) -> IntArray:
+        """The number of tokens of each row, int64[B]."""
+        return self.tokens.lengths
+
+    @property
+    def spans(self) -> Rows | None:
+        """The supervised parts of each row as flat (start, stop) pairs, if the batch has them."""
+        return self.columns.get("spans")
+
+    def filled(self, count: int) -> RaggedBatch:
+        """Return the same batch with filler rows after its own, up to `count` rows."""
+        ids = np.full(count, -1, np.int64)
+        ids[: len(self)] = self.record_ids
+        columns = {name: rows.filled(count) for name, rows in self.columns.items()}
+        return RaggedBatch(self.tokens.filled(count), ids, columns, self.width, self.packs, self.cuts)
+
+    def cut(self, begins: IntArray, lengths: IntArray, per_token: Collection[str] = ()) -> RaggedBatch:
+        """Return pieces of the rows: `lengths[i]` tokens of row `i` from its token `begins[i]` on, without a copy.
+
+        Args:
+            begins: The first token of each piece, int64[B].
+            lengths: The number of tokens of each piece, int64[B].
+            per_token: The columns that have a value for each token, and are cut with it; others stay whole.
+        """
+        columns = {
+            name: Rows(rows.values, rows.starts + begins, lengths) if name in per_token else rows
+            for name, rows in self.columns.items()
+        }
+        tokens = Rows(self.tokens.values, self.tokens.starts + begins, lengths)
+        return RaggedBatch(tokens, self.record_ids, columns, self.width, self.packs, begins)
+
+    def laid_out(self, *, width: int | None, packs: Packs | None = None) -> RaggedBatch:
+        """Return the same rows with the width, or the packs, that a plan gave them."""
+        return RaggedBatch(self.tokens, self.record_ids, self.columns, width, packs, self.cuts)
