@@ -79,7 +79,7 @@ def test_padding_beside_its_bounds(figure, corpus):
         assert found.tokens == store.num_tokens
         title = f"padding, {name}, batch 32{', 8 static widths' if arguments else ''}"
         figure(f"{title}: plan", found.padding * 100, "%")
-        figure(f"{title}: lower bound", 100 - 100 * found.tokens / least_cells(plan, *store.length_histogram), "%")
+        figure(f"{title}: lower bound", 100 - 100 * found.tokens / least_cells(plan, *store.length_histogram()), "%")
     figure(f"padding, {name}, batch 32: plain loop", 100 - 100 * store.num_tokens / plain_cells(plan, 32), "%")
 
 

@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> None:
         "records_split": int((used.lengths > length).sum()),
         **common,
         "rounds": ROUNDS,
-        "expected_plain_padding": expected_padding(*store.length_histogram, batch_size),
+        "expected_plain_padding": expected_padding(*store.length_histogram(), batch_size),
         "loops": {
             name: _facts(lap, laps[TITLES["plain_loop"]]) for name, lap in zip(TITLES, laps.values(), strict=True)
         },

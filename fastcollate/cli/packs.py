@@ -18,7 +18,7 @@ def run_packed(store: TokenStore, args: argparse.Namespace) -> None:
     if args.buckets is not None:
         raise PlanError("--buckets is for padded batches: packs have one width; leave it out")
     plan = make_pack_plan(
-        store.length_histogram,
+        store.length_histogram(),
         store.lengths_at,
         length=args.pack,
         batch_size=1,

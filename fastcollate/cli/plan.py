@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
         run_packed(store, args)
         return
     plan = make_plan(
-        store.length_histogram,
+        store.length_histogram(),
         store.lengths_at,
         batch_size=args.batch_size,
         max_tokens=args.max_tokens,
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
         found = summarise_plan(plan)
         rows = plan.batch_size or max(1, round(found.records / max(1, found.batches)))
         plain = 1 - store.num_tokens / plain_cells(plan, rows)
-        least = 1 - store.num_tokens / least_cells(plan, *store.length_histogram)
+        least = 1 - store.num_tokens / least_cells(plan, *store.length_histogram())
     padding = {"plain_loop": plain, "plan": found.padding, "lower_bound": min(least, found.padding)}
     facts = {**_facts(found, len(store)), "padding": padding}
     if args.json:

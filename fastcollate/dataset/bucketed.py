@@ -89,7 +89,7 @@ class BucketedDataset(PlannedDataset[EpochPlan]):
         super().__init__(store, seed=seed, rank=rank, world_size=world_size)
         self.max_length = None if max_length is None else check_at_least_one("max_length", max_length)
         self._plan = make_plan(
-            _clip_histogram(*store.length_histogram, self.max_length),
+            _clip_histogram(*store.length_histogram(), self.max_length),
             self._lengths_of(self._records),
             batch_size=batch_size,
             max_tokens=max_tokens,
@@ -118,7 +118,7 @@ class BucketedDataset(PlannedDataset[EpochPlan]):
         if self._plan.max_tokens is not None:
             return self._plan.max_tokens
         assert self._plan.batch_size is not None
-        lengths, counts = self.store.length_histogram
+        lengths, counts = self.store.length_histogram()
         return self._plan.batch_size * float(lengths @ counts) / max(1, len(self.store))
 
     def _lengths_of(self, records: Records) -> LengthsAt:

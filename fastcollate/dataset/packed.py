@@ -69,7 +69,7 @@ class PackedDataset(PlannedDataset[PackPlan]):
     ) -> None:
         super().__init__(store, seed=seed, rank=rank, world_size=world_size)
         self._plan = make_pack_plan(
-            store.length_histogram,
+            store.length_histogram(),
             self._lengths_of(self._records),
             length=length,
             batch_size=batch_size,
