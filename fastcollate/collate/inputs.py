@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from operator import index
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,17 +14,10 @@ from numpy.typing import NDArray
 from fastcollate.errors import CollateError
 from fastcollate.ragged import IntArray, Ragged, RaggedBatch, Rows
 
-__all__ = ["FlatRows", "check_choice", "check_integer", "flatten_rows", "spans_of"]
+__all__ = ["check_choice", "check_integer", "flatten_rows", "spans_of"]
 
 
-class FlatRows(NamedTuple):
-    """Rows ready for the kernels; `labels` holds one label for each value of `batch.values`, if given."""
-
-    batch: RaggedBatch
-    labels: NDArray[np.int64] | None
-
-
-def flatten_rows(rows: RaggedBatch | Sequence[Any]) -> FlatRows:
+def flatten_rows(rows: RaggedBatch | Sequence[Any]) -> RaggedBatch:
     """Lists, arrays, tensors or dicts as one batch; a `RaggedBatch` is taken as it is.
 
     Raises:
@@ -32,18 +25,18 @@ def flatten_rows(rows: RaggedBatch | Sequence[Any]) -> FlatRows:
             of which only some have labels or spans. The row's number is named.
     """
     if isinstance(rows, RaggedBatch):
-        batch, labels = rows, None
+        batch = rows
     else:
         if not isinstance(rows, Iterable) or isinstance(rows, str | bytes | Mapping):
             raise CollateError(f"the batch is a {type(rows).__name__}: give a list of rows")
-        batch, labels = _flatten(list(rows))
+        batch = _flatten(list(rows))
     if len(batch) == 0 and batch.packs is None:  # a pack may be empty: a filler row
         raise CollateError("the batch is empty: a batch needs at least one row; check the sampler or drop_last")
     if np.count_nonzero(batch.lengths) < len(batch):
         empty = (batch.lengths == 0) & (batch.record_ids >= 0)
         if empty.any():
             raise CollateError(f"row {int(empty.argmax())} is empty: a row needs at least one token; leave it out")
-    return FlatRows(batch, labels)
+    return batch
 
 
 def check_integer(name: str, value: Any, least: int | None = None) -> int:
@@ -78,41 +71,40 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise CollateError(f"{name} is {value!r}: it must be one of {', '.join(map(repr, choices))}")
 
 
-def _flatten(rows: list[Any]) -> tuple[RaggedBatch, IntArray | None]:
+def _flatten(rows: list[Any]) -> RaggedBatch:
     dicts = [row for row in rows if isinstance(row, Mapping)]
     if not dicts:
-        return _side_by_side(rows, "row"), None
+        return RaggedBatch(_side_by_side(rows, "row"), np.arange(len(rows)))
     if len(dicts) < len(rows):
         raise CollateError("the batch mixes dicts with plain rows: give all rows in one form")
-    batch = _side_by_side(_column(dicts, "input_ids"), "input_ids of row")
-    labels = None
+    tokens = _side_by_side(_column(dicts, "input_ids"), "input_ids of row")
+    columns = {}
     if _present(dicts, "labels"):
-        labelled = _side_by_side(_column(dicts, "labels"), "labels of row")
-        wrong = np.flatnonzero(labelled.lengths != batch.lengths)
+        labels = _side_by_side(_column(dicts, "labels"), "labels of row")
+        wrong = np.flatnonzero(labels.lengths != tokens.lengths)
         if len(wrong):
             i = int(wrong[0])
             raise CollateError(
-                f"row {i} has {batch.lengths[i]} input_ids and {labelled.lengths[i]} labels: one label a token"
+                f"row {i} has {tokens.lengths[i]} input_ids and {labels.lengths[i]} labels: one label a token"
             )
-        labels = labelled.values
-    spans = _dict_spans(dicts, batch)
-    return (
-        RaggedBatch(batch.values, batch.starts, batch.lengths, record_ids=batch.record_ids, spans=spans),
-        labels,
-    )
+        columns["labels"] = labels
+    spans = _dict_spans(dicts, tokens)
+    if spans is not None:
+        columns["spans"] = spans
+    return RaggedBatch(tokens, np.arange(len(rows)), columns)
 
 
-def _dict_spans(dicts: list[Mapping[str, Any]], batch: RaggedBatch) -> Rows | None:
+def _dict_spans(dicts: list[Mapping[str, Any]], tokens: Rows) -> Rows | None:
     if _present(dicts, "spans"):
         pairs = [_flat_pairs(i, row["spans"]) for i, row in enumerate(dicts)]
     elif _present(dicts, "prompt_length"):
         prompts = [
             check_integer(f"prompt_length of row {i}", row["prompt_length"], 0) for i, row in enumerate(dicts)
         ]
-        pairs = [np.array([min(p, n), n]) for p, n in zip(prompts, batch.lengths.tolist(), strict=True)]
+        pairs = [np.array([min(p, n), n]) for p, n in zip(prompts, tokens.lengths.tolist(), strict=True)]
     else:
         return None
-    for i, (pair, length) in enumerate(zip(pairs, batch.lengths.tolist(), strict=True)):
+    for i, (pair, length) in enumerate(zip(pairs, tokens.lengths.tolist(), strict=True)):
         if len(pair) % 2 or (len(pair) and (pair[0] < 0 or pair[-1] > length or (np.diff(pair) < 0).any())):
             raise CollateError(
                 f"row {i} has spans {pair.tolist()}: they are (start, stop) pairs that rise from 0 to its "
@@ -146,7 +138,7 @@ def _column(dicts: list[Mapping[str, Any]], key: str) -> list[Any]:
     return [row[key] for row in dicts]
 
 
-def _side_by_side(rows: list[Any], what: str) -> RaggedBatch:
+def _side_by_side(rows: list[Any], what: str) -> Rows:
     """Rows copied into one int64 array, followed by one row's worth of zeros (the kernels read windows)."""
     flat = array("q")
     ends = []
@@ -160,7 +152,7 @@ def _side_by_side(rows: list[Any], what: str) -> RaggedBatch:
     lengths = np.diff(stops, prepend=0)
     flat.frombytes(bytes(8 * (int(lengths.max(initial=0)) + 1)))
     values = np.frombuffer(flat, np.int64)
-    return RaggedBatch(values, stops - lengths, lengths, record_ids=np.arange(len(rows)))
+    return Rows(values, stops - lengths, lengths)
 
 
 def _append(flat: array[int], row: Any) -> None:

@@ -163,8 +163,8 @@ def join_sequences(values: NDArray[Any], layout: RowLayout) -> NDArray[Any]:
     real = [end for end in ends if end != NO_TAIL]
     limits = np.iinfo(values.dtype)
     if real and not limits.min <= min(real) <= max(real) <= limits.max:
-        rows = Rows.of(rows.to_ragged())
-        rows.values = rows.values.astype(np.int64)
+        flat = rows.to_ragged()
+        rows = Rows(flat.values.astype(np.int64), flat.offsets[:-1], rows.lengths)
     dtype = rows.values.dtype
     parts: list[memoryview | bytes] = []
     for row, end in zip(rows.slices(), ends, strict=True):

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from fastcollate.collate.batch import Batch
 from fastcollate.collate.device_kernels import expand_packs
-from fastcollate.collate.inputs import FlatRows, check_choice, check_integer, flatten_rows, spans_of
+from fastcollate.collate.inputs import check_choice, check_integer, flatten_rows, spans_of
 from fastcollate.collate.kernels import inside_runs
-from fastcollate.collate.staged import Allocate, Sources, Staged, cell_arrays, new_arrays, stage_arrays
+from fastcollate.collate.staged import Allocator, Sources, Staged, cell_arrays, new_arrays, stage_arrays
 from fastcollate.errors import CollateError
 from fastcollate.ragged import IntArray, Packs, RaggedBatch, Rows
 
@@ -73,26 +73,25 @@ class PackingCollator:
         """Pack `rows`; see the class."""
         return self.collate(rows, new_arrays)
 
-    def collate(self, rows: RaggedBatch | Sequence[Any], allocate: Allocate) -> Batch:
+    def collate(self, rows: RaggedBatch | Sequence[Any], allocate: Allocator) -> Batch:
         """Pack `rows` into arrays from `allocate`, such as pinned memory."""
-        flat, packs = self._place(rows)
-        tensors, supervised = self._fill(flat, packs, allocate)
-        for name, value in self._kernel_arguments(flat.batch, packs).items():
+        batch, packs = self._place(rows)
+        tensors, supervised = self._fill(batch, packs, allocate)
+        for name, value in self._kernel_arguments(batch, packs).items():
             tensors[name] = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-        return Batch(tensors, *_about(flat.batch, packs), supervised)
+        return Batch(tensors, *_about(batch, packs), supervised)
 
-    def stage(self, rows: RaggedBatch | Sequence[Any], allocate: Allocate) -> Staged:
+    def stage(self, rows: RaggedBatch | Sequence[Any], allocate: Allocator) -> Staged:
         """Only the tokens of `rows`, in their own dtype, and what it takes to lay them out elsewhere.
 
         `stage(rows, allocate).build` gives on any device what `collate(rows, allocate)` gives on the host.
         """
-        flat, packs = self._place(rows)
-        batch = flat.batch
+        batch, packs = self._place(rows)
         nobody = np.zeros(1, np.int64)  # one document without tokens: all is gap
         documents = (packs.begins, batch.lengths, packs.numbers) if len(batch) else (nobody,) * 3
-        sources: Sources = {"tokens": batch.joined(), "documents": documents}
-        if flat.labels is not None:
-            sources["labels"] = _labels_of(flat).joined()
+        sources: Sources = {"tokens": batch.tokens.joined(), "documents": documents}
+        if "labels" in batch.columns:
+            sources["labels"] = batch.columns["labels"].joined()
         kernel = self._kernel_arguments(batch, packs)
         arrays = {name: value for name, value in kernel.items() if isinstance(value, np.ndarray)}
         if arrays:
@@ -108,23 +107,22 @@ class PackingCollator:
             documents=self._numbers_documents,
             attention_mask=self.attention_mask,
             kernel={name: "cu_seqlens" if name in arrays else value for name, value in kernel.items()},
-            about=(*_about(batch, packs), self._count(flat, packs, runs, None)),
+            about=(*_about(batch, packs), self._count(batch, packs, runs, None)),
         )
         return Staged(stage_arrays(sources, allocate), build)
 
-    def _place(self, rows: RaggedBatch | Sequence[Any]) -> tuple[FlatRows, Packs]:
-        flat = flatten_rows(rows)
-        batch = flat.batch
+    def _place(self, rows: RaggedBatch | Sequence[Any]) -> tuple[RaggedBatch, Packs]:
+        batch = flatten_rows(rows)
         if self.layout == "flat":
             real = batch if batch.packs is not None else _without_fillers(batch)
-            return flat._replace(batch=real), Packs.of(real.lengths, np.array([0, len(real)]))
+            return real, Packs.of(real.lengths, np.array([0, len(real)]))
         if batch.packs is not None:
-            return flat, batch.packs
+            return batch, batch.packs
         real = _without_fillers(batch)
         edges = np.minimum(np.arange(len(batch) + 1), len(real))  # a filler row is a pack without documents
-        return flat._replace(batch=real), Packs.of(real.lengths, edges, batch.width)
+        return real, Packs.of(real.lengths, edges, batch.width)
 
-    def _fill(self, flat: FlatRows, packs: Packs, allocate: Allocate) -> tuple[dict[str, Any], int]:
+    def _fill(self, batch: RaggedBatch, packs: Packs, allocate: Allocator) -> tuple[dict[str, Any], int]:
         """The batch's tensors by name, int64[B, T] each, and how many labels count.
 
         What NumPy makes as a new array is left where it is.
@@ -132,10 +130,10 @@ class PackingCollator:
         shape, gaps, extents = (len(packs.used), packs.width), packs.gaps(), packs.extents()
         arrays = cell_arrays(allocate, ["input_ids", "labels", "position_ids"], shape)
         input_ids, labels, position_ids = (array.reshape(-1) for array in arrays.values())
-        joined = _join(flat.batch, gaps)
+        joined = _join(batch.tokens, gaps)
         input_ids[:] = joined
-        labels[:] = joined if flat.labels is None else _join(_labels_of(flat), gaps)
-        runs = self._runs(flat.batch, packs)
+        labels[:] = _join(batch.columns["labels"], gaps) if "labels" in batch.columns else joined
+        runs = self._runs(batch, packs)
         if runs is not None:
             labels[~inside_runs(*runs, len(labels))] = self.ignore_index
         labels[packs.begins] = self.ignore_index
@@ -153,7 +151,12 @@ class PackingCollator:
             for array, value in filled:
                 array[start:stop] = value
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        return tensors, self._count(flat, packs, runs, labels)
+        return tensors, self._count(batch, packs, runs, labels)
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns that a dataset gathers for this collator, where its corpus has them."""
+        return frozenset({"labels", "spans"} if self.supervise == "response" else {"labels"})
 
     @property
     def _numbers_documents(self) -> bool:
@@ -179,18 +182,20 @@ class PackingCollator:
 
     def _count(
         self,
-        flat: FlatRows,
+        batch: RaggedBatch,
         packs: Packs,
         runs: tuple[IntArray, IntArray] | None,
         labels: IntArray | None,
     ) -> int:
         """The labels that count in the loss."""
-        if flat.labels is not None or self.ignore_index >= 0:  # a token may have that value: the loss skips it too
+        if (
+            "labels" in batch.columns or self.ignore_index >= 0
+        ):  # a token may have that value: the loss skips it too
             if labels is None:  # rare, and known only once the labels are there: make them
-                return self._fill(flat, packs, new_arrays)[1]
+                return self._fill(batch, packs, new_arrays)[1]
             return int(np.count_nonzero(labels != self.ignore_index))
         if runs is None:
-            return packs.tokens - len(flat.batch)
+            return packs.tokens - len(batch)
         starts, stops = runs
         firsts = np.isin(starts[stops > starts], packs.begins)
         return int((stops - starts).sum()) - int(np.count_nonzero(firsts))
@@ -218,26 +223,17 @@ def _without_fillers(batch: RaggedBatch) -> RaggedBatch:
     real = int(np.count_nonzero(batch.lengths))
     if real == len(batch):
         return batch
-    spans = batch.spans
-    return RaggedBatch(
-        batch.values,
-        batch.starts[:real],
-        batch.lengths[:real],
-        record_ids=batch.record_ids[:real],
-        spans=None if spans is None else Rows(spans.values, spans.starts[:real], spans.lengths[:real]),
-        width=batch.width,
-    )
+    columns = {name: _first_rows(column, real) for name, column in batch.columns.items()}
+    return RaggedBatch(_first_rows(batch.tokens, real), batch.record_ids[:real], columns, batch.width)
+
+
+def _first_rows(rows: Rows, count: int) -> Rows:
+    return Rows(rows.values, rows.starts[:count], rows.lengths[:count])
 
 
 def _repeated(values: IntArray, extents: IntArray, packs: Packs) -> IntArray:
     """int64[cells]: one value a document, in all cells of its extent."""
     return values.repeat(extents) if len(values) else np.zeros(packs.cells, np.int64)
-
-
-def _labels_of(flat: FlatRows) -> Rows:
-    """The labels that came with the rows."""
-    assert flat.labels is not None
-    return Rows(flat.labels, flat.batch.starts, flat.batch.lengths)
 
 
 def _join(documents: Rows, gaps: list[tuple[int, int, int]]) -> NDArray[Any]:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from fastcollate.collate.batch import Batch
 from fastcollate.collate.device_kernels import expand_rows
-from fastcollate.collate.inputs import FlatRows, check_choice, check_integer, flatten_rows, spans_of
+from fastcollate.collate.inputs import check_choice, check_integer, flatten_rows, spans_of
 from fastcollate.collate.kernels import Target, join_sequences, mark_runs, place_rows, span_runs, take_rectangle
 from fastcollate.collate.row_layout import RowLayout, Truncation, lay_out
-from fastcollate.collate.staged import Allocate, Built, Sources, Staged, cell_arrays, new_arrays, stage_arrays
+from fastcollate.collate.staged import Allocator, Built, Sources, Staged, cell_arrays, new_arrays, stage_arrays
 from fastcollate.errors import CollateError
 from fastcollate.ragged import IntArray, RaggedBatch
 
@@ -90,33 +90,38 @@ class PaddingCollator:
         """Pad `rows`; see the class."""
         return self.collate(rows, new_arrays)
 
-    def collate(self, rows: RaggedBatch | Sequence[Any], allocate: Allocate) -> Built:
+    def collate(self, rows: RaggedBatch | Sequence[Any], allocate: Allocator) -> Built:
         """Pad `rows` into arrays from `allocate`, such as pinned memory."""
-        flat, layout = self._lay_out(rows)
-        arrays, supervised = self._fill(flat, layout, allocate)
+        batch, layout = self._lay_out(rows)
+        arrays, supervised = self._fill(batch, layout, allocate)
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         if self.as_tuple:
             return tensors["input_ids"], tensors["labels"]
-        return Batch(tensors, torch.from_numpy(flat.batch.record_ids.copy()), layout.tokens, supervised)
+        return Batch(tensors, torch.from_numpy(batch.record_ids.copy()), layout.tokens, supervised)
 
-    def stage(self, rows: RaggedBatch | Sequence[Any], allocate: Allocate) -> Staged:
+    def stage(self, rows: RaggedBatch | Sequence[Any], allocate: Allocator) -> Staged:
         """Only the tokens of `rows`, in their own dtype, and what it takes to pad them elsewhere.
 
         Where at least nine tenths of the batch are tokens, they travel in place, `[B, T]`, else side by side;
         without lengths where every row is as long as the batch is wide.
         `stage(rows, allocate).build` gives on any device what `collate(rows, allocate)` gives on the host.
         """
-        flat, layout = self._lay_out(rows)
-        runs = self._runs(flat, layout)
-        block = take_rectangle(flat.batch.values, layout) if layout.nearly_full and flat.labels is None else None
-        sources: Sources = {"tokens": join_sequences(flat.batch.values, layout) if block is None else block}
-        if self.labels and flat.labels is not None:
-            sources["labels"] = join_sequences(flat.labels, layout.for_labels(flat.labels))
+        batch, layout = self._lay_out(rows)
+        runs = self._runs(batch, layout)
+        block = (
+            take_rectangle(batch.tokens.values, layout)
+            if layout.nearly_full and "labels" not in batch.columns
+            else None
+        )
+        sources: Sources = {"tokens": join_sequences(batch.tokens.values, layout) if block is None else block}
+        if self.labels and "labels" in batch.columns:
+            given = batch.columns["labels"]
+            sources["labels"] = join_sequences(given.values, layout.for_labels(given))
         if block is None or layout.shortest < layout.columns:
             sources["lengths"] = layout.sequences
         if runs is not None:
             sources["runs"] = runs
-        ids = torch.from_numpy(flat.batch.record_ids.copy())
+        ids = torch.from_numpy(batch.record_ids.copy())
         build = partial(
             expand_rows,
             columns=layout.columns,
@@ -126,16 +131,16 @@ class PaddingCollator:
             unlabelled=self._unlabelled,
             labels=self.labels,
             as_tuple=self.as_tuple,
-            about=(ids, layout.tokens, self._count(flat, layout, runs, None)),
+            about=(ids, layout.tokens, self._count(batch, layout, runs, None)),
         )
         return Staged(stage_arrays(sources, allocate), build)
 
-    def _lay_out(self, rows: RaggedBatch | Sequence[Any]) -> tuple[FlatRows, RowLayout]:
-        flat = flatten_rows(rows)
-        if flat.batch.packs is not None:
+    def _lay_out(self, rows: RaggedBatch | Sequence[Any]) -> tuple[RaggedBatch, RowLayout]:
+        batch = flatten_rows(rows)
+        if batch.packs is not None:
             raise CollateError("the batch is packs of documents: collate it with a PackingCollator")
-        return flat, lay_out(
-            flat.batch,
+        return batch, lay_out(
+            batch,
             shift=int(self.shift_labels),
             end_token_id=self.end_token_id,
             max_length=self.max_length,
@@ -145,47 +150,57 @@ class PaddingCollator:
         )
 
     @property
+    def columns(self) -> frozenset[str]:
+        """The columns that a dataset gathers for this collator, where its corpus has them."""
+        if not self.labels:
+            return frozenset()
+        return frozenset({"labels", "spans"} if self.supervise == "response" else {"labels"})
+
+    @property
     def _unlabelled(self) -> int:
         return self.pad_token_id if self.ignore_index is None else self.ignore_index
 
     def _fill(
-        self, flat: FlatRows, layout: RowLayout, allocate: Allocate
+        self, batch: RaggedBatch, layout: RowLayout, allocate: Allocator
     ) -> tuple[dict[str, NDArray[np.int64]], int]:
         """The batch's arrays by name, and how many labels count."""
         names = ["input_ids", *([] if self.as_tuple else ["attention_mask"]), *(["labels"] if self.labels else [])]
-        arrays = cell_arrays(allocate, names, (len(flat.batch), layout.columns))
+        arrays = cell_arrays(allocate, names, (len(batch), layout.columns))
         targets = [Target(arrays["input_ids"], 0, self.pad_token_id)]
         labels = arrays.get("labels")
         labelled = [] if labels is None else [Target(labels, layout.shift, self._unlabelled)]
-        if flat.labels is None:
-            place_rows(flat.batch.values, layout, targets + labelled, arrays.get("attention_mask"))
+        if "labels" not in batch.columns:
+            place_rows(batch.tokens.values, layout, targets + labelled, arrays.get("attention_mask"))
         else:
-            place_rows(flat.batch.values, layout, targets, arrays.get("attention_mask"))
-            place_rows(flat.labels, layout.for_labels(flat.labels), labelled)
-        runs = self._runs(flat, layout)
+            place_rows(batch.tokens.values, layout, targets, arrays.get("attention_mask"))
+            given = batch.columns["labels"]
+            place_rows(given.values, layout.for_labels(given), labelled)
+        runs = self._runs(batch, layout)
         if labels is not None and runs is not None:
             np.copyto(labels, self._unlabelled, where=~mark_runs(*runs, layout))
-        return arrays, self._count(flat, layout, runs, labels)
+        return arrays, self._count(batch, layout, runs, labels)
 
-    def _runs(self, flat: FlatRows, layout: RowLayout) -> tuple[IntArray, IntArray] | None:
+    def _runs(self, batch: RaggedBatch, layout: RowLayout) -> tuple[IntArray, IntArray] | None:
         """Which labels are targets, if not all are."""
         if not self.labels or self.supervise == "all":
             return None
-        return span_runs(spans_of(flat.batch), layout)
+        return span_runs(spans_of(batch), layout)
 
     def _count(
         self,
-        flat: FlatRows,
+        batch: RaggedBatch,
         layout: RowLayout,
         runs: tuple[IntArray, IntArray] | None,
         labels: IntArray | None,
     ) -> int:
         """The labels that count in the loss; the first column does not, unless labels are shifted already."""
         if not self.labels or self.ignore_index is None:
-            return len(flat.batch) * (layout.columns - 1 + layout.shift) if self.labels else 0
-        if flat.labels is not None or self.ignore_index >= 0:  # a token may have that value: the loss skips it too
+            return len(batch) * (layout.columns - 1 + layout.shift) if self.labels else 0
+        if (
+            "labels" in batch.columns or self.ignore_index >= 0
+        ):  # a token may have that value: the loss skips it too
             if labels is None:  # rare, and known only once the labels are there: make them
-                return self._fill(flat, layout, new_arrays)[1]
+                return self._fill(batch, layout, new_arrays)[1]
             return int(np.count_nonzero(labels[:, 1 - layout.shift :] != self.ignore_index))
         if runs is not None:
             starts, stops = runs

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.errors import CollateError
-from fastcollate.ragged import IntArray, RaggedBatch
+from fastcollate.ragged import IntArray, RaggedBatch, Rows
 
 __all__ = ["NO_TAIL", "RowLayout", "Truncation", "lay_out"]
 
@@ -79,12 +79,12 @@ class RowLayout(NamedTuple):
         """int64[B]: tokens of each sequence, its tail included."""
         return self.copied if self.tails is None else self.copied + _has_tail(self.tails)
 
-    def for_labels(self, labels: IntArray) -> RowLayout:
-        """The same places for `labels: int64[V]`; a token kept from a row's end takes its label along."""
-        if self.tails is None or self.appended:
-            return self
-        kept = np.asarray(self.tails) != NO_TAIL
-        return self._replace(tails=_row_ends(labels, self.starts, self.stored, kept))
+    def for_labels(self, labels: Rows) -> RowLayout:
+        """The same places for labels, one a token; a token kept from a row's end takes its label along."""
+        tails = self.tails
+        if tails is not None and not self.appended:
+            tails = _row_ends(labels, np.asarray(tails) != NO_TAIL)
+        return self._replace(starts=labels.starts + self.cut, tails=tails)
 
 
 def lay_out(
@@ -102,7 +102,7 @@ def lay_out(
     Raises:
         CollateError: a row too long for `truncation="error"` or for the width the plan fixed.
     """
-    starts, copied = batch.starts, batch.lengths
+    starts, copied = batch.tokens.starts, batch.tokens.lengths
     tails: IntArray | int | None = end_token_id
     cut: IntArray | int = 0
     if tails is not None and batch.record_ids[-1] < 0:  # filler rows come last, and have no end
@@ -123,7 +123,7 @@ def lay_out(
         columns,
         shift,
         cut,
-        batch.lengths,
+        batch.tokens.lengths,
         end_token_id is not None,
         counts,
         min(counts),
@@ -147,7 +147,7 @@ def _truncate(
     With an end token E and limit 3, the row [1 2 3 4] becomes
     right [1 2 3], left [3 4 E], keep_end [1 2 E].
     """
-    lengths = batch.lengths
+    starts, lengths = batch.tokens.starts, batch.tokens.lengths
     total = lengths + _has_tail(tails)
     over = total > limit
     if truncation == "error" and over.any():
@@ -158,18 +158,18 @@ def _truncate(
         )
     if truncation == "left":
         cut = np.where(over, total - limit, 0)
-        return batch.starts + cut, lengths - cut, tails, cut
+        return starts + cut, lengths - cut, tails, cut
     if truncation == "right":
         kept = None if tails is None else np.where(over, NO_TAIL, tails)
-        return batch.starts, np.minimum(lengths, limit), kept, 0
-    last = _row_ends(batch.values, batch.starts, lengths, over) if tails is None else tails
-    return batch.starts, np.where(over, limit - 1, lengths), last, 0
+        return starts, np.minimum(lengths, limit), kept, 0
+    last = _row_ends(batch.tokens, over) if tails is None else tails
+    return starts, np.where(over, limit - 1, lengths), last, 0
 
 
-def _row_ends(values: NDArray[Any], starts: IntArray, lengths: IntArray, rows: NDArray[np.bool_]) -> IntArray:
-    """int64[B]: the last value of each of the chosen `rows: bool[B]`, NO_TAIL for the others."""
-    ends = np.full(len(starts), NO_TAIL)
-    ends[rows] = values[starts[rows] + lengths[rows] - 1]
+def _row_ends(rows: Rows, chosen: NDArray[np.bool_]) -> IntArray:
+    """int64[B]: the last value of each of the rows `chosen: bool[B]`, NO_TAIL for the others."""
+    ends = np.full(len(rows), NO_TAIL)
+    ends[chosen] = rows.values[rows.starts[chosen] + rows.lengths[chosen] - 1]
     return ends
 
 

@@ -13,6 +13,8 @@ from numpy.typing import DTypeLike, NDArray
 
 __all__ = ["Ring", "Slab"]
 
+Wanted = Mapping[str, tuple[tuple[int, ...], DTypeLike]]  # arrays by name: shape and dtype of each
+
 _ALIGNED = 16  # bytes: what vectorised loads on a device ask for
 
 
@@ -32,7 +34,7 @@ class Slab:
         self._bytes = self._memory.numpy().data
         self._copied: tuple[torch.cuda.Event, torch.cuda.Event] | None = None
 
-    def allocate(self, wanted: Mapping[str, tuple[tuple[int, ...], DTypeLike]]) -> dict[str, NDArray[Any]]:
+    def allocate(self, wanted: Wanted) -> dict[str, NDArray[Any]]:
         """Arrays of these shapes and dtypes inside the buffer, whose content is undefined."""
         begin, memory, arrays = self.used, self._bytes, {}
         for name, (shape, dtype) in wanted.items():

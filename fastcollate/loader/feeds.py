@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from fastcollate.collate.packing import PackingCollator
 from fastcollate.collate.padding import PaddingCollator
-from fastcollate.collate.staged import Allocate, Staged, new_arrays
+from fastcollate.collate.staged import Allocator, Staged, new_arrays
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.device.copier import DeviceCopier, OnDevice
 from fastcollate.device.ring import Slab
@@ -83,7 +83,7 @@ def _in_turn(parcels: Iterator[list[RaggedBatch]], num_workers: int) -> Iterator
 
 def _collate_here(
     source: Iterable[RaggedBatch],
-    make: Callable[[RaggedBatch, Allocate], Any],
+    make: Callable[[RaggedBatch, Allocator], Any],
     copier: DeviceCopier,
     stats: LoaderStats,
 ) -> Generator[OnDevice, None, None]:
@@ -124,7 +124,7 @@ def _send(item: Any, slab: Slab | None, copier: DeviceCopier) -> OnDevice:
     return copier.copy(arrays, slab, item.build)
 
 
-def _maker(collate_fn: Any, *, ragged: bool) -> Callable[[RaggedBatch, Allocate], Any]:
+def _maker(collate_fn: Any, *, ragged: bool) -> Callable[[RaggedBatch, Allocator], Any]:
     """Makes a batch in the memory it is given, where the collator can."""
     if ragged:
         return collate_fn.stage  # type: ignore[no-any-return]

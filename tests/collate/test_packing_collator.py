@@ -14,7 +14,7 @@ from stores import lognormal_lengths, write_store
 from torch.utils.data import DataLoader
 
 from fastcollate import BucketedDataset, CollateError, PackedDataset, PackingCollator, StoreWriter, TokenStore
-from fastcollate.ragged import Packs, Ragged, RaggedBatch, Rows
+from fastcollate.ragged import Packs, Ragged, RaggedBatch
 
 tokens = st.integers(0, 299)
 row_lists = st.lists(st.lists(tokens, min_size=1, max_size=14), min_size=1, max_size=7)
@@ -50,12 +50,9 @@ def hand_made(rows, edges, dtype=np.uint16, *, width=None, spans=None, pieces=No
     ragged = Ragged.from_rows(rows, dtype)
     pieces = [(0, len(row)) for row in rows] if pieces is None else pieces
     cuts, stops = np.array(pieces, np.int64).reshape(-1, 2).T
-    pairs = None if spans is None else Rows.of(Ragged.from_rows([np.ravel(span).astype(int) for span in spans]))
-    ids = np.arange(len(rows)) if record_ids is None else np.asarray(record_ids, np.int64)
-    starts = ragged.offsets[:-1] + cuts
-    batch = RaggedBatch(ragged.values, starts, stops - cuts, record_ids=ids, spans=pairs, width=width)
-    batch.packs, batch.cuts = Packs.of(stops - cuts, np.asarray(edges, np.int64), width), cuts
-    return batch
+    pairs = None if spans is None else Ragged.from_rows([np.ravel(span).astype(int) for span in spans])
+    batch = RaggedBatch.from_ragged(ragged, record_ids=record_ids, spans=pairs).cut(cuts, stops - cuts)
+    return batch.laid_out(width=width, packs=Packs.of(stops - cuts, np.asarray(edges, np.int64), width))
 
 
 def check(batch, expected):

@@ -197,8 +197,8 @@ def test_without_positions_from_zero_documents_are_not_themselves(model, packed)
 
 
 def test_a_filler_has_no_loss_and_no_nan(model):
-    batch = RaggedBatch.from_ragged(Ragged.from_rows([], np.uint16), width=LENGTH)
-    batch.packs = Packs.of(batch.lengths, np.array([0, 0]), LENGTH)
+    nothing = RaggedBatch.from_ragged(Ragged.from_rows([], np.uint16))
+    batch = nothing.laid_out(width=LENGTH, packs=Packs.of(nothing.lengths, np.array([0, 0]), LENGTH))
     rows, flat = PackingCollator(PAD)(batch), PackingCollator(PAD, layout="flat")(batch)
     assert len(losses(model, rows, masked(rows))) == 0
     assert len(losses(model, flat, by_lengths(flat))) == 0
