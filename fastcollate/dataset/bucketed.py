@@ -1,38 +1,20 @@
 from __future__ import annotations
 
-import hashlib
-from functools import partial
-from typing import Any
-
 import numpy as np
 
 from fastcollate.corpus.mixture import Mixture
 from fastcollate.dataset.planned import PlannedDataset
-from fastcollate.plan.arguments import check_at_least_one, make_plan
-from fastcollate.plan.bucket_plan import EpochPlan
-from fastcollate.plan.order import LengthsAt, PlannedBatch
-from fastcollate.ragged import IntArray, RaggedBatch
+from fastcollate.plan.bucket_plan import RowBuckets
+from fastcollate.plan.order import PlannedBatch
+from fastcollate.plan.planning import plan_buckets
+from fastcollate.plan.token_buckets import TokenBuckets
+from fastcollate.ragged import RaggedBatch
 from fastcollate.store.reader import Records, TokenStore
 
 __all__ = ["BucketedDataset"]
 
-# What a state must agree with; the world may differ, and epoch and group are part of the state itself.
-_FINGERPRINT = (
-    "num_records",
-    "batch_size",
-    "max_tokens",
-    "widths",
-    "shuffle",
-    "window",
-    "drop_last",
-    "shuffle_block",
-    "longest_first",
-)
 
-_WIDTHS_SPELLED_OUT = 64
-
-
-class BucketedDataset(PlannedDataset[EpochPlan]):
+class BucketedDataset(PlannedDataset[RowBuckets | TokenBuckets]):
     """Batches of records of similar length, in a global order that is a pure function of its arguments.
 
     Use it in a `DataLoader(dataset, batch_size=None, collate_fn=PaddingCollator(...))` or a `StreamLoader`.
@@ -87,12 +69,12 @@ class BucketedDataset(PlannedDataset[EpochPlan]):
         longest_first: bool = False,
     ) -> None:
         super().__init__(store, seed=seed, rank=rank, world_size=world_size)
-        self.max_length = None if max_length is None else check_at_least_one("max_length", max_length)
-        self._plan = make_plan(
-            _clip_histogram(*store.length_histogram, self.max_length),
-            self._lengths_of(self._records),
+        self._plan = plan_buckets(
+            store.length_histogram,
+            self._records,
             batch_size=batch_size,
             max_tokens=max_tokens,
+            max_length=max_length,
             buckets=buckets,
             shuffle=shuffle,
             seed=seed,
@@ -102,7 +84,7 @@ class BucketedDataset(PlannedDataset[EpochPlan]):
             shuffle_block=shuffle_block,
             longest_first=longest_first,
         )
-        self.fingerprint = _fingerprint(store, self.max_length, self._plan)
+        self.fingerprint = {"store": store.fingerprint, **self._plan.fingerprint()}
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
@@ -112,40 +94,8 @@ class BucketedDataset(PlannedDataset[EpochPlan]):
         """
         return self._plan_for(self.position).shapes()
 
-    @property
-    def tokens_per_batch(self) -> float:
-        """About how many tokens a batch has; with `max_tokens`, at most."""
-        if self._plan.max_tokens is not None:
-            return self._plan.max_tokens
-        assert self._plan.batch_size is not None
-        lengths, counts = self.store.length_histogram
-        return self._plan.batch_size * float(lengths @ counts) / max(1, len(self.store))
-
-    def _lengths_of(self, records: Records) -> LengthsAt:
-        return partial(_clipped_lengths, records, self.max_length)
-
     def _gather(self, records: Records, planned: PlannedBatch) -> RaggedBatch:
         batch = records.gather(planned.record_ids, width=planned.width)
-        if self.max_length is not None:
-            batch.lengths = np.minimum(batch.lengths, self.max_length)
+        if self._plan.max_length is not None:
+            batch.lengths = np.minimum(batch.lengths, self._plan.max_length)
         return batch
-
-
-def _clipped_lengths(records: Records, max_length: int | None, indices: IntArray) -> IntArray:
-    lengths = records.lengths_at(indices)
-    return lengths if max_length is None else np.minimum(lengths, max_length)
-
-
-def _fingerprint(store: TokenStore | Mixture, max_length: int | None, plan: EpochPlan) -> dict[str, Any]:
-    arguments = {name: getattr(plan, name) for name in _FINGERPRINT}
-    if plan.widths is not None and len(plan.widths) > _WIDTHS_SPELLED_OUT:
-        arguments["widths"] = hashlib.sha256(repr(plan.widths).encode()).hexdigest()  # a state stays small
-    return {"store": store.fingerprint, "max_length": max_length, **arguments}
-
-
-def _clip_histogram(lengths: IntArray, counts: IntArray, max_length: int | None) -> tuple[IntArray, IntArray]:
-    """A length histogram (int64[M] each) after records are cut to `max_length`."""
-    if max_length is None or max_length >= lengths.max(initial=0):
-        return lengths, counts
-    kept = int(np.searchsorted(lengths, max_length))
-    return np.append(lengths[:kept], max_length), np.append(counts[:kept], counts[kept:].sum())

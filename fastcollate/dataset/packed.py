@@ -4,9 +4,9 @@ from typing import Literal
 
 from fastcollate.corpus.mixture import Mixture
 from fastcollate.dataset.planned import PlannedDataset
-from fastcollate.plan.arguments import make_pack_plan
-from fastcollate.plan.order import LengthsAt, PlannedBatch
-from fastcollate.plan.pack_plan import PackedBatch, PackPlan
+from fastcollate.plan.order import PlannedBatch
+from fastcollate.plan.pack_plan import BestFitPacks, PackedBatch, WrappedPacks
+from fastcollate.plan.planning import plan_packs
 from fastcollate.ragged import RaggedBatch
 from fastcollate.store.reader import Records, TokenStore
 
@@ -15,11 +15,8 @@ __all__ = ["PackedDataset"]
 Strategy = Literal["best_fit", "wrap"]
 Overlong = Literal["error", "truncate", "drop", "split"]
 
-# What a state must agree with; the world may differ, and epoch and group are part of the state itself.
-_FINGERPRINT = ("num_records", "length", "batch_size", "strategy", "overlong", "shuffle", "window", "drop_last")
 
-
-class PackedDataset(PlannedDataset[PackPlan]):
+class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
     """Batches of packs: rows of `length` tokens that hold whole documents, packed anew each epoch.
 
     Use it like a `BucketedDataset`, with a `PackingCollator`. Every token of every record comes exactly once an
@@ -68,9 +65,9 @@ class PackedDataset(PlannedDataset[PackPlan]):
         world_size: int | None = None,
     ) -> None:
         super().__init__(store, seed=seed, rank=rank, world_size=world_size)
-        self._plan = make_pack_plan(
+        self._plan = plan_packs(
             store.length_histogram,
-            self._lengths_of(self._records),
+            self._records,
             length=length,
             batch_size=batch_size,
             strategy=strategy,
@@ -81,23 +78,12 @@ class PackedDataset(PlannedDataset[PackPlan]):
             drop_last=drop_last,
             group=self.world_size,
         )
-        arguments = {name: getattr(self._plan, name) for name in _FINGERPRINT}
-        self.fingerprint = {"store": store.fingerprint, **arguments}
+        self.fingerprint = {"store": store.fingerprint, **self._plan.fingerprint()}
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
         """All (packs, length) of this epoch's batches on any rank; the epoch is planned once to find them."""
-        plan = self._plan_for(self.position)
-        return sorted({(batch.rows, plan.length) for _, window in plan.windows() for batch in window})
-
-    @property
-    def tokens_per_batch(self) -> float:
-        """How many tokens a batch has, if its packs are full."""
-        assert self._plan.batch_size is not None
-        return self._plan.batch_size * self._plan.length
-
-    def _lengths_of(self, records: Records) -> LengthsAt:
-        return records.lengths_at
+        return self._plan_for(self.position).shapes()
 
     def _gather(self, records: Records, planned: PlannedBatch) -> RaggedBatch:
         assert isinstance(planned, PackedBatch)

@@ -2,17 +2,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Generic, Self, TypeVar
 
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from fastcollate.arguments import check_count
 from fastcollate.corpus.mixture import Mixture
 from fastcollate.dataset.world import place_in_world
 from fastcollate.errors import PlanError, StateError
-from fastcollate.plan.arguments import check_integer
-from fastcollate.plan.order import Landmark, LengthsAt, PlannedBatch, WindowedPlan
+from fastcollate.plan.order import Landmark, PlannedBatch, WindowedPlan
 from fastcollate.plan.ranks import rank_batches
 from fastcollate.plan.state import Position, check_state, make_state
 from fastcollate.ragged import RaggedBatch
@@ -22,7 +21,7 @@ __all__ = ["PlannedDataset"]
 
 _GENERATION, _NOTES, _WORKERS = 6, 7, 1024
 
-AnyPlan = TypeVar("AnyPlan", bound=WindowedPlan)
+AnyPlan = TypeVar("AnyPlan", bound=WindowedPlan[Any])
 
 
 class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
@@ -37,7 +36,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             )
         self.store = store
         self.rank, self.world_size = place_in_world(rank, world_size)
-        self._records: Records = store.at_epoch(check_integer("seed", seed), 0)
+        self._records: Records = store.at_epoch(check_count("seed", seed, error=PlanError), 0)
         self._plan: AnyPlan
         self.fingerprint: dict[str, Any]
         self._next = _shared_position(self.world_size)
@@ -46,13 +45,10 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         self._loads = 0
 
     @property
-    @abstractmethod
     def tokens_per_batch(self) -> float:
         """About how many tokens a batch has."""
-
-    @abstractmethod
-    def _lengths_of(self, records: Records) -> LengthsAt:
-        """How many tokens this dataset uses of the records asked for."""
+        lengths, counts = self.store.length_histogram
+        return self._plan.tokens_per_batch(float(lengths @ counts) / max(1, len(self.store)))
 
     @abstractmethod
     def _gather(self, records: Records, planned: PlannedBatch) -> RaggedBatch:
@@ -74,7 +70,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
 
     def set_epoch(self, epoch: int) -> None:
         """Make `epoch` the next to be iterated, from its start; the epoch of a loaded state keeps its place."""
-        if check_integer("epoch", epoch) != self.position.epoch:
+        if check_count("epoch", epoch, error=PlanError) != self.position.epoch:
             self._own_next = self._stream = None
             self._go_to(Position(epoch, 0, self.position.group))
 
@@ -132,8 +128,8 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         self._next[:_GENERATION] = torch.tensor([*position[:3], *position.landmark], device="cpu")
 
     def _state(self, position: Position) -> dict[str, Any]:
-        counted = self._plan.counted
-        return make_state(position, seed=self._plan.seed, fingerprint=self.fingerprint, counted=counted)
+        must_count = self._plan.must_count
+        return make_state(position, seed=self._plan.seed, fingerprint=self.fingerprint, must_count=must_count)
 
     def __getstate__(self) -> dict[str, Any]:
         """To another process goes the position, not an iterator in use."""
@@ -170,8 +166,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         epoch, _, group, landmark = position
         if (epoch, group) != (self._plan.epoch, self._plan.group) or not self._plan.knows(landmark):
             self._records = self.store.at_epoch(self._plan.seed, epoch)
-            lengths_at = self._lengths_of(self._records)
-            self._plan = replace(self._plan, epoch=epoch, group=group, landmark=landmark, lengths_at=lengths_at)
+            self._plan = self._plan.at(epoch=epoch, group=group, records=self._records, landmark=landmark)
         return self._plan
 
 

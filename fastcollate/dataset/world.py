@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 
 from fastcollate.errors import PlanError
-from fastcollate.plan.arguments import check_world
+from fastcollate.plan.planning import check_world
 
 __all__ = ["place_in_world"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from math import isqrt
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastcollate.ragged import IntArray
 
-__all__ = ["derive_key", "hash_integers", "permute", "permute_blocks"]
+__all__ = ["Purpose", "derive_key", "hash_integers", "permute", "permute_blocks", "shuffle_steps"]
 
 Words = NDArray[np.uint64]
 
@@ -20,8 +21,18 @@ _ROUNDS = 8
 _CHUNK = 16_384  # positions at a time: the working arrays stay in the cache
 
 
+class Purpose(IntEnum):
+    """What a key is for, its third part after seed and epoch: no two purposes share their randomness."""
+
+    RECORDS = 1  # the order of all records
+    STEPS = 2  # the order of the steps of a window
+    RANKS = 3  # which rank gets which batch of a step
+    CHOICE = 4  # which records of a source an epoch of a mixture takes
+    DOCUMENTS = 5  # the order of the documents of a pack, and of the packs of a window
+
+
 def derive_key(*parts: int) -> int:
-    """One 64-bit key from integers (seed, epoch, purpose, ...); any difference in any of them changes it.
+    """Return one 64-bit key from integers (seed, epoch, purpose, ...); any difference in any of them changes it.
 
     Each part is absorbed by the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
 
@@ -38,7 +49,7 @@ def derive_key(*parts: int) -> int:
 
 
 def hash_integers(values: IntArray, key: int) -> Words:
-    """uint64[...], a well-mixed word for each of `values: int64[...]` under `key`.
+    """Return uint64[...], a well-mixed word for each of `values: int64[...]` under `key`.
 
     >>> hash_integers(np.arange(2), 7)
     array([ 7191089600892374487, 13647215125184110592], dtype=uint64)
@@ -55,7 +66,7 @@ def hash_integers(values: IntArray, key: int) -> Words:
 
 
 def permute(positions: IntArray, size: int, key: int) -> IntArray:
-    """The keyed bijection of [0, size) at `positions: int64[M]`, in O(M) time and memory for any `size` to 2^40.
+    """Return the keyed bijection of [0, size) at `positions: int64[M]`, in O(M) time for any `size` to 2^40.
 
     A number x is written as (left, right) in mixed radix, left * columns + right, and eight rounds of an
     unbalanced Feistel network add a hash of one half to the other, modulo its radix (Black and Rogaway,
@@ -79,10 +90,10 @@ def permute(positions: IntArray, size: int, key: int) -> IntArray:
 
 
 def permute_blocks(positions: IntArray, size: int, key: int, block: int) -> IntArray:
-    """Like `permute`, but runs of `block` consecutive numbers stay together, for storage that reads ahead.
+    """Return a bijection as `permute` does, but runs of `block` consecutive numbers stay together.
 
-    Runs begin at a place that changes with the key, and wrap around at `size`. What is left when `size` is no
-    multiple of `block` comes last, which is therefore another part for every key.
+    That is for storage that reads ahead. Runs begin at a place that changes with the key, and wrap around at
+    `size`. What is left when `size` is no multiple of `block` comes last, which is another part for every key.
 
     >>> permute_blocks(np.arange(8), 8, key=4, block=4)
     array([1, 2, 3, 4, 5, 6, 7, 0])
@@ -94,6 +105,20 @@ def permute_blocks(positions: IntArray, size: int, key: int, block: int) -> IntA
     if full > 1:
         runs = np.where(runs < full, permute(np.minimum(runs, full - 1), full, key), runs)
     return (runs * block + inside + derive_key(key, size) % size) % size
+
+
+def shuffle_steps(steps: int, group: int, seed: int, epoch: int, window: int) -> IntArray:
+    """Return int64[steps * group]: the batches of all steps, steps in random order and each step's batches too.
+
+    >>> shuffle_steps(3, 2, seed=0, epoch=0, window=0)
+    array([1, 0, 4, 5, 3, 2])
+    """
+    by_hash = np.argsort(
+        hash_integers(np.arange(steps), derive_key(seed, epoch, Purpose.STEPS, window)), kind="stable"
+    )
+    words = hash_integers(np.arange(steps * group), derive_key(seed, epoch, Purpose.RANKS, window))
+    inside = np.argsort(words.reshape(steps, group), axis=1, kind="stable") + np.arange(steps)[:, None] * group
+    return inside[by_hash].ravel()
 
 
 def _feistel(words: Words, rows: int, columns: int, keys: list[int]) -> Words:
