@@ -111,7 +111,7 @@ def shuffle_steps(steps: int, group: int, seed: int, epoch: int, window: int) ->
     """Return int64[steps * group]: the batches of all steps, steps in random order and each step's batches too.
 
     >>> shuffle_steps(3, 2, seed=0, epoch=0, window=0)
-    array([1, 0, 4, 5, 3, 2])
+    array([2, 3, 4, 5, 1, 0])
     """
     by_hash = np.argsort(
         hash_integers(np.arange(steps), derive_key(seed, epoch, Purpose.STEPS, window)), kind="stable"

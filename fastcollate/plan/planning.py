@@ -83,30 +83,26 @@ def plan_buckets(
     >>> [batch.record_ids.tolist() for batch in plan.plan_window(0)]
     [[1, 3], [2, 0]]
     """
-    if (batch_size is None) == (max_tokens is None):
-        got = "neither" if batch_size is None else "both"
-        raise PlanError(f"batch_size and max_tokens: {got} given; give exactly one of them")
-    shared = _shared_fields(
+    size = _one_size(batch_size, max_tokens)
+    common = _common(
         histogram, records, shuffle=shuffle, seed=seed, window=window, drop_last=drop_last, group=group
     )
-    max_length = None if max_length is None else _size("max_length", max_length)
-    histogram = _clipped(*histogram, max_length)
-    shared |= {
+    if max_length is not None:
+        max_length = check_count("max_length", max_length, 1, error=PlanError)
+    clipped = _clipped(*histogram, max_length)
+    common |= {
         "max_length": max_length,
-        "widths": choose_widths(buckets, *histogram),
+        "widths": choose_widths(buckets, *clipped),
         "longest_first": check_flag("longest_first", longest_first, error=PlanError),
         "shuffle_block": _size("shuffle_block", shuffle_block),
     }
     if max_tokens is not None:
-        plan = TokenBuckets(max_tokens=_size("max_tokens", max_tokens), **shared)
-        _check_budget(plan, histogram)
+        plan = TokenBuckets(max_tokens=size, **common)
+        _check_budget(plan, clipped)
         return plan
-    batch_size = _size("batch_size", batch_size)
-    if shared["window"] < batch_size:
-        raise PlanError(
-            f"window is {window}, smaller than a batch of {batch_size}: sort at least one batch at a time"
-        )
-    return RowBuckets(batch_size=batch_size, **shared)
+    if window < size:
+        raise PlanError(f"window is {window}, smaller than a batch of {size}: sort at least one batch at a time")
+    return RowBuckets(batch_size=size, **common)
 
 
 def plan_packs(
@@ -150,23 +146,23 @@ def plan_packs(
     >>> [batch.record_ids.tolist() for batch in plan.plan_window(0)]
     [[0, 1], [2, 3]]
     """
-    shared = _shared_fields(
+    common = _common(
         histogram, records, shuffle=shuffle, seed=seed, window=window, drop_last=drop_last, group=group
     )
-    shared |= {
+    common |= {
         "length": check_count("length", length, 2, error=PlanError),
         "batch_size": _size("batch_size", batch_size),
     }
     check_choice("overlong", overlong, ("error", "truncate", "drop", "split"), error=PlanError)
     if check_choice("strategy", strategy, ("best_fit", "wrap"), error=PlanError) == "wrap":
-        return WrappedPacks(**shared)
-    plan = BestFitPacks(overlong=overlong, **shared)
+        return WrappedPacks(**common)
+    plan = BestFitPacks(overlong=overlong, **common)
     if overlong == "error":
         _check_documents(plan, histogram)
     return plan
 
 
-def _shared_fields(
+def _common(
     histogram: Histogram,
     records: Lengths,
     *,
@@ -189,6 +185,13 @@ def _shared_fields(
         "group": _size("group", group),
         "records": records,
     }
+
+
+def _one_size(batch_size: int | None, max_tokens: int | None) -> int:
+    if (batch_size is None) == (max_tokens is None):
+        got = "neither" if batch_size is None else "both"
+        raise PlanError(f"batch_size and max_tokens: {got} given; give exactly one of them")
+    return _size("batch_size", batch_size) if max_tokens is None else _size("max_tokens", max_tokens)
 
 
 def _size(name: str, value: int | None) -> int:
