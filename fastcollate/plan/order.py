@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 
-from fastcollate.plan.permutation import Purpose, derive_key, permute_blocks, shuffle_steps
+from fastcollate.plan.permutation import shuffle_records, shuffle_steps
 from fastcollate.ragged import IntArray
 
 __all__ = ["Landmark", "Landmarks", "Lengths", "PlannedBatch", "Window", "WindowedPlan", "longest_first"]
@@ -266,19 +266,24 @@ class WindowedPlan(ABC, Generic[AnyBatch]):
         here = self.landmark_before(batch)
         return (batch, here) if here.window < self.num_windows else (here.batch, self.landmark_before(here.batch))
 
+    def records_of(self, number: int) -> tuple[IntArray, IntArray]:
+        """Return the records of window `number` in the epoch's order, and their tokens: int64[N] both."""
+        records = self.order(*self.bounds(number))
+        return records, self.lengths_at(records)
+
     def order(self, begin: int, end: int) -> IntArray:
         """Return int64[end - begin]: the records at positions [begin, end) of the epoch's order."""
         positions = np.arange(begin, end)
         if not self.shuffle:
             return positions
-        key = derive_key(self.seed, self.epoch, Purpose.RECORDS)
-        return permute_blocks(positions, self.num_records, key, self.shuffle_block)
+        size, block = self.num_records, self.shuffle_block
+        return shuffle_records(positions, size, block, seed=self.seed, epoch=self.epoch)
 
     def shuffled(self, number: int, steps: int) -> IntArray:
         """Return int64[steps * group]: batches of window `number`, steps in random order and each step within."""
         if not self.shuffle:
             return np.arange(steps * self.group)
-        return shuffle_steps(steps, self.group, self.seed, self.epoch, number)
+        return shuffle_steps(steps, self.group, seed=self.seed, epoch=self.epoch, window=number)
 
 
 def longest_first(lengths: IntArray) -> IntArray:

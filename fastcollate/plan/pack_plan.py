@@ -10,7 +10,7 @@ import numpy as np
 
 from fastcollate.plan.best_fit import best_fit_decreasing
 from fastcollate.plan.order import Landmark, PlannedBatch, Window, WindowedPlan, longest_first
-from fastcollate.plan.permutation import Purpose, derive_key, hash_integers
+from fastcollate.plan.permutation import shuffle_packs
 from fastcollate.ragged import IntArray, Packs
 
 __all__ = ["BestFitPacks", "PackPlan", "PackedBatch", "PackedWindow", "Pieces", "WrappedPacks"]
@@ -81,7 +81,8 @@ class PackedWindow(Window[PackedBatch]):
 
     def __getitem__(self, number: int) -> PackedBatch:
         """Return batch `number` of the window; one without a pack gets a filler row."""
-        return self.whole.part(int(self.starts[number]), int(self.stops[number])).filled(1)
+        batch = self.whole.part(int(self.starts[number]), int(self.stops[number]))
+        return batch if batch.rows else batch.filled(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +134,8 @@ class PackPlan(WindowedPlan[PackedBatch]):
 
     def documents(self, number: int) -> Pieces:
         """Return the documents of window `number` in the epoch's order, whole."""
-        records = self.order(*self.bounds(number))
-        return Pieces(records, np.zeros(len(records), np.int64), self.lengths_at(records))
+        records, lengths = self.records_of(number)
+        return Pieces(records, np.zeros(len(records), np.int64), lengths)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,10 +157,8 @@ class BestFitPacks(PackPlan):
         pieces = pieces.at(longest_first(pieces.lengths))
         packs, count = best_fit_decreasing(pieces.lengths, self.length)
         if self.shuffle:
-            key = derive_key(self.seed, self.epoch, Purpose.DOCUMENTS, number)
-            packs = np.argsort(np.argsort(hash_integers(np.arange(count), key), kind="stable"))[packs]
-            words = hash_integers(pieces.records * 2**20 + pieces.begins // self.length, key) >> np.uint64(32)
-            order = np.argsort(packs.astype(np.uint64) << np.uint64(32) | words, kind="stable")
+            documents = pieces.records * 2**20 + pieces.begins // self.length
+            packs, order = shuffle_packs(packs, count, documents, seed=self.seed, epoch=self.epoch, window=number)
         else:
             order = np.lexsort((pieces.begins, pieces.records, packs))
         return pieces.at(order), np.searchsorted(packs[order], np.arange(count + 1))

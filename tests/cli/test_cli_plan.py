@@ -108,3 +108,23 @@ def test_packs_are_counted(store):
     ]
     assert "more than a pack of 100" in fail("plan", str(store.path), "--pack", "100")
     assert "--buckets is for padded batches" in fail("plan", str(store.path), "--pack", "256", "--buckets", "2")
+
+
+def test_a_dropped_step_counts_neither_as_packs_nor_as_tokens(store):
+    flags = ["--world-size", "7", "--drop-last", "--json"]
+    facts = json.loads(succeed("plan", str(store.path), "--pack", "256", *flags))
+    ranks = [PackedDataset(store, length=256, drop_last=True, rank=rank, world_size=7) for rank in range(7)]
+    batches = [batch for rank in ranks for batch in rank]
+    assert facts["packs"] == len(batches) == facts["batches_per_rank"] * 7
+    assert facts["tokens"] == sum(int(batch.lengths.sum()) for batch in batches) < store.num_tokens
+    assert facts["documents_per_pack"] == pytest.approx(sum(map(len, batches)) / len(batches))
+    assert facts["efficiency"] <= 1
+
+
+@pytest.mark.parametrize("size", [["--pack", "256"], ["--batch-size", "16"], ["--max-tokens", "2000"]])
+def test_an_epoch_of_no_batches_is_counted_too(store, size):
+    flags = [*size, "--world-size", "5000", "--drop-last"]
+    facts = json.loads(succeed("plan", str(store.path), *flags, "--json"))
+    assert (facts["batches_per_rank"], facts["tokens"]) == (0, 0)
+    lines = succeed("plan", str(store.path), *flags).splitlines()
+    assert any("0 on each of 5,000 ranks" in line for line in lines)
