@@ -6,6 +6,7 @@ NumPy's integers and booleans are taken as Python's; a boolean is no integer, an
 from __future__ import annotations
 
 from collections.abc import Collection
+from numbers import Real
 from operator import index
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from fastcollate.errors import FastCollateError, InputError
 
-__all__ = ["check_choice", "check_count", "check_flag"]
+__all__ = ["check_choice", "check_count", "check_flag", "check_seconds"]
 
 _MOST = 2**63 - 1
 
@@ -77,3 +78,17 @@ def check_flag(name: str, value: Any, *, error: type[FastCollateError] = InputEr
     if not isinstance(value, bool | np.bool_):
         raise error(f"{name} is {value!r}: it must be True or False")
     return bool(value)
+
+
+def check_seconds(name: str, value: Any, *, error: type[FastCollateError] = InputError) -> float:
+    """Return an argument that is a time, above 0.
+
+    Raises:
+        FastCollateError: `error`, if `value` is no number, not above 0, or endless.
+
+    >>> check_seconds("timeout", 600)
+    600.0
+    """
+    if isinstance(value, bool | np.bool_) or not (isinstance(value, Real) and 0 < float(value) < float("inf")):
+        raise error(f"{name} is {value!r}: it must be a number of seconds, above 0")
+    return float(value)

@@ -184,7 +184,7 @@ def as_corpus(source: Any, *, error: type[FastCollateError] = InputError) -> Cor
         return RaggedCorpus(source)
     if not all(hasattr(type(source), name) or hasattr(source, name) for name in _MEMBERS):
         raise error(
-            f"the corpus is a {type(source).__name__}: open a store with TokenStore(path), mix several with mix(...), "
+            f"the corpus is a {type(source).__name__}: open one with TokenStore(path), mix several with mix(...), "
             "or give rows in memory as Ragged.from_rows(rows)"
         )
     corpus: Corpus = source

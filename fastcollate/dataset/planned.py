@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Collection, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from torch.utils.data import IterableDataset, get_worker_info
 
 from fastcollate.arguments import check_count
-from fastcollate.corpus.corpus import Corpus
+from fastcollate.corpus.corpus import Corpus, Records
 from fastcollate.corpus.mixture import Mixture
-from fastcollate.dataset.position import SharedPosition
+from fastcollate.dataset.agreement import check_agreement
+from fastcollate.dataset.gather import gather_planned
+from fastcollate.dataset.position import Pass, SharedPosition
 from fastcollate.dataset.world import World
 from fastcollate.errors import PlanError, StateError
 from fastcollate.plan.order import WindowedPlan
@@ -19,35 +22,284 @@ from fastcollate.plan.ranks import rank_batches
 from fastcollate.plan.state import Position, check_state, make_state
 from fastcollate.ragged import RaggedBatch
 
-__all__ = ["Pass", "PlannedDataset"]
+__all__ = ["PlannedDataset"]
 
-AnyPlan = TypeVar("AnyPlan", bound=WindowedPlan)
+AnyPlan = TypeVar("AnyPlan", bound=WindowedPlan[Any])
 
 
-class Pass:
-    """One pass over the rest of an epoch: where it began, and how many batches were delivered since.
+class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
+    """What datasets over a plan share: a position that moves with what their latest pass delivers."""
 
-    The dataset's position moves with what its latest pass delivers.
-    """
+    def __init__(self, corpus: Corpus, plan: AnyPlan, records: Records, world: World) -> None:
+        if isinstance(corpus, Mixture) and not plan.shuffle:
+            warnings.warn(
+                "shuffle=False delivers the sources of a mixture one after another: shuffle to mix their records",
+                stacklevel=3,
+            )
+        self.corpus = corpus
+        self.seed = plan.seed
+        self._plan, self._records = plan, records  # of the epoch that was asked for last
+        self._world = world
+        self._place = SharedPosition(Position(0, 0, world.size))
+        self._fingerprint = {"corpus": corpus.fingerprint, **plan.fingerprint()}
+        self._pass: Pass | None = None  # the latest one of this process
+        self._own: Position | None = None  # where a worker begins that has loaded a state of its own
+        self._own_loads = 0
+        self._loaded = False  # whether the position is that of a state, and nothing was delivered since
 
-    def __init__(self, dataset: PlannedDataset[Any], start: Position, *, step: int, loads: int) -> None:
-        self.start = start
-        self.delivered = 0
-        self._dataset = dataset
-        self._step = step  # global batches that are delivered while this pass delivers one
-        self._loads = loads
+    def __repr__(self) -> str:
+        given = {name: value for name, value in self._plan.fingerprint().items() if value is not None}
+        shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        rank = f"rank {self._world.rank} of {self._world.size}"
+        return f"{type(self).__name__}({self.corpus!r}, {shown}, seed={self.seed}, {rank})"
 
     @property
-    def batch(self) -> int:
-        """The global batches of the epoch that were delivered."""
-        return self.start.batch + self.delivered * self._step
+    def rank(self) -> int:
+        """Which of the processes that train together this is."""
+        return self._ask_world().rank
 
     @property
-    def overtaken(self) -> bool:
-        """Whether a state was loaded since this pass began."""
-        return self._loads != self._dataset.loads
+    def world_size(self) -> int:
+        """How many processes train together."""
+        return self._ask_world().size
 
-    def deliver(self) -> None:
-        """Count a batch that is handed to whoever iterates."""
-        self.delivered += 1
-        self._dataset.follow(self)
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """All (rows, width) of this epoch's batches on any rank, before the collator adds anything.
+
+        With `buckets` they are known without planning, one for each width; else the epoch is planned once.
+        """
+        return self._plan_at(self._next()).shapes()
+
+    @property
+    def tokens_per_batch(self) -> float:
+        """About how many tokens a batch has; with `max_tokens`, at most."""
+        lengths, counts = self.corpus.length_histogram()
+        return self._plan.tokens_per_batch(float(lengths @ counts) / max(1, int(counts.sum())))
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next pass delivers, or goes on with."""
+        return self._next().epoch
+
+    def __len__(self) -> int:
+        """Return the batches of an epoch on this rank; with `max_tokens` or packs the first call plans it."""
+        batches, size = self._plan_at(self._next()).num_batches, self._world.size
+        return batches // size if self._plan.drop_last else -(-batches // size)
+
+    def __iter__(self) -> Iterator[RaggedBatch]:
+        """Yield the batches of this rank, and of this worker if it is one, from the position on.
+
+        A state that is loaded meanwhile moves the iterator that is in use.
+
+        Raises:
+            PlanError: The epoch has no batches.
+            StateError: A state was loaded in the main process while `DataLoader` workers iterate.
+        """
+        while True:
+            run, info = self.begin(), get_worker_info()
+            worker, num_workers = (0, 1) if info is None else (info.id, info.num_workers)
+            for batch in self.batches(run, worker=worker, num_workers=num_workers):
+                self.deliver(run)
+                yield batch
+                if self.overtaken(run):
+                    break
+            else:
+                self.finish(run)
+                return
+
+    def begin(self) -> Pass:
+        """Begin a pass where the last one ended; an epoch that was delivered whole is followed by the next one."""
+        info, size = get_worker_info(), self._ask_world().size
+        if info is None:
+            start = self._next()
+            if self._place.workers_began or start != self._place.read():
+                self._place.move(start)
+        elif self._own is not None:
+            start, self._own = self._own, None
+            self._place.note_in_worker(info.id, info.seed - info.id, start.epoch)
+        else:
+            start = self._place.begin_in_worker(info.id, info.seed - info.id, self._settled)
+        step = size if info is None else size * info.num_workers
+        self._pass = Pass(start, step=step, loads=self._loads)
+        return self._pass
+
+    def batches(
+        self, run: Pass, *, columns: Collection[str] | None = None, worker: int = 0, num_workers: int = 1
+    ) -> Iterator[RaggedBatch]:
+        """Return the batches of a pass of this rank, or every `num_workers`-th of them; the position stays.
+
+        Args:
+            run: The pass.
+            columns: What to gather beside the tokens, as far as the corpus has it; by default all it has.
+            worker: Which of those that share the pass, from 0.
+            num_workers: How many share the pass; one by default.
+        """
+        plan, records = self._plan_at(run.start), self._records
+        known = self.corpus.columns
+        beside = [name for name in known if columns is None or name in columns]
+        per_token = [name for name in beside if known[name].per == "token"]
+        planned = rank_batches(
+            plan,
+            start=run.start.batch,
+            rank=self._world.rank,
+            world_size=self._world.size,
+            worker=worker,
+            num_workers=num_workers,
+        )
+        longest = getattr(plan, "max_length", None)
+        return (
+            gather_planned(records, batch, beside, per_token=per_token, max_length=longest) for batch in planned
+        )
+
+    def deliver(self, run: Pass) -> None:
+        """Count a batch of a pass that is handed to whoever iterates."""
+        run.delivered += 1
+        if run is self._pass and get_worker_info() is None:
+            self._loaded = False
+            self._place.advance(run.batch)
+
+    def finish(self, run: Pass) -> None:
+        """Go on to the next epoch, after the last batch of a pass.
+
+        Raises:
+            PlanError: The epoch has no batches.
+        """
+        if not run.delivered and not run.start.batch and not len(self):
+            raise PlanError(
+                f"the epoch has no batches: {self._plan.num_records} records do not fill a step of "
+                f"{self._world.size} rank(s), and drop_last=True drops the rest; make batches smaller or keep it"
+            )
+        if run is self._pass and get_worker_info() is None:
+            self._place.move(Position(run.start.epoch + 1, 0, run.start.group))
+            self._pass = None
+
+    def overtaken(self, run: Pass) -> bool:
+        """Return whether a state was loaded since a pass began that is still the latest: another one is to follow.
+
+        Raises:
+            StateError: A state was loaded in the main process while `DataLoader` workers iterate.
+        """
+        if run is not self._pass or run.loads == self._loads:
+            return False
+        if get_worker_info() is not None and run.loads[0] == self._own_loads:
+            raise StateError("load_state_dict was called while DataLoader workers iterate: begin a new iteration")
+        return True
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make `epoch` the next to be delivered, from its start; the epoch of a state just loaded keeps its place.
+
+        Raises:
+            PlanError: `epoch` is no integer from 0.
+        """
+        number, position = check_count("epoch", epoch, error=PlanError), self._next()
+        if number == position.epoch and (self._loaded or position.batch == 0):
+            return
+        self._pass, self._loaded = None, False
+        self._go_to(Position(number, 0, position.group))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the latest pass is, as JSON: the same on every rank, valid for any world size.
+
+        Raises:
+            StateError: In the main process, while or after `DataLoader` workers iterate: they alone know how far
+                they are, and nobody how much of it was delivered.
+        """
+        if get_worker_info() is None and self._place.workers_began:
+            raise StateError(
+                "DataLoader workers iterate this dataset, and the main process does not know how many of their "
+                "batches were delivered: take the state of a StreamLoader or of torchdata's StatefulDataLoader, "
+                "or say where the next pass begins by set_epoch"
+            )
+        return self._state(self._reached())
+
+    def state_of(self, run: Pass) -> dict[str, Any]:
+        """Return where a pass is, as `state_dict` does for the latest one."""
+        return self._state(run.start._replace(batch=run.batch))
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state`, on any world size; an iterator in use continues from there at once.
+
+        Batches that `DataLoader` workers have already made cannot be called back: an iteration with workers ends
+        with a `StateError`, and the next one begins at the state.
+
+        Raises:
+            StateError: `state` is no state of this library.
+            StateMismatchError: `state` was taken over other data, arguments or seed; the field is named.
+        """
+        position = check_state(state, seed=self.seed, fingerprint=self._fingerprint)
+        self._loaded = True
+        self._own_loads += 1
+        self._go_to(position, loaded=True)
+
+    def check_ranks(self) -> None:
+        """Compare plan, position and corpus over all ranks by one small all-gather; every rank must call it.
+
+        Raises:
+            StateMismatchError: A rank differs; it and the field are named.
+        """
+        state = self._state(self._next())
+        compared = {name: state[name] for name in ("epoch", "batch", "group", "seed")} | self._fingerprint
+        check_agreement({**compared, "world_size": self.world_size}, self.rank)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """To another process go the world as it is known here and the position, not an iterator in use."""
+        return {**self.__dict__, "_world": self._ask_world(), "_pass": None}
+
+    def __copy__(self) -> Self:
+        """Return a dataset with a position of its own."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__getstate__(), _place=copy.copy(self._place))
+        return other
+
+    @property
+    def _loads(self) -> tuple[int, int]:
+        return self._own_loads, self._place.loads
+
+    def _reached(self) -> Position:
+        """How far the latest pass is, or where the next one begins."""
+        run = self._pass
+        if run is not None and run.loads == self._loads:
+            return run.start._replace(batch=run.batch)
+        return self._place.read() if self._own is None else self._own
+
+    def _next(self) -> Position:
+        """Where the next pass begins."""
+        self._ask_world()
+        return self._reached() if get_worker_info() is not None else self._settled(self._place.read())
+
+    def _settled(self, position: Position) -> Position:
+        """The start of the next epoch, for a position at the end of one."""
+        if position.batch == 0 or self._plan_at(position).has_batch(position.batch):
+            return position
+        return Position(position.epoch + 1, 0, position.group)
+
+    def _go_to(self, position: Position, *, loaded: bool = False) -> None:
+        if get_worker_info() is None:
+            self._place.move(position, loaded=loaded)
+        else:
+            self._own = position
+
+    def _state(self, position: Position) -> dict[str, Any]:
+        must_count = self._plan.must_count
+        if must_count:
+            batch, landmark = self._plan_at(position).place(position.batch)
+            position = position._replace(batch=batch, landmark=landmark)
+        return make_state(position, seed=self.seed, fingerprint=self._fingerprint, must_count=must_count)
+
+    def _ask_world(self) -> World:
+        """The world; what is known only now makes the steps of a run that has not begun."""
+        before, self._world = self._world, self._world.asked_again()
+        if before.size != self._world.size and not self._loaded:
+            position = self._place.read()
+            if position.batch == 0 and position.group == before.size:
+                self._place.move(position._replace(group=self._world.size))
+        return self._world
+
+    def _plan_at(self, position: Position) -> AnyPlan:
+        epoch, _, group, landmark = position
+        plan = self._plan
+        if (epoch, group) != (plan.epoch, plan.group) or not plan.knows(landmark):
+            self._records = self.corpus.at_epoch(self.seed, epoch)
+            self._plan = plan.at(epoch=epoch, group=group, records=self._records, landmark=landmark)
+        return self._plan

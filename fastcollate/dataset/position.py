@@ -1,8 +1,8 @@
 """Where the next pass begins: a position that a process shares with the `DataLoader` workers that it starts.
 
-Workers hold copies of a dataset, and persistent ones outlive a pass: the epoch that is set in the main process must
-reach them, and how far they went must be known to it. A process forked otherwise (a notebook launcher's, one for
-each rank) has a position of its own.
+Workers hold copies of a dataset, and persistent ones outlive a pass: the epoch that is set in the main process
+must reach them, and how far they went must be known to it. A process forked otherwise (a notebook launcher's, one
+for each rank) has a position of its own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fastcollate.errors import LimitError
 from fastcollate.plan.order import Landmark
 from fastcollate.plan.state import Position
 
-__all__ = ["SharedPosition"]
+__all__ = ["Pass", "SharedPosition"]
 
 _MOST_WORKERS = 512
 # `moves` and `loads` count the times that a position was set, and set from a state. A worker's note says in which
@@ -31,6 +31,30 @@ _NOTE = [("moves", np.int64), ("seed", np.int64), ("epoch", np.int64), ("process
 _BLOCK = np.dtype(
     [("position", np.int64, 6), ("moves", np.int64), ("loads", np.int64), ("notes", _NOTE, _MOST_WORKERS)]
 )
+
+
+class Pass:
+    """One pass over the rest of an epoch: where it began, and how many batches were delivered since.
+
+    Attributes:
+        start: Where the pass began.
+        step: The global batches of the epoch that are delivered while this pass delivers one.
+        loads: The states that the dataset had loaded when the pass began.
+        delivered: The batches that this pass delivered.
+    """
+
+    __slots__ = ("delivered", "loads", "start", "step")
+
+    def __init__(self, start: Position, *, step: int, loads: tuple[int, int]) -> None:
+        self.start = start
+        self.step = step
+        self.loads = loads
+        self.delivered = 0
+
+    @property
+    def batch(self) -> int:
+        """The global batches of the epoch that were delivered."""
+        return self.start.batch + self.delivered * self.step
 
 
 class SharedPosition:
@@ -142,7 +166,8 @@ class _Block:
     @classmethod
     def beginning_at(cls, position: Position) -> Self:
         memory = torch.zeros(_BLOCK.itemsize // 8, dtype=torch.int64, device="cpu")
-        block = cls(memory.share_memory_())
+        memory.share_memory_()  # type: ignore[no-untyped-call]
+        block = cls(memory)
         block.set_position(position)
         block.record["moves"] = 1
         return block
@@ -164,8 +189,9 @@ class _Block:
 
     def valid_notes(self) -> NDArray[Any]:
         """What workers noted since the position was last set."""
-        notes: NDArray[Any] = self.record["notes"]
-        return notes[notes["moves"] == self.record["moves"]]
+        notes = self.record["notes"]
+        valid: NDArray[Any] = notes[notes["moves"] == self.record["moves"]]
+        return valid
 
 
 def _in_worker() -> bool:

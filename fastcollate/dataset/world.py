@@ -53,7 +53,7 @@ def find_world(rank: int | None, world_size: int | None) -> World:
     """Return the world as told, or as torch.distributed or the environment of torchrun says; else a process alone.
 
     Raises:
-        PlanError: One argument without the other, a rank outside the world, or an environment that holds no numbers.
+        PlanError: One argument without the other, a rank outside the world, or no numbers in the environment.
 
     >>> find_world(1, 4)
     World(rank=1, size=4, told_by='the arguments')

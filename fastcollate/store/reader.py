@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -69,8 +69,8 @@ class TokenStore:
         manifest = read_manifest(self.path)
         if self._wanted not in (None, manifest.fingerprint):
             raise StoreChangedError(
-                f"{self.path} has the fingerprint {manifest.fingerprint[:12]}..., not {str(self._wanted)[:12]}...: it "
-                "was replaced by another store; restart the run that reads it, or restore the one that is wanted"
+                f"{self.path} has fingerprint {manifest.fingerprint[:12]}..., not {str(self._wanted)[:12]}...: "
+                "it was replaced by another store; restart the run that reads it, or restore the wanted one"
             )
         if self._verify != "none":
             check_files(self.path, manifest)
