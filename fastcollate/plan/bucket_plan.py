@@ -192,7 +192,7 @@ class RowBuckets(Buckets):
     def _has_rest(self) -> bool:
         return not self.drop_last and self.num_records % (self.group * self.batch_size) > 0
 
-    def room(self, width: int) -> int:  # noqa: ARG002
+    def room(self, width: int) -> int:  # noqa: ARG002  # as many rows at any width
         """Return how many rows a batch has."""
         return self.batch_size
 

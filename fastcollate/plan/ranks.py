@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from heapq import heapify, heappush, heapreplace
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -43,34 +43,30 @@ def rank_batches(
     """
     step, waiting, rows = 0, list[AnyBatch](), np.arange(0)  # the first step not yet given, and what it has so far
     for base, window in plan.windows(start):
-        skipped = max(0, start - base)
-        planned = _Joined(waiting, window, skipped)
+        skipped, held = max(0, start - base), len(waiting)
+        moved = skipped - held  # batch i is `waiting[i]`, or `window[i + moved]`; it has `rows[i]` real rows
         rows = np.concatenate([rows, window.real_rows[skipped:]])
         steps, full = len(rows) // world_size, len(rows) // world_size * world_size
         uneven = _uneven_steps(rows[:full].reshape(steps, world_size))
         for ahead in range((worker - step) % num_workers, steps, num_workers):
-            first = ahead * world_size
+            mine = ahead * world_size + rank
             if ahead in uneven:
-                yield deal_rows(planned.part(first, first + world_size), world_size, static=plan.static)[rank]
+                first = mine - rank
+                batches = _between(first, first + world_size, waiting, window, moved)
+                yield deal_rows(batches, world_size, static=plan.static)[rank]
             else:
-                yield planned[first + rank]
-        step, waiting, rows = step + steps, planned.part(full, len(rows)), rows[full:]
+                yield waiting[mine] if mine < held else window[mine + moved]
+        step, waiting, rows = step + steps, _between(full, len(rows), waiting, window, moved), rows[full:]
     if waiting and not plan.drop_last and step % num_workers == worker:
         yield deal_rows(waiting, world_size, static=plan.static)[rank]
 
 
-class _Joined(Generic[AnyBatch]):
-    """Batches that wait for their step to be filled, then those of a window that are not skipped."""
-
-    def __init__(self, waiting: list[AnyBatch], window: Window[AnyBatch], skipped: int) -> None:
-        self._waiting, self._window, self._moved = waiting, window, skipped - len(waiting)
-
-    def __getitem__(self, number: int) -> AnyBatch:
-        held = number < len(self._waiting)
-        return self._waiting[number] if held else self._window[number + self._moved]
-
-    def part(self, first: int, last: int) -> list[AnyBatch]:
-        return [self[number] for number in range(first, last)]
+def _between(
+    first: int, last: int, waiting: list[AnyBatch], window: Window[AnyBatch], moved: int
+) -> list[AnyBatch]:
+    """The batches `first` to `last` of those that wait and then those of a window."""
+    begin = max(first, len(waiting))
+    return [*waiting[first:last], *(window[number + moved] for number in range(begin, last))]
 
 
 def _uneven_steps(rows: IntArray) -> Collection[int]:

@@ -29,7 +29,7 @@ class TokenBuckets(Buckets):
         """Return how many rows a batch of this width has room for."""
         return self.max_tokens // width
 
-    def tokens_per_batch(self, mean_length: float) -> float:  # noqa: ARG002
+    def tokens_per_batch(self, mean_length: float) -> float:  # noqa: ARG002  # filled up, whatever the records
         """Return how many tokens a batch has at most, whatever its records' lengths are."""
         return self.max_tokens
 
