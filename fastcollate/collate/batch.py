@@ -42,6 +42,10 @@ class Batch(dict[str, Any]):
         self.num_tokens = self._count_tokens() if num_tokens is None else num_tokens
         self.num_supervised = -1 if num_supervised is None else num_supervised
 
+    def __repr__(self) -> str:
+        held = ", ".join(f"{name}: {_shown(value)}" for name, value in self.items())
+        return f"Batch({held}; {self.num_tokens} tokens, {self.num_supervised} supervised)"
+
     def _unknown_ids(self) -> torch.Tensor:
         return torch.full((len(self["input_ids"]) if "input_ids" in self else 0,), -1, device="cpu")
 
@@ -71,3 +75,10 @@ class Batch(dict[str, Any]):
         mapped = copy.copy(self)
         mapped.update({k: function(v) if isinstance(v, torch.Tensor) else v for k, v in self.items()})
         return mapped
+
+
+def _shown(value: Any) -> str:
+    """A tensor as its dtype and shape, anything else as it is."""
+    if not isinstance(value, torch.Tensor):
+        return repr(value)
+    return f"{str(value.dtype).removeprefix('torch.')}[{', '.join(map(str, value.shape))}]"

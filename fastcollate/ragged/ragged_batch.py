@@ -132,7 +132,8 @@ class RaggedBatch:
             for name, rows in self.columns.items()
         }
         tokens = Rows(self.tokens.values, self.tokens.starts + begins, lengths)
-        return RaggedBatch(tokens, self.record_ids, columns, self.width, self.packs, begins)
+        cuts = begins if self.cuts is None else self.cuts + begins
+        return RaggedBatch(tokens, self.record_ids, columns, self.width, self.packs, cuts)
 
     def laid_out(self, *, width: int | None, packs: Packs | None = None) -> RaggedBatch:
         """Return the same rows with the width, or the packs, that a plan gave them."""
