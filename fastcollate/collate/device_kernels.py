@@ -7,8 +7,7 @@ for the device.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -20,8 +19,7 @@ __all__ = ["PacksBuild", "RowsBuild"]
 _SIGNED = {torch.uint16: (torch.int16, 0xFFFF), torch.uint32: (torch.int32, 0xFFFFFFFF)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowsBuild:
+class RowsBuild(NamedTuple):
     """Builds the batch of rows that `PaddingCollator.stage` made travel.
 
     The staged arrays: `tokens` side by side, or in place, `[B, columns + shift]`, with anything in the padding;
@@ -83,8 +81,7 @@ class RowsBuild:
         return _look_up(values, source + ahead)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PacksBuild:
+class PacksBuild(NamedTuple):
     """Builds the batch of documents that `PackingCollator.stage` made travel.
 
     The staged arrays: `tokens` side by side; `documents: int32[3, D]`, for each document its first cell, its

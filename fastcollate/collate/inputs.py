@@ -48,9 +48,9 @@ def read_rows(rows: RaggedBatch | Sequence[Any], *, ignore_index: int | None, pa
             raise CollateError(f"row {int(empty.argmax())} is empty: a row needs at least one token; leave it out")
     if batch.packs is not None and not packs:
         raise CollateError("the batch is packs of documents: collate it with a PackingCollator")
-    if batch.columns.keys() <= _SETTLED:
-        return batch
-    return settle(batch, ignore_index=ignore_index, packs=packs)
+    if batch.columns and not batch.columns.keys() <= _SETTLED:
+        return settle(batch, ignore_index=ignore_index, packs=packs)
+    return batch
 
 
 def _read(rows: Any, ignore_index: int | None) -> RaggedBatch:
@@ -151,7 +151,7 @@ def _refuse_weights(rows: list[Any]) -> None:
 def _tokens(rows: list[Any], what: str) -> Rows:
     """Token ids, none of which is negative."""
     tokens = _side_by_side(rows, what)
-    if len(tokens.values) and int(np.minimum.reduce(tokens.values)) < 0:
+    if np.minimum.reduce(tokens.values) < 0:
         place = int(np.flatnonzero(tokens.values < 0)[0])
         row = int(np.searchsorted(tokens.starts + tokens.lengths, place, side="right"))
         raise CollateError(
@@ -164,17 +164,17 @@ def _tokens(rows: list[Any], what: str) -> Rows:
 def _side_by_side(rows: list[Any], what: str, kinds: str = "iu") -> Rows:
     """Rows copied into one int64 array, followed by one row's worth of zeros (the kernels read windows)."""
     flat = array("q")
-    ends = []
+    starts, lengths = [], []
     for i, row in enumerate(rows):
+        start = len(flat)
         try:
             _append(flat, row, kinds)
         except (TypeError, ValueError, OverflowError):
             raise CollateError(f"{what} {i} is {_describe(row)}: rows are flat sequences of integers") from None
-        ends.append(len(flat))
-    stops = np.array(ends, np.int64)
-    lengths = np.diff(stops, prepend=0)
-    flat.frombytes(bytes(8 * (int(lengths.max(initial=0)) + 1)))
-    return Rows(np.frombuffer(flat, np.int64), stops - lengths, lengths)
+        starts.append(start)
+        lengths.append(len(flat) - start)
+    flat.frombytes(bytes(8 * (max(lengths, default=0) + 1)))
+    return Rows(np.frombuffer(flat, np.int64), np.array(starts, np.int64), np.array(lengths, np.int64))
 
 
 def _append(flat: array[int], row: Any, kinds: str) -> None:

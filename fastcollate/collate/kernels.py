@@ -125,6 +125,8 @@ def _copied(layout: RowLayout, first: int) -> list[int]:
     """How many tokens of each row go from `values` to a target that begins at token `first`."""
     if layout.tails is None or first < layout.shift:
         return layout.counts
+    if len(layout.tails.rows) == len(layout.counts):
+        return [count - 1 for count in layout.counts]
     counts = layout.counts.copy()
     for row in layout.tails.rows.tolist():
         counts[row] -= 1
@@ -139,15 +141,17 @@ def _places(layout: RowLayout) -> list[int]:
 
 def _place_tails(layout: RowLayout, tails: Tails, out: IntArray) -> None:
     """Put the last token of each row after its others."""
-    if layout.lead is None:
+    if layout.lead is None and layout.shortest < layout.columns:
         out[tails.rows, layout.real[tails.rows] - 1] = tails.tokens
+    elif len(tails.rows) == len(out):  # in the last column of every row
+        out[:, layout.columns - 1] = tails.tokens
     else:
         out[tails.rows, layout.columns - 1] = tails.tokens
 
 
 def join_sequences(rows: Rows, layout: RowLayout) -> NDArray[Any]:
     """Return the sequences side by side, tails included: in the rows' dtype, or int64 if a tail needs it."""
-    kept = Rows(rows.values, layout.starts, layout.copied)
+    kept = rows if layout.copied is rows.lengths else Rows(rows.values, layout.starts, layout.copied)
     if layout.tails is None:
         return kept.joined()
     tokens, dtype = layout.tails.tokens, rows.values.dtype

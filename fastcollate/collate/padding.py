@@ -193,7 +193,8 @@ class PaddingCollator:
         return Staged(stage_arrays(sources, allocate), build)
 
     def _lay_out(self, rows: RaggedBatch | Sequence[Any]) -> tuple[RaggedBatch, RowLayout]:
-        batch = read_rows(rows, ignore_index=self.ignore_index, packs=False)
+        marked = self.ignore_index if self.labels else self._unlabelled  # without labels there is nothing to mark
+        batch = read_rows(rows, ignore_index=marked, packs=False)
         return batch, lay_out(
             batch,
             shift=int(self.shift_labels),

@@ -19,6 +19,7 @@ __all__ = ["IGNORED", "MASKS", "PER_TOKEN", "check_labels", "settle"]
 IGNORED = -100  # what labels given with rows hold where there is no target, whatever the collator writes there
 _TARGET_MASKS = ("completion_mask", "assistant_masks", "loss_mask")
 MASKS = ("attention_mask", *_TARGET_MASKS)
+_SETTLED = frozenset({"spans", "labels"})
 PER_TOKEN = ("labels", *MASKS, "position_ids")
 
 
@@ -36,23 +37,24 @@ def settle(batch: RaggedBatch, *, ignore_index: int | None, packs: bool) -> Ragg
     Raises:
         CollateError: A column contradicts its row or another column, or cannot be honoured.
     """
-    lengths = batch.tokens.lengths
+    lengths, columns = batch.tokens.lengths, batch.columns
     for name in PER_TOKEN:
-        column = batch.columns.get(name)
-        if column is not None and not np.array_equal(column.lengths, lengths):
-            i = int(np.flatnonzero(column.lengths != lengths)[0])
-            what = name if name.endswith("s") else f"values of {name}"
-            raise CollateError(f"row {i} has {lengths[i]} input_ids and {column.lengths[i]} {what}: one a token")
-    if "weights" in batch.columns and (batch.columns["weights"].joined() != 1).any():
+        if name in columns and (columns[name].lengths != lengths).any():
+            i = int((columns[name].lengths != lengths).argmax())
+            what = f"{columns[name].lengths[i]} {name if name.endswith('s') else f'values of {name}'}"
+            raise CollateError(f"row {i} has {lengths[i]} input_ids and {what}: one a token")
+    if ignore_index == IGNORED and columns.keys() <= _SETTLED:
+        return batch
+    if "weights" in columns and (columns["weights"].joined() != 1).any():
         raise CollateError("the batch has weights other than 1: labels cannot hold them; leave out 'weights'")
     batch = _without_padding(batch)
-    columns = {name: batch.columns[name] for name in ("spans", "labels") if name in batch.columns}
-    masks = [name for name in _TARGET_MASKS if name in batch.columns]
-    if masks and "spans" not in columns:  # the masks alone say what is a response
-        columns["spans"] = _whole_rows(batch)
-    if masks or ("labels" in columns and ignore_index != IGNORED):
-        columns["labels"] = _targets(batch, masks, ignore_index)
-    return split_documents(replace(batch, columns=columns), batch.columns, allowed=packs)
+    settled = {name: batch.columns[name] for name in _SETTLED if name in columns}
+    masks = [name for name in _TARGET_MASKS if name in columns]
+    if masks and "spans" not in settled:  # the masks alone say what is a response
+        settled["spans"] = _whole_rows(batch)
+    if masks or ("labels" in settled and ignore_index != IGNORED):
+        settled["labels"] = _targets(batch, masks, ignore_index)
+    return split_documents(replace(batch, columns=settled), batch.columns, allowed=packs)
 
 
 def check_labels(labels: Rows, ignore_index: int | None) -> None:

@@ -47,7 +47,6 @@ class RowLayout(NamedTuple):
     Attributes:
         starts: The place of each row's first copied token, int64[B].
         copied: The number of tokens copied from each row, int64[B].
-        sequences: The number of tokens of each sequence, its tail included, int64[B].
         real: The number of columns that each row fills, int64[B].
         lead: The first column that each row fills, int64[B]; None if every row begins at column 0.
         tails: The tokens placed after the copied ones; None if no row has one.
@@ -62,7 +61,6 @@ class RowLayout(NamedTuple):
 
     starts: IntArray
     copied: IntArray
-    sequences: IntArray
     real: IntArray
     lead: IntArray | None
     tails: Tails | None
@@ -78,6 +76,11 @@ class RowLayout(NamedTuple):
     def nearly_full(self) -> bool:
         """Whether a batch is so full that its padding may travel too, to save the host joining rows."""
         return self.tails is None and _NEARLY * len(self.counts) * self.columns <= self.num_tokens
+
+    @property
+    def sequences(self) -> IntArray:
+        """The number of tokens of each sequence, its tail included, int64[B]."""
+        return _with_tails(self.copied, self.tails)
 
     def filled_first(self) -> int:
         """Return the number of rows with a token in the first column."""
@@ -118,27 +121,28 @@ def lay_out(
     Raises:
         CollateError: a row too long for `truncation="error"` or for the width the plan fixed.
     """
-    rows = batch.tokens
-    tails = None if end_token_id is None else _appended(end_token_id, batch.record_ids)
-    placed = _Cut(rows.starts, rows.lengths, tails, None)
-    sequences = _with_tails(rows.lengths, tails)
+    starts, copied, cut = batch.tokens.starts, batch.tokens.lengths, None
+    fillers = bool(batch.record_ids[-1] < 0)  # they come last, and have no tokens and no end
+    tails = None if end_token_id is None else _appended(end_token_id, batch.record_ids, fillers=fillers)
     limit = None if max_length is None else max_length + shift
-    if limit is not None and int(np.maximum.reduce(sequences)) > limit:
-        placed = _truncate(rows, tails, sequences, limit, truncation)
-        sequences = _with_tails(placed.copied, placed.tails)
-    real = np.maximum(sequences - shift, 0) if shift else sequences
+    if limit is not None and int(np.maximum.reduce(copied)) + (tails is not None) > limit:
+        starts, copied, tails, cut = _truncate(batch.tokens, tails, limit, truncation)
+    if fillers or (tails is not None and len(tails.rows) < len(copied)):
+        real = np.maximum(_with_tails(copied, tails) - shift, 0)
+    else:
+        more = (tails is not None) - shift
+        real = copied + more if more else copied
     counts: list[int] = real.tolist()
     columns = _columns(batch.width, max(counts), max_length, pad_to_multiple_of)
     shortest = min(counts)
     spread = columns - shortest
     return RowLayout(
-        starts=placed.starts,
-        copied=placed.copied,
-        sequences=sequences,
+        starts=starts,
+        copied=copied,
         real=real,
         lead=columns - real if padding_side == "left" else None,
-        tails=placed.tails,
-        cut=placed.cut,
+        tails=tails,
+        cut=cut,
         columns=columns,
         shift=shift,
         counts=counts,
@@ -148,12 +152,12 @@ def lay_out(
     )
 
 
-def _appended(end_token_id: int, record_ids: IntArray) -> Tails:
-    """An end token for each row but the filler rows, which come last."""
-    count = len(record_ids)
-    if record_ids[-1] < 0:
-        count = int(np.count_nonzero(record_ids >= 0))
-    return Tails(np.arange(count), np.full(count, end_token_id), appended=True)
+def _appended(end_token_id: int, record_ids: IntArray, *, fillers: bool) -> Tails:
+    """An end token for each row but the filler rows."""
+    count = int(np.count_nonzero(record_ids >= 0)) if fillers else len(record_ids)
+    tokens = np.empty(count, np.int64)
+    tokens.fill(end_token_id)
+    return Tails(np.arange(count), tokens, appended=True)
 
 
 def _with_tails(copied: IntArray, tails: Tails | None) -> IntArray:
@@ -167,15 +171,16 @@ def _with_tails(copied: IntArray, tails: Tails | None) -> IntArray:
     return sequences
 
 
-def _truncate(rows: Rows, tails: Tails | None, sequences: IntArray, limit: int, truncation: Truncation) -> _Cut:
+def _truncate(rows: Rows, tails: Tails | None, limit: int, truncation: Truncation) -> _Cut:
     """The rows cut to sequences of at most `limit` tokens.
 
     With an end token E and limit 3, the row [1 2 3 4] becomes
     right [1 2 3], left [3 4 E], keep_end [1 2 E].
     """
     starts, lengths = rows.starts, rows.lengths
+    sequences = _with_tails(lengths, tails)
     over = sequences > limit
-    if truncation == "error":
+    if truncation == "error" and over.any():
         i = int(over.argmax())
         raise CollateError(
             f"row {i} has {sequences[i]} tokens, more than the {limit} that max_length leaves room for: "
