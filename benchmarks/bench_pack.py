@@ -3,6 +3,7 @@
 import itertools
 import statistics
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,27 +12,16 @@ from floors import WINDOW, share_of_sorting
 from timing import seconds
 
 from fastcollate import PackedDataset, PackingCollator, Ragged, StoreWriter, TokenStore
-from fastcollate.plan.pack_plan import PackPlan
+from fastcollate.plan.planning import plan_packs
 
 LENGTH = 2048
 DISTRIBUTIONS = {"short": (4.6, 0.6, 1024), "long-tailed": (5.5, 1.2, LENGTH)}
 
 
-def plan_over(lengths, strategy="best_fit"):
-    return PackPlan(
-        num_records=len(lengths),
-        lengths_at=lambda ids: lengths[ids],
-        batch_size=1,
-        shuffle=True,
-        seed=0,
-        epoch=0,
-        window=WINDOW,
-        drop_last=False,
-        group=1,
-        length=LENGTH,
-        strategy=strategy,
-        overlong="error",
-    )
+def plan_over(lengths, strategy):
+    records = SimpleNamespace(lengths_at=lambda ids: lengths[ids])
+    histogram = np.unique(lengths, return_counts=True)
+    return plan_packs(histogram, records, length=LENGTH, strategy=strategy, window=WINDOW)
 
 
 def drawn(name, records):

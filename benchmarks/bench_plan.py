@@ -2,15 +2,15 @@
 
 import time
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from corpora import lengths_of
 from floors import WINDOW, share_of_sorting
 
-from fastcollate import BucketedDataset
-from fastcollate.plan.bucket_plan import EpochPlan
-from fastcollate.reports.plan_summary import least_cells, plain_cells, summarise_plan
+from fastcollate.plan.planning import plan_buckets
+from fastcollate.reports.plan_summary import least_cells, plain_cells, summarise_buckets
 
 WINDOWS = 24  # planned of each epoch, spread over it
 
@@ -32,11 +32,10 @@ def on_disk(tmp_path, power_of_ten):
     return lambda exponent: mapped_lengths(tmp_path / "lengths.npy", power_of_ten(exponent))
 
 
-def plan_over(lengths, **changes):
-    arguments = {"batch_size": 32, "max_tokens": None, "widths": None, "shuffle": True, "seed": 0, "epoch": 0}
-    rest = {"window": WINDOW, "drop_last": False, "group": 8}
-    fields = {**arguments, **rest, **changes}
-    return EpochPlan(num_records=len(lengths), lengths_at=lambda ids: lengths[ids].astype(np.int64), **fields)
+def plan_over(lengths, **size):
+    records = SimpleNamespace(lengths_at=lambda ids: lengths[ids].astype(np.int64))
+    histogram = np.array([lengths[: 1 << 20].max()]), np.array([len(lengths)])  # free widths need no more
+    return plan_buckets(histogram, records, **size, window=WINDOW, group=8)
 
 
 def planning_of(plan, numbers):
@@ -47,9 +46,7 @@ def planning_of(plan, numbers):
 
 
 @pytest.mark.parametrize("exponent", [4, 5, 6, 7, 8])
-@pytest.mark.parametrize(
-    "size", [{"batch_size": 32}, {"batch_size": None, "max_tokens": 16_384}], ids=["rows", "tokens"]
-)
+@pytest.mark.parametrize("size", [{"batch_size": 32}, {"max_tokens": 16_384}], ids=["rows", "tokens"])
 def test_planning_costs_the_same_at_any_size(figure, on_disk, rounds, exponent, size):
     plan = plan_over(on_disk(exponent), **size)
     numbers = np.unique(np.linspace(0, plan.num_windows - 1, WINDOWS).astype(int)).tolist()
@@ -61,7 +58,7 @@ def test_planning_costs_the_same_at_any_size(figure, on_disk, rounds, exponent, 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 64e6
-    name = "batch_size" if plan.batch_size else "max_tokens"
+    (name,) = size
     facts = {"series": name, "at": 10**exponent}
     windows = [each * min(WINDOW, plan.num_records) / 1e9 for each in nanoseconds]
     share = share_of_sorting(plan.lengths_at, plan.num_records, *windows)
@@ -74,20 +71,22 @@ def test_planning_costs_the_same_at_any_size(figure, on_disk, rounds, exponent, 
 def test_padding_beside_its_bounds(figure, corpus):
     name, store = corpus
     for arguments in ({}, {"buckets": 8}):
-        plan = BucketedDataset(store, batch_size=32, **arguments)._plan
-        found = summarise_plan(plan)
+        plan = plan_buckets(store.length_histogram, store, batch_size=32, **arguments)
+        found = summarise_buckets(plan)
         assert found.tokens == store.num_tokens
         title = f"padding, {name}, batch 32{', 8 static widths' if arguments else ''}"
         figure(f"{title}: plan", found.padding * 100, "%")
-        figure(f"{title}: lower bound", 100 - 100 * found.tokens / least_cells(plan, *store.length_histogram), "%")
+        figure(
+            f"{title}: lower bound", 100 - 100 * found.tokens / least_cells(plan, *store.length_histogram()), "%"
+        )
     figure(f"padding, {name}, batch 32: plain loop", 100 - 100 * store.num_tokens / plain_cells(plan, 32), "%")
 
 
 @pytest.mark.parametrize("batch_size", [4, 8, 16, 32, 64, 128, 256])
 def test_padding_against_batch_size(figure, corpus, batch_size):
     kind, store = corpus
-    plan = BucketedDataset(store, batch_size=batch_size)._plan
-    found = summarise_plan(plan)
+    plan = plan_buckets(store.length_histogram, store, batch_size=batch_size)
+    found = summarise_buckets(plan)
     assert (found.tokens, found.records) == (store.num_tokens, len(store))
     plain = 100 - 100 * store.num_tokens / plain_cells(plan, batch_size)
     assert 0 <= found.padding * 100 <= plain

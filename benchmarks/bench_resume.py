@@ -16,7 +16,7 @@ SKIPPING_ROUNDS = 3  # skipping to the end takes as long as the epoch
 
 def entrants(store):
     """By name: what makes a fresh dataset, and its collator."""
-    longest = int(store.length_histogram[0][-1])
+    longest = int(store.length_histogram()[0][-1])
     packing = {"length": 2048, "batch_size": 8, "overlong": "split"}
     return {
         "batch_size": (partial(BucketedDataset, store, batch_size=32), PaddingCollator(256)),

@@ -170,7 +170,7 @@ def set_up(path, corpus, device, **changes):
     """A corpus at `path` and the setting for it; `changes` to this device's size, None changing nothing."""
     size = {**SIZES[device], **{name: value for name, value in changes.items() if value is not None}}
     store = training_store(path, corpus, size.pop("records"), size.pop("longest"))
-    longest = int(store.length_histogram[0].max())
+    longest = int(store.length_histogram()[0].max())
     size["pack_length"] = max(size["pack_length"], -(-longest // 128) * 128)  # no record is split or refused
     shape = Shape(positions=size["pack_length"], **MODELS[device])
     return store, Setting(torch.device(device), shape=shape, **{"transfer": "padded", **size})

@@ -6,6 +6,7 @@ NumPy's integers and booleans are taken as Python's; a boolean is no integer, an
 from __future__ import annotations
 
 from collections.abc import Collection
+from numbers import Real
 from operator import index
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from fastcollate.errors import FastCollateError, InputError
 
-__all__ = ["check_choice", "check_choices", "check_count", "check_flag", "check_flags"]
+__all__ = ["check_choice", "check_choices", "check_count", "check_flag", "check_flags", "check_seconds"]
 
 _MOST = 2**63 - 1
 
@@ -108,3 +109,17 @@ def check_flags(*, error: type[FastCollateError] = InputError, **arguments: Any)
     [True, False]
     """
     return [check_flag(name, value, error=error) for name, value in arguments.items()]
+
+
+def check_seconds(name: str, value: Any, *, error: type[FastCollateError] = InputError) -> float:
+    """Return an argument that is a time, above 0.
+
+    Raises:
+        FastCollateError: `error`, if `value` is no number, not above 0, or endless.
+
+    >>> check_seconds("timeout", 600)
+    600.0
+    """
+    if isinstance(value, bool | np.bool_) or not (isinstance(value, Real) and 0 < float(value) < float("inf")):
+        raise error(f"{name} is {value!r}: it must be a number of seconds, above 0")
+    return float(value)

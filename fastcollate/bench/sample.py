@@ -24,7 +24,7 @@ def sample(store: TokenStore, records: int | None, *, batch_size: int, seed: int
         only = "1 record" if have else "no records"
         raise InputError(f"{store.path} has {only}: comparing ways to pad takes at least 2")
     if records is None:
-        records = min(have, sample_size(*store.length_histogram, batch_size))
+        records = min(have, sample_size(*store.length_histogram(), batch_size))
     if not 2 <= records <= have:
         raise InputError(f"--records is {records}: it must be from 2 to {have}, the records of {store.path}")
     return store if records == have else _drawn(store, records, seed)

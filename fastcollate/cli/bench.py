@@ -4,6 +4,7 @@ import argparse
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from fastcollate.arguments import check_count
 from fastcollate.bench.loops import (
     features_of,
     hugging_face_epoch,
@@ -15,8 +16,7 @@ from fastcollate.bench.loops import (
 from fastcollate.bench.race import ROUNDS, Epoch, Lap, race
 from fastcollate.bench.sample import expected_padding, sample
 from fastcollate.bench.standings import TITLES, print_standings
-from fastcollate.errors import InputError
-from fastcollate.plan.arguments import check_at_least_one, check_integer
+from fastcollate.errors import InputError, PlanError
 from fastcollate.reports.text import announced, plural, print_json
 from fastcollate.store.reader import TokenStore
 
@@ -48,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run all loops over the same records, and say what they deliver and how fast."""
     store = TokenStore(args.store)
-    batch_size, seed = check_at_least_one("batch_size", args.batch_size), check_integer("seed", args.seed)
+    batch_size = check_count("batch_size", args.batch_size, 1, error=PlanError)
+    seed = check_count("seed", args.seed, error=PlanError)
     used = sample(store, args.records, batch_size=batch_size, seed=seed)
     batch_size = min(batch_size, len(used))
     length = max(2, min(_PACK, used.num_tokens)) if args.pack is None else args.pack
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
         "records_split": int((used.lengths > length).sum()),
         **common,
         "rounds": ROUNDS,
-        "expected_plain_padding": expected_padding(*store.length_histogram, batch_size),
+        "expected_plain_padding": expected_padding(*store.length_histogram(), batch_size),
         "loops": {
             name: _facts(lap, laps[TITLES["plain_loop"]]) for name, lap in zip(TITLES, laps.values(), strict=True)
         },

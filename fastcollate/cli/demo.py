@@ -61,7 +61,7 @@ def _prepare(directory: Path) -> tuple[TokenStore, dict[str, Any]]:
         "encoding": store.encoding,
         "records": len(store),
         "tokens": store.num_tokens,
-        "lengths": summarise(*store.length_histogram),
+        "lengths": summarise(*store.length_histogram()),
         "seconds_prepare": time.perf_counter() - begun,
         "note": note,
     }

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
             "fingerprint": facts["fingerprint"],
         }
     )
-    print_histogram(*store.length_histogram)
+    print_histogram(*store.length_histogram())
 
 
 def describe(store: TokenStore) -> dict[str, Any]:
@@ -59,8 +59,8 @@ def describe(store: TokenStore) -> dict[str, Any]:
         "tokens": store.num_tokens,
         "shards": len(manifest.shards),
         "bytes": sum(file.bytes for shard in manifest.shards for file in shard.files),
-        "lengths": summarise(*store.length_histogram),
-        "histogram": histogram(*store.length_histogram),
+        "lengths": summarise(*store.length_histogram()),
+        "histogram": histogram(*store.length_histogram()),
         "rejected": manifest.rejected,
         "fingerprint": store.fingerprint,
     }

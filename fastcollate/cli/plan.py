@@ -3,11 +3,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-import numpy as np
-
-from fastcollate.cli.packs import run_packed
-from fastcollate.plan.arguments import check_at_least_one, make_plan
-from fastcollate.reports.plan_summary import PlanSummary, least_cells, plain_cells, summarise_plan
+from fastcollate.arguments import check_count
+from fastcollate.errors import PlanError
+from fastcollate.plan.planning import plan_buckets, plan_packs
+from fastcollate.reports.plan_summary import least_cells, plain_cells, summarise_buckets, summarise_packs
 from fastcollate.reports.text import announced, plural, print_fields, print_json
 from fastcollate.store.reader import TokenStore
 
@@ -21,7 +20,7 @@ _SHAPES_SHOWN = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The directory, and what a `BucketedDataset` would be given."""
+    """The directory, and what a `BucketedDataset` or a `PackedDataset` would be given."""
     parser.add_argument("store", metavar="DIR", help="the directory of a store")
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument("--batch-size", type=int, metavar="N", help="rows of a batch")
@@ -37,74 +36,74 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Plan one epoch without reading a token, and say what it would be."""
     store = TokenStore(args.store)
-    if args.pack is not None:
-        run_packed(store, args)
-        return
-    plan = make_plan(
-        store.length_histogram,
-        store.lengths_at,
-        batch_size=args.batch_size,
-        max_tokens=args.max_tokens,
-        buckets=args.buckets,
-        shuffle=True,
-        seed=args.seed,
-        window=args.window,
-        drop_last=args.drop_last,
-        group=check_at_least_one("world_size", args.world_size),
-        shuffle_block=1,
-        longest_first=False,
-    )
-    with announced(f"planning {plural(len(store), 'record')} ..."):
-        found = summarise_plan(plan)
-        rows = plan.batch_size or max(1, round(found.records / max(1, found.batches)))
-        plain = 1 - store.num_tokens / plain_cells(plan, rows)
-        least = 1 - store.num_tokens / least_cells(plan, *store.length_histogram)
-    padding = {"plain_loop": plain, "plan": found.padding, "lower_bound": min(least, found.padding)}
-    facts = {**_facts(found, len(store)), "padding": padding}
+    group = check_count("world_size", args.world_size, 1, error=PlanError)
+    same = {"seed": args.seed, "window": args.window, "drop_last": args.drop_last, "group": group}
+    facts = _count_buckets(store, args, same) if args.pack is None else _count_packs(store, args, same)
     if args.json:
         print_json(facts)
     else:
-        _print(facts, found, rows)
+        print_fields(_buckets_in_words(facts) if args.pack is None else _packs_in_words(facts))
 
 
-def _facts(found: PlanSummary, records: int) -> dict[str, Any]:
-    tokens = found.rank_tokens
+def _count_buckets(store: TokenStore, args: argparse.Namespace, same: dict[str, Any]) -> dict[str, Any]:
+    sizes = {"batch_size": args.batch_size, "max_tokens": args.max_tokens, "buckets": args.buckets}
+    plan = plan_buckets(store.length_histogram(), store.at_epoch(args.seed, 0), **sizes, **same)
+    with announced(f"planning {plural(len(store), 'record')} ..."):
+        found = summarise_buckets(plan)
+        rows = args.batch_size or found.rows_per_batch
+        plain = 1 - store.num_tokens / plain_cells(plan, rows)
+        least = 1 - store.num_tokens / least_cells(plan, *store.length_histogram())
+    padding = {"plain_loop": plain, "plan": found.padding, "lower_bound": min(least, found.padding)}
+    return {**found.facts(), "rows_of_plain_loop": rows, "padding": padding}
+
+
+def _count_packs(store: TokenStore, args: argparse.Namespace, same: dict[str, Any]) -> dict[str, Any]:
+    if args.buckets is not None:
+        raise PlanError("--buckets is for padded batches: packs have one width; leave it out")
+    plan = plan_packs(store.length_histogram(), store.at_epoch(args.seed, 0), length=args.pack, **same)
+    with announced(f"packing {plural(len(store), 'record')} ..."):
+        return summarise_packs(plan).facts()
+
+
+def _buckets_in_words(facts: dict[str, Any]) -> dict[str, str]:
+    padding = facts["padding"]
+    plain = f"plain loop of {facts['rows_of_plain_loop']} rows {padding['plain_loop']:.2%}"
     return {
-        "records": found.records,
-        "tokens": found.tokens,
-        "batches": found.batches,
-        "batches_per_rank": found.batches // len(tokens),
-        "shapes": [[*shape, count] for shape, count in sorted(found.shapes.items())],
-        "filler_rows": found.fillers,
-        "rank_tokens": tokens.tolist(),
-        "rank_spread": float(tokens.max() / max(1.0, float(np.mean(tokens))) - 1),
-        "waiting": found.waiting,
-        "planning_seconds": found.seconds,
-        "planning_nanoseconds_per_record": found.seconds / records * 1e9,
+        "records": _records(facts),
+        "batches": f"{facts['batches_per_rank']:,} on each of {plural(len(facts['rank_tokens']), 'rank')}",
+        "filler rows": f"{facts['filler_rows']:,}",
+        "padding": f"{padding['plan']:.2%}   ({plain}, lower bound {padding['lower_bound']:.2%})",
+        "balance": f"the fullest rank has {facts['rank_spread']:.2%} more tokens than the mean",
+        "waiting": f"{facts['waiting']:.2%} of a step, for its largest batch",
+        "planning": _planning(facts),
+        "shapes": _shapes(facts["shapes"]),
     }
 
 
-def _print(facts: dict[str, Any], found: PlanSummary, rows: int) -> None:
-    padding = facts["padding"]
-    print_fields(
-        {
-            "records": f"{facts['records']:,} with {facts['tokens']:,} tokens",
-            "batches": f"{facts['batches_per_rank']:,} on each of {plural(len(facts['rank_tokens']), 'rank')}",
-            "filler rows": f"{facts['filler_rows']:,}",
-            "padding": f"{padding['plan']:.2%}   (plain loop of {rows} rows {padding['plain_loop']:.2%}, "
-            f"lower bound {padding['lower_bound']:.2%})",
-            "balance": f"the fullest rank has {facts['rank_spread']:.2%} more tokens than the mean",
-            "waiting": f"{facts['waiting']:.2%} of a step, for its largest batch",
-            "planning": f"{facts['planning_seconds']:.2f} s, "
-            f"{facts['planning_nanoseconds_per_record']:.0f} ns a record",
-            "shapes": _shapes(found),
-        }
-    )
+def _packs_in_words(facts: dict[str, Any]) -> dict[str, str]:
+    bound = f"lower bound {facts['packs_lower_bound']:,}"
+    return {
+        "records": _records(facts),
+        "packs": f"{facts['packs']:,} of {facts['length']:,} tokens   ({bound})",
+        "efficiency": f"{facts['efficiency']:.3%} of the cells hold tokens",
+        "documents": f"{facts['documents_per_pack']:.1f} in a pack",
+        "batches": f"{facts['batches_per_rank']:,} on each of {plural(facts['ranks'], 'rank')}",
+        "planning": _planning(facts),
+    }
 
 
-def _shapes(found: PlanSummary) -> str:
+def _records(facts: dict[str, Any]) -> str:
+    return f"{facts['records']:,} with {facts['tokens']:,} tokens"
+
+
+def _planning(facts: dict[str, Any]) -> str:
+    each = facts["planning_nanoseconds_per_record"]
+    return f"{facts['planning_seconds']:.2f} s, {each:.0f} ns a record"
+
+
+def _shapes(shapes: list[list[int]]) -> str:
     """The most frequent shapes, rows x width, with how many batches have each."""
-    common = found.shapes.most_common(_SHAPES_SHOWN)
-    listed = ", ".join(f"{rows}x{width} ({count:,})" for (rows, width), count in common)
-    more = len(found.shapes) - len(common)
-    return f"{len(found.shapes):,}: {listed}{f', and {more:,} more' if more else ''}"
+    common = sorted(shapes, key=lambda shape: -shape[2])[:_SHAPES_SHOWN]
+    listed = ", ".join(f"{rows}x{width} ({count:,})" for rows, width, count in common)
+    more = len(shapes) - len(common)
+    return f"{len(shapes):,}: {listed}{f', and {more:,} more' if more else ''}"

@@ -1,35 +1,42 @@
+"""Several corpora as one, in proportions."""
+
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple, Never
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastcollate.corpus.corpus import Corpus, Records, as_corpus
 from fastcollate.errors import InputError
 from fastcollate.plan.permutation import derive_key, permute
-from fastcollate.ragged import IntArray, RaggedBatch, Rows, rows_side_by_side
-from fastcollate.store.reader import TokenStore
+from fastcollate.ragged import Column, IntArray, RaggedBatch, Rows, rows_side_by_side
 
 __all__ = ["Mixture", "mix"]
 
 _CHOICE = 4  # what the key is for: which records of a source an epoch takes
 
 
-def mix(sources: Sequence[tuple[TokenStore, float]]) -> Mixture:
-    """Several stores as one, without a copy; a weight is how many epochs of its store an epoch of the mixture has.
+def mix(sources: Sequence[tuple[Corpus, float]]) -> Mixture:
+    """Return several corpora as one, without a copy.
 
-    Weight 1 takes every record once, 2.5 takes every record twice and half of them, chosen anew each epoch, a
-    third time. `BucketedDataset(mix([(code, 0.5), (chat, 2)]), ...)` plans over it as over one store. A batch's
-    `record_ids` number the records of all sources one after another.
+    `BucketedDataset(mix([(code, 0.5), (chat, 2)]), ...)` plans over half of one and two epochs of the other as
+    over one corpus. A batch's `record_ids` number the records of all sources one after another. With
+    `shuffle=False` an epoch delivers its sources one after another, too.
+
+    Args:
+        sources: Pairs of a corpus and a weight. The weight is how many epochs of the corpus one epoch of the
+            mixture has: 1 takes every record once; 2.5 takes every record twice and half of them, chosen anew each
+            epoch, a third time. The sources of a mixture inside a mixture have the product of both weights.
 
     Raises:
-        InputError: no sources, a weight that is not positive, or sources of different encodings.
+        InputError: No sources, a weight that is not positive, or sources of different encodings.
 
-    >>> from fastcollate import Ragged, StoreWriter
+    >>> from fastcollate import Ragged, StoreWriter, TokenStore
     >>> import tempfile
     >>> directory = tempfile.mkdtemp() + "/store"
     >>> with StoreWriter(directory, encoding="bytes") as writer:
@@ -39,64 +46,89 @@ def mix(sources: Sequence[tuple[TokenStore, float]]) -> Mixture:
     10
     """
     if not sources:
-        raise InputError("mix got no sources: give it (store, weight) pairs")
+        raise InputError("mix got no sources: give it (corpus, weight) pairs")
     if not all(isinstance(source, tuple) and len(source) == 2 for source in sources):
-        raise InputError("mix needs (store, weight) pairs")
-    first = sources[0][0]
-    for store, weight in sources:
-        if not isinstance(store, TokenStore):
-            raise InputError(f"mix got a {type(store).__name__} as a source: give it (TokenStore, weight) pairs")
-        if not (isinstance(weight, int | float) and isfinite(weight) and weight > 0):
-            raise InputError(f"mix got the weight {weight!r}: weights are epochs of a store, above 0")
-        if store.manifest.encoding != first.manifest.encoding:
+        raise InputError("mix needs (corpus, weight) pairs")
+    flat: list[_Source] = []
+    for given, weight in sources:
+        if isinstance(weight, bool) or not (isinstance(weight, int | float) and isfinite(weight) and weight > 0):
+            raise InputError(f"mix got the weight {weight!r}: weights are epochs of a corpus, above 0")
+        corpus = as_corpus(given)
+        inner = corpus.sources if isinstance(corpus, Mixture) else [_Source(corpus, 1.0)]
+        flat += [_Source(source.corpus, source.weight * float(weight)) for source in inner]
+    encodings = [_encoding_of(source.corpus) for source in flat]
+    for found in encodings:
+        if found != encodings[0]:
             raise InputError(
-                f"mix got stores of encodings {first.encoding!r} and {store.encoding!r}, which are not the same: "
+                f"mix got corpora of encodings {encodings[0].name!r} and {found.name!r}, which are not the same: "
                 "prepare them with one encoding"
             )
-    return Mixture([store for store, _ in sources], [float(weight) for _, weight in sources])
+    return Mixture(flat)
+
+
+class _Source(NamedTuple):
+    """A corpus, and how many epochs of it an epoch of the mixture has."""
+
+    corpus: Corpus
+    weight: float
+
+
+class _Encoding(NamedTuple):
+    """What two corpora must share to be mixed: the name, and what gives the ids their meaning."""
+
+    name: str
+    identity: object
+
+
+def _encoding_of(corpus: Corpus) -> _Encoding:
+    manifest = getattr(corpus, "manifest", None)
+    if manifest is not None:
+        return _Encoding(manifest.encoding.name, manifest.encoding)
+    return _Encoding("unknown", corpus.eot_token_id)
 
 
 class Mixture:
-    """A virtual store over several; see `mix`. What it holds depends on the epoch: see `at_epoch`."""
+    """A virtual corpus over several; see `mix`. What it holds depends on the epoch: see `at_epoch`."""
 
-    def __init__(self, stores: list[TokenStore], weights: list[float]) -> None:
-        self.stores = stores
-        self.weights = weights
-        self.counts = [
-            max(1, int(len(store) * weight + 0.5)) if len(store) else 0
-            for store, weight in zip(stores, weights, strict=True)
-        ]
+    def __init__(self, sources: list[_Source]) -> None:
+        self.sources = sources
+        self.counts = [max(1, int(len(corpus) * weight + 0.5)) if len(corpus) else 0 for corpus, weight in sources]
 
     def __len__(self) -> int:
         return sum(self.counts)
 
-    @property
-    def encoding(self) -> str:
-        """The name of the encoding all sources share."""
-        return self.stores[0].encoding
+    def __repr__(self) -> str:
+        parts = ", ".join(f"({source.corpus!r}, {source.weight:g})" for source in self.sources)
+        return f"Mixture({len(self)} records an epoch of {parts})"
 
     @property
-    def eot_token_id(self) -> int:
-        """The end-of-text token of the encoding."""
-        return self.stores[0].eot_token_id
+    def eot_token_id(self) -> int | None:
+        """The end-of-text token of the encoding that all sources share."""
+        return self.sources[0].corpus.eot_token_id
+
+    @cached_property
+    def columns(self) -> Mapping[str, Column]:
+        """The columns that all sources have."""
+        first, *others = (source.corpus.columns for source in self.sources)
+        return {name: kind for name, kind in first.items() if all(other.get(name) == kind for other in others)}
 
     @cached_property
     def fingerprint(self) -> str:
         """64 hex digits that change with any source or weight."""
-        parts = [
-            f"{store.fingerprint}:{weight!r}" for store, weight in zip(self.stores, self.weights, strict=True)
-        ]
+        parts = [f"{source.corpus.fingerprint}:{source.weight!r}" for source in self.sources]
         return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
-    @cached_property
     def length_histogram(self) -> tuple[IntArray, IntArray]:
-        """int64[M] each: distinct lengths, and how many records to expect of each (it varies by epoch)."""
+        """Return the distinct lengths, and how many records of each to expect of an epoch: int64[M] both."""
+        return self._histogram
+
+    @cached_property
+    def _histogram(self) -> tuple[IntArray, IntArray]:
         found: dict[int, float] = {}
-        for store, count in zip(self.stores, self.counts, strict=True):
-            lengths, counts = store.length_histogram
-            for length, share in zip(
-                lengths.tolist(), (counts * (count / max(1, len(store)))).tolist(), strict=True
-            ):
+        for (corpus, _), count in zip(self.sources, self.counts, strict=True):
+            lengths, counts = corpus.length_histogram()
+            shares = counts * (count / max(1, len(corpus)))
+            for length, share in zip(lengths.tolist(), shares.tolist(), strict=True):
                 found[length] = found.get(length, 0.0) + share
         lengths = np.array(sorted(found), np.int64)
         exact = np.cumsum([0.0, *(found[length] for length in lengths.tolist())])
@@ -104,92 +136,109 @@ class Mixture:
         return lengths, rounded[1:] - rounded[:-1]
 
     @property
-    def has_spans(self) -> bool:
-        """Whether all sources say which of their tokens are supervised."""
-        return all(store.has_spans for store in self.stores)
-
-    @property
     def num_tokens(self) -> int:
-        """Tokens to expect of an epoch; where a weight is a fraction, epochs differ a little."""
-        lengths, counts = self.length_histogram
+        """The tokens to expect of an epoch; where a weight is a fraction, epochs differ a little."""
+        lengths, counts = self._histogram
         return int((lengths * counts).sum())
 
     def __getitem__(self, record_id: int) -> NDArray[Any]:
-        """The tokens of the record that a batch's `record_ids` name, as a view of its store."""
-        store, index = self.locate(record_id)
-        return store[index]
+        """The tokens of the record that a batch's `record_ids` name, as a view of its source."""
+        corpus, index = self.locate(record_id)
+        found: NDArray[Any] = corpus[index]
+        return found
+
+    def __iter__(self) -> Never:
+        raise TypeError(
+            "a mixture has no order of its own: iterate a BucketedDataset or PackedDataset over it, or its sources"
+        )
 
     def spans(self, record_id: int) -> NDArray[np.uint32]:
-        """uint32[S, 2], the supervised token positions of that record."""
-        store, index = self.locate(record_id)
-        return store.spans(index)
+        """Return the supervised token positions of that record, uint32[S, 2]."""
+        corpus, index = self.locate(record_id)
+        found: NDArray[np.uint32] = corpus.spans(index)
+        return found
 
     def text(self, record_id: int) -> str:
-        """That record decoded."""
-        store, index = self.locate(record_id)
-        return store.text(index)
+        """Return that record decoded."""
+        corpus, index = self.locate(record_id)
+        return str(corpus.text(index))
 
-    def locate(self, record_id: int) -> tuple[TokenStore, int]:
-        """The store, and the record of it, that a batch's `record_ids` name."""
-        for store in self.stores:
-            if 0 <= record_id < len(store):
-                return store, record_id
-            record_id -= len(store)
-        raise InputError(f"a mixture of {sum(map(len, self.stores))} records has no record {record_id}")
+    def locate(self, record_id: int) -> tuple[Any, int]:
+        """Return the source, and the record of it, that a batch's `record_ids` name.
 
-    def at_epoch(self, seed: int, epoch: int) -> MixtureEpoch:
-        """The records of one epoch, a pure function of (seed, epoch)."""
-        keys = [derive_key(seed, epoch, _CHOICE, number) for number in range(len(self.stores))]
-        return MixtureEpoch(self, keys)
+        Raises:
+            IndexError: The sources together have no such record; negative numbers are none.
+        """
+        rest = int(record_id)
+        for corpus, _ in self.sources:
+            if 0 <= rest < len(corpus):
+                return corpus, rest
+            rest -= len(corpus)
+        together = sum(len(corpus) for corpus, _ in self.sources)
+        raise IndexError(f"record {record_id} of a mixture whose sources have {together} records together")
+
+    def at_epoch(self, seed: int, epoch: int) -> MixtureRecords:
+        """Return the records of one epoch, a pure function of (seed, epoch)."""
+        keys = [derive_key(seed, epoch, _CHOICE, number) for number in range(len(self.sources))]
+        return MixtureRecords(self, [source.corpus.at_epoch(seed, epoch) for source in self.sources], keys)
 
 
-class MixtureEpoch:
+class _Found(NamedTuple):
+    """What a selection takes of one source: where in the selection, and which of the source's records."""
+
+    source: int
+    places: IntArray
+    records: IntArray
+
+
+class MixtureRecords:
     """The records of a mixture in one epoch, numbered from 0 source after source."""
 
-    def __init__(self, mixture: Mixture, keys: list[int]) -> None:
-        self._stores = mixture.stores
-        self._has_spans = mixture.has_spans
+    def __init__(self, mixture: Mixture, records: list[Records], keys: list[int]) -> None:
+        self._records = records
+        self._sizes = [len(source.corpus) for source in mixture.sources]
         self._keys = keys
         self._begins = np.cumsum([0, *mixture.counts])
-        self._bases = np.cumsum([0, *map(len, mixture.stores)])
+        self._bases = np.cumsum([0, *self._sizes])
 
     def lengths_at(self, indices: IntArray) -> IntArray:
-        """int64[M], the tokens of the records `indices: int64[M]`."""
+        """Return the tokens of the records `indices: int64[M]`, int64[M]."""
         out = np.empty(len(indices), np.int64)
-        for number, places, records in self._by_source(indices):
-            out[places] = self._stores[number].lengths_at(records)
+        for source, places, records in self._by_source(indices):
+            out[places] = self._records[source].lengths_at(records)
         return out
 
-    def gather(self, indices: IntArray, *, width: int | None = None) -> RaggedBatch:
-        """The records `indices: int64[B]` (-1: a filler row) side by side, copied."""
-        ids = np.full(len(indices), -1, np.int64)
+    def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:
+        """Return the records `indices: int64[B]` side by side, copied, with the `columns` asked for."""
+        ids = np.empty(len(indices), np.int64)
         parts: list[tuple[IntArray, RaggedBatch]] = []
-        for number, places, records in self._by_source(indices):
-            ids[places] = records + self._bases[number]
-            parts.append((places, self._stores[number].gather(records)))
-        tokens = rows_side_by_side(len(indices), parts, np.dtype(self._stores[0].manifest.dtype))
-        spans = None
-        if self._has_spans:
-            spans = rows_side_by_side(
-                len(indices), [(places, _spans_of(part)) for places, part in parts], np.dtype(np.uint32)
-            )
-        return RaggedBatch(tokens.values, tokens.starts, tokens.lengths, record_ids=ids, spans=spans, width=width)
+        for source, places, records in self._by_source(indices):
+            ids[places] = records + self._bases[source]
+            parts.append((places, self._records[source].gather(records, columns)))
+        if not parts:
+            return self._records[0].gather(indices, columns)
+        tokens = _side_by_side(len(indices), [(places, part.tokens) for places, part in parts])
+        beside = {
+            name: _side_by_side(len(indices), [(places, part.columns[name]) for places, part in parts])
+            for name in columns
+        }
+        return RaggedBatch(tokens, ids, beside)
 
-    def _by_source(self, indices: IntArray) -> list[tuple[int, IntArray, IntArray]]:
-        """(source, places in `indices`, records of the source), for the sources that occur."""
+    def _by_source(self, indices: IntArray) -> list[_Found]:
+        """What the selection takes of each source that occurs in it."""
         homes = np.searchsorted(self._begins, indices, side="right") - 1
         found = []
-        for number in np.unique(homes[indices >= 0]).tolist():
+        for number in np.unique(homes).tolist():
             places = np.flatnonzero(homes == number)
-            size = len(self._stores[number])
+            size = self._sizes[number]
             turn, inside = np.divmod(indices[places] - self._begins[number], size)
             whole = (self._begins[number + 1] - self._begins[number]) // size
             chosen = turn == whole  # beyond the whole epochs: a part of the source, another each epoch
             inside[chosen] = permute(inside[chosen], size, self._keys[number])
-            found.append((number, places, inside))
+            found.append(_Found(number, places, inside))
         return found
 
 
-def _spans_of(batch: RaggedBatch) -> Rows:
-    assert batch.spans is not None
-    return batch.spans
+def _side_by_side(count: int, parts: list[tuple[IntArray, Rows]]) -> Rows:
+    dtype = np.result_type(*(rows.values.dtype for _, rows in parts))
+    return rows_side_by_side(count, parts, dtype)

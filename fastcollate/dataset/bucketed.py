@@ -1,63 +1,56 @@
+"""Batches of records of similar length."""
+
 from __future__ import annotations
 
-import hashlib
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
-
-from fastcollate.corpus.mixture import Mixture
+from fastcollate.arguments import check_count
+from fastcollate.corpus.corpus import Corpus, as_corpus
 from fastcollate.dataset.planned import PlannedDataset
-from fastcollate.plan.arguments import check_at_least_one, make_plan
-from fastcollate.plan.bucket_plan import EpochPlan
-from fastcollate.plan.order import LengthsAt, PlannedBatch
-from fastcollate.ragged import IntArray, RaggedBatch
-from fastcollate.store.reader import Records, TokenStore
+from fastcollate.dataset.world import find_world
+from fastcollate.errors import PlanError
+from fastcollate.plan.bucket_plan import RowBuckets
+from fastcollate.plan.planning import plan_buckets
+from fastcollate.plan.token_buckets import TokenBuckets
+from fastcollate.ragged import Ragged
 
 __all__ = ["BucketedDataset"]
 
-# What a state must agree with; the world may differ, and epoch and group are part of the state itself.
-_FINGERPRINT = (
-    "num_records",
-    "batch_size",
-    "max_tokens",
-    "widths",
-    "shuffle",
-    "window",
-    "drop_last",
-    "shuffle_block",
-    "longest_first",
-)
 
-_WIDTHS_SPELLED_OUT = 64
+class BucketedDataset(PlannedDataset[RowBuckets | TokenBuckets]):
+    """A `BucketedDataset` yields batches of records of similar length, in an order that its arguments decide.
 
+    Use it in a `StreamLoader` or a `DataLoader(dataset, batch_size=None, collate_fn=PaddingCollator(...))`. Every
+    rank gets the same number of batches, every record comes once an epoch over all ranks, and the order depends
+    neither on the number of workers nor on the number of ranks. A pass whose last batch was delivered is followed
+    by the next epoch; `set_epoch` chooses another.
 
-class BucketedDataset(PlannedDataset[EpochPlan]):
-    """Batches of records of similar length, in a global order that is a pure function of its arguments.
-
-    Use it in a `DataLoader(dataset, batch_size=None, collate_fn=PaddingCollator(...))` or a `StreamLoader`.
-    Every rank gets the same number of batches, every record comes once an epoch over all ranks, and the order
-    does not depend on the number of workers or ranks.
+    Where the last step has too few records for all ranks, filler rows stand in: their `record_ids` are -1 and the
+    loss ignores them. A rank has filler rows only if no other rank of that step has two records. The usual mean
+    loss of such a batch is NaN: weigh its sum by `Batch.num_supervised`, which is 0.
 
     Args:
-        store: the records, of one store, a view of one, or a mixture.
-        batch_size: rows of a batch; or
-        max_tokens: padded tokens of a batch at most. Exactly one of the two.
-        max_length: cut longer records to this many tokens.
-        buckets: the widths batches are padded to (rising), or how many to choose for this store.
-        shuffle: False keeps the records of each window in place, sorted by length.
-        seed: of the shuffle, with the epoch.
-        window: how many records are sorted by length together.
-        drop_last: drop the last step if it is not full, instead of filling it up.
-        rank, world_size: this process among all; by default `torch.distributed`'s, else torchrun's
-            environment variables, else 0 of 1.
-        shuffle_block: how many consecutive records stay together in the shuffle (1: none), for storage that
-            likes to read ahead.
-        longest_first: begin each epoch with its largest step, so that memory runs out at once or never; costs
-            a pass over the lengths.
+        corpus: The records: a store, a view of one, a mixture, or a `Ragged` in memory.
+        batch_size: The number of rows of a batch. Give either `batch_size` or `max_tokens`.
+        max_tokens: The largest number of padded tokens of a batch. Give either `max_tokens` or `batch_size`.
+        max_length: The number of tokens that longer records are cut to; by default records stay whole.
+        buckets: The widths that batches are padded to, rising, or how many widths to choose so that padding is
+            least; by default each batch is as wide as its longest row.
+        shuffle: Whether the order of records and steps is random; with False the records of each window stay in
+            place, sorted by length.
+        seed: The seed of the shuffle, from 0; the epoch is the other part of it.
+        window: The number of records that are sorted by length together.
+        drop_last: Whether the last step is dropped if it is not full; with False filler rows fill it up.
+        rank: The number of this process among all that train together; by default torch.distributed is asked,
+            then the environment of torchrun, when the dataset is made and again when iteration begins.
+        world_size: The number of processes that train together; given together with `rank`, or not at all.
+        shuffle_block: The number of consecutive records that stay together in the shuffle, for storage that reads
+            ahead; with 1, the default, every record is shuffled alone.
+        longest_first: Whether each epoch begins with its largest step, so that an out-of-memory error comes in the
+            first step rather than hours later; it costs a pass over the lengths.
 
     Raises:
-        PlanError: arguments that make no plan for this store.
+        PlanError: Arguments that make no plan for this corpus.
 
     >>> from fastcollate import Ragged, StoreWriter, TokenStore
     >>> import tempfile
@@ -67,16 +60,18 @@ class BucketedDataset(PlannedDataset[EpochPlan]):
     >>> dataset = BucketedDataset(TokenStore(directory), batch_size=2)
     >>> sorted(batch.lengths.tolist() for batch in dataset)
     [[2, 2], [5, 5]]
+    >>> dataset.epoch, BucketedDataset(Ragged.from_rows([[1], [2, 3]]), max_tokens=8, buckets=[4]).shapes
+    (1, [(2, 4)])
     """
 
     def __init__(
         self,
-        store: TokenStore | Mixture,
+        corpus: Corpus | Ragged,
         *,
         batch_size: int | None = None,
         max_tokens: int | None = None,
         max_length: int | None = None,
-        buckets: list[int] | int | None = None,
+        buckets: Sequence[int] | int | None = None,
         shuffle: bool = True,
         seed: int = 0,
         window: int = 65_536,
@@ -86,66 +81,21 @@ class BucketedDataset(PlannedDataset[EpochPlan]):
         shuffle_block: int = 1,
         longest_first: bool = False,
     ) -> None:
-        super().__init__(store, seed=seed, rank=rank, world_size=world_size)
-        self.max_length = None if max_length is None else check_at_least_one("max_length", max_length)
-        self._plan = make_plan(
-            _clip_histogram(*store.length_histogram, self.max_length),
-            self._lengths_of(self._records),
+        whole, world = as_corpus(corpus, error=PlanError), find_world(rank, world_size)
+        records = whole.at_epoch(check_count("seed", seed, error=PlanError), 0)
+        plan = plan_buckets(
+            whole.length_histogram(),
+            records,
             batch_size=batch_size,
             max_tokens=max_tokens,
+            max_length=max_length,
             buckets=buckets,
             shuffle=shuffle,
             seed=seed,
             window=window,
             drop_last=drop_last,
-            group=self.world_size,
+            group=world.size,
             shuffle_block=shuffle_block,
             longest_first=longest_first,
         )
-        self.fingerprint = _fingerprint(store, self.max_length, self._plan)
-
-    @property
-    def shapes(self) -> list[tuple[int, int]]:
-        """All (rows, width) of this epoch's batches on any rank, before the collator adds anything.
-
-        With `buckets` they are known without planning, one for each width; else the epoch is planned once.
-        """
-        return self._plan_for(self.position).shapes()
-
-    @property
-    def tokens_per_batch(self) -> float:
-        """About how many tokens a batch has; with `max_tokens`, at most."""
-        if self._plan.max_tokens is not None:
-            return self._plan.max_tokens
-        assert self._plan.batch_size is not None
-        lengths, counts = self.store.length_histogram
-        return self._plan.batch_size * float(lengths @ counts) / max(1, len(self.store))
-
-    def _lengths_of(self, records: Records) -> LengthsAt:
-        return partial(_clipped_lengths, records, self.max_length)
-
-    def _gather(self, records: Records, planned: PlannedBatch) -> RaggedBatch:
-        batch = records.gather(planned.record_ids, width=planned.width)
-        if self.max_length is not None:
-            batch.lengths = np.minimum(batch.lengths, self.max_length)
-        return batch
-
-
-def _clipped_lengths(records: Records, max_length: int | None, indices: IntArray) -> IntArray:
-    lengths = records.lengths_at(indices)
-    return lengths if max_length is None else np.minimum(lengths, max_length)
-
-
-def _fingerprint(store: TokenStore | Mixture, max_length: int | None, plan: EpochPlan) -> dict[str, Any]:
-    arguments = {name: getattr(plan, name) for name in _FINGERPRINT}
-    if plan.widths is not None and len(plan.widths) > _WIDTHS_SPELLED_OUT:
-        arguments["widths"] = hashlib.sha256(repr(plan.widths).encode()).hexdigest()  # a state stays small
-    return {"store": store.fingerprint, "max_length": max_length, **arguments}
-
-
-def _clip_histogram(lengths: IntArray, counts: IntArray, max_length: int | None) -> tuple[IntArray, IntArray]:
-    """A length histogram (int64[M] each) after records are cut to `max_length`."""
-    if max_length is None or max_length >= lengths.max(initial=0):
-        return lengths, counts
-    kept = int(np.searchsorted(lengths, max_length))
-    return np.append(lengths[:kept], max_length), np.append(counts[:kept], counts[kept:].sum())
+        super().__init__(whole, plan, records, world)

@@ -1,65 +1,65 @@
+"""Batches of packs: rows of one length that hold whole documents."""
+
 from __future__ import annotations
 
 from typing import Literal
 
-from fastcollate.corpus.mixture import Mixture
+from fastcollate.arguments import check_count
+from fastcollate.corpus.corpus import Corpus, as_corpus
 from fastcollate.dataset.planned import PlannedDataset
-from fastcollate.plan.arguments import make_pack_plan
-from fastcollate.plan.order import LengthsAt, PlannedBatch
-from fastcollate.plan.pack_plan import PackedBatch, PackPlan
-from fastcollate.ragged import RaggedBatch
-from fastcollate.store.reader import Records, TokenStore
+from fastcollate.dataset.world import find_world
+from fastcollate.errors import PlanError
+from fastcollate.plan.pack_plan import BestFitPacks, WrappedPacks
+from fastcollate.plan.planning import plan_packs
+from fastcollate.ragged import Ragged
 
 __all__ = ["PackedDataset"]
 
-Strategy = Literal["best_fit", "wrap"]
-Overlong = Literal["error", "truncate", "drop", "split"]
 
-# What a state must agree with; the world may differ, and epoch and group are part of the state itself.
-_FINGERPRINT = ("num_records", "length", "batch_size", "strategy", "overlong", "shuffle", "window", "drop_last")
+class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
+    """A `PackedDataset` yields batches of packs: rows of `length` tokens that hold whole documents.
 
-
-class PackedDataset(PlannedDataset[PackPlan]):
-    """Batches of packs: rows of `length` tokens that hold whole documents, packed anew each epoch.
-
-    Use it like a `BucketedDataset`, with a `PackingCollator`. Every token of every record comes exactly once an
-    epoch (but for what `overlong` or `drop_last` leaves out).
+    Documents are packed anew each epoch. Use it like a `BucketedDataset`, with a `PackingCollator`. Every token of
+    every record comes exactly once an epoch, but for what `overlong` or `drop_last` leaves out.
 
     Args:
-        store: the records, of one store, a view of one, or a mixture.
-        length: tokens of a pack.
-        batch_size: packs of a batch; the last step of a window may have fewer.
-        strategy: `"best_fit"` never splits a document; `"wrap"` joins the shuffled documents and cuts them every
-            `length` tokens, the classic stream of pretraining.
-        overlong: what `"best_fit"` does with a record longer than `length`: `"error"`, `"truncate"`, `"drop"`, or
-            `"split"` it into documents of `length` tokens and a rest.
-        shuffle: False keeps the records in order, window by window.
-        seed: of the shuffle, with the epoch.
-        window: how many records are packed together.
-        drop_last: drop the last step if it is not full, instead of dealing it out.
-        rank, world_size: this process among all; see `BucketedDataset`.
+        corpus: The records: a store, a view of one, a mixture, or a `Ragged` in memory.
+        length: The number of tokens of a pack.
+        batch_size: The number of packs of a batch, one by default; the last step of a window may have fewer.
+        strategy: How documents become packs: `"best_fit"`, the default, never splits a document; `"wrap"` joins
+            the shuffled documents and cuts them every `length` tokens, the classic stream of pretraining.
+        overlong: What `"best_fit"` does with a record longer than `length`: `"error"`, the default, refuses it,
+            `"truncate"` cuts it, `"drop"` leaves it out, `"split"` makes documents of `length` tokens and a rest.
+        shuffle: Whether the order of records is random; with False they stay in order, window by window.
+        seed: The seed of the shuffle, from 0; the epoch is the other part of it.
+        window: The number of records that are packed together.
+        drop_last: Whether the last step is dropped if it is not full; with False its packs are dealt to the ranks.
+        rank: The number of this process among all that train together; see `BucketedDataset`.
+        world_size: The number of processes that train together; given together with `rank`, or not at all.
 
     Raises:
-        PlanError: arguments that make no plan for this store; a record that is too long is named.
+        PlanError: Arguments that make no plan for this corpus; a record that is too long is named.
 
     >>> from fastcollate import Ragged, StoreWriter, TokenStore
     >>> import tempfile
     >>> directory = tempfile.mkdtemp() + "/store"
     >>> with StoreWriter(directory, encoding="bytes") as writer:
     ...     writer.append(Ragged.from_rows([[1] * n for n in (6, 2, 3, 5)]))
-    >>> dataset = PackedDataset(TokenStore(directory), length=8)
-    >>> sorted(sorted(batch.lengths.tolist()) for batch in dataset)
+    >>> store = TokenStore(directory)
+    >>> sorted(sorted(batch.lengths.tolist()) for batch in PackedDataset(store, length=8))
     [[2, 6], [3, 5]]
+    >>> [batch.lengths.tolist() for batch in PackedDataset(store, length=8, strategy="wrap", shuffle=False)]
+    [[6, 2], [3, 5]]
     """
 
     def __init__(
         self,
-        store: TokenStore | Mixture,
+        corpus: Corpus | Ragged,
         *,
         length: int,
         batch_size: int = 1,
-        strategy: Strategy = "best_fit",
-        overlong: Overlong = "error",
+        strategy: Literal["best_fit", "wrap"] = "best_fit",
+        overlong: Literal["error", "truncate", "drop", "split"] = "error",
         shuffle: bool = True,
         seed: int = 0,
         window: int = 65_536,
@@ -67,10 +67,11 @@ class PackedDataset(PlannedDataset[PackPlan]):
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
-        super().__init__(store, seed=seed, rank=rank, world_size=world_size)
-        self._plan = make_pack_plan(
-            store.length_histogram,
-            self._lengths_of(self._records),
+        whole, world = as_corpus(corpus, error=PlanError), find_world(rank, world_size)
+        records = whole.at_epoch(check_count("seed", seed, error=PlanError), 0)
+        plan = plan_packs(
+            whole.length_histogram(),
+            records,
             length=length,
             batch_size=batch_size,
             strategy=strategy,
@@ -79,30 +80,6 @@ class PackedDataset(PlannedDataset[PackPlan]):
             seed=seed,
             window=window,
             drop_last=drop_last,
-            group=self.world_size,
+            group=world.size,
         )
-        arguments = {name: getattr(self._plan, name) for name in _FINGERPRINT}
-        self.fingerprint = {"store": store.fingerprint, **arguments}
-
-    @property
-    def shapes(self) -> list[tuple[int, int]]:
-        """All (packs, length) of this epoch's batches on any rank; the epoch is planned once to find them."""
-        plan = self._plan_for(self.position)
-        return sorted({(batch.rows, plan.length) for _, window in plan.windows() for batch in window})
-
-    @property
-    def tokens_per_batch(self) -> float:
-        """How many tokens a batch has, if its packs are full."""
-        assert self._plan.batch_size is not None
-        return self._plan.batch_size * self._plan.length
-
-    def _lengths_of(self, records: Records) -> LengthsAt:
-        return records.lengths_at
-
-    def _gather(self, records: Records, planned: PlannedBatch) -> RaggedBatch:
-        assert isinstance(planned, PackedBatch)
-        batch = records.gather(planned.record_ids, width=planned.width)
-        pieces = planned.pieces
-        batch.starts, batch.lengths = batch.starts + pieces.begins, pieces.lengths
-        batch.cuts, batch.packs = pieces.begins, planned.packs
-        return batch
+        super().__init__(whole, plan, records, world)

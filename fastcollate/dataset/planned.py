@@ -1,106 +1,221 @@
+"""A dataset over a plan: the epoch, ranks and workers, and a state that is a position in the plan."""
+
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Iterator
-from dataclasses import replace
+import copy
+import warnings
+from collections.abc import Collection, Iterator
 from typing import Any, Generic, Self, TypeVar
 
-import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from fastcollate.arguments import check_count
+from fastcollate.corpus.corpus import Corpus, Records
 from fastcollate.corpus.mixture import Mixture
-from fastcollate.dataset.world import place_in_world
+from fastcollate.dataset.agreement import check_agreement
+from fastcollate.dataset.gather import gather_planned
+from fastcollate.dataset.position import Pass, SharedPosition
+from fastcollate.dataset.world import World
 from fastcollate.errors import PlanError, StateError
-from fastcollate.plan.arguments import check_integer
-from fastcollate.plan.order import Landmark, LengthsAt, PlannedBatch, WindowedPlan
+from fastcollate.plan.order import WindowedPlan
 from fastcollate.plan.ranks import rank_batches
 from fastcollate.plan.state import Position, check_state, make_state
 from fastcollate.ragged import RaggedBatch
-from fastcollate.store.reader import Records, TokenStore
 
 __all__ = ["PlannedDataset"]
 
-_GENERATION, _NOTES, _WORKERS = 6, 7, 1024
-
-AnyPlan = TypeVar("AnyPlan", bound=WindowedPlan)
+AnyPlan = TypeVar("AnyPlan", bound=WindowedPlan[Any])
 
 
 class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
-    """What datasets over a plan share: the epoch, ranks, workers, and a state that is a position in the plan."""
+    """What datasets over a plan share: a position that moves with what their latest pass delivers."""
 
-    def __init__(
-        self, store: TokenStore | Mixture, *, seed: int, rank: int | None, world_size: int | None
-    ) -> None:
-        if not isinstance(store, TokenStore | Mixture):
-            raise PlanError(
-                f"the store is a {type(store).__name__}: open one with TokenStore(path), or mix several"
+    def __init__(self, corpus: Corpus, plan: AnyPlan, records: Records, world: World) -> None:
+        if isinstance(corpus, Mixture) and not plan.shuffle:
+            warnings.warn(
+                "shuffle=False delivers the sources of a mixture one after another: shuffle to mix their records",
+                stacklevel=3,
             )
-        self.store = store
-        self.rank, self.world_size = place_in_world(rank, world_size)
-        self._records: Records = store.at_epoch(check_integer("seed", seed), 0)
-        self._plan: AnyPlan
-        self.fingerprint: dict[str, Any]
-        self._next = _shared_position(self.world_size)
-        self._own_next: Position | None = None  # a worker's own, from its own state_dict
-        self._stream: _Stream | None = None
-        self._loads = 0
+        self.corpus = corpus
+        self.seed = plan.seed
+        self._plan, self._records = plan, records  # of the epoch that was asked for last
+        self._world = world
+        self._place = SharedPosition(Position(0, 0, world.size))
+        self._fingerprint = {"corpus": corpus.fingerprint, **plan.fingerprint()}
+        self._pass: Pass | None = None  # the latest one of this process
+        self._own: Position | None = None  # where a worker begins that has loaded a state of its own
+        self._own_loads = 0
+        self._loaded = False  # whether the position is that of a state, and nothing was delivered since
+
+    def __repr__(self) -> str:
+        given = {name: value for name, value in self._plan.fingerprint().items() if value is not None}
+        shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        rank = f"rank {self._world.rank} of {self._world.size}"
+        return f"{type(self).__name__}({self.corpus!r}, {shown}, seed={self.seed}, {rank})"
 
     @property
-    @abstractmethod
+    def rank(self) -> int:
+        """Which of the processes that train together this is."""
+        return self._ask_world().rank
+
+    @property
+    def world_size(self) -> int:
+        """How many processes train together."""
+        return self._ask_world().size
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """All (rows, width) of this epoch's batches on any rank, before the collator adds anything.
+
+        With `buckets` they are known without planning, one for each width; else the epoch is planned once.
+        """
+        return self._plan_at(self._next()).shapes()
+
+    @property
     def tokens_per_batch(self) -> float:
-        """About how many tokens a batch has."""
-
-    @abstractmethod
-    def _lengths_of(self, records: Records) -> LengthsAt:
-        """How many tokens this dataset uses of the records asked for."""
-
-    @abstractmethod
-    def _gather(self, records: Records, planned: PlannedBatch) -> RaggedBatch:
-        """The rows of a planned batch."""
-
-    def __len__(self) -> int:
-        """Batches of an epoch on this rank; with `max_tokens` the first call passes over the lengths."""
-        batches = self._plan_for(self.position).num_batches
-        return batches // self.world_size if self._plan.drop_last else -(-batches // self.world_size)
-
-    def __iter__(self) -> Iterator[RaggedBatch]:
-        self._stream = _Stream(self)
-        return self._stream
+        """About how many tokens a batch has; with `max_tokens`, at most."""
+        lengths, counts = self.corpus.length_histogram()
+        return self._plan.tokens_per_batch(float(lengths @ counts) / max(1, int(counts.sum())))
 
     @property
     def epoch(self) -> int:
-        """The epoch the next iteration delivers."""
-        return self.position.epoch
+        """The epoch that the next pass delivers, or goes on with."""
+        return self._next().epoch
+
+    def __len__(self) -> int:
+        """Return the batches of an epoch on this rank; with `max_tokens` or packs the first call plans it."""
+        batches, size = self._plan_at(self._next()).num_batches, self._world.size
+        return batches // size if self._plan.drop_last else -(-batches // size)
+
+    def __iter__(self) -> Iterator[RaggedBatch]:
+        """Yield the batches of this rank, and of this worker if it is one, from the position on.
+
+        A state that is loaded meanwhile moves the iterator that is in use.
+
+        Raises:
+            PlanError: The epoch has no batches.
+            StateError: A state was loaded in the main process while `DataLoader` workers iterate.
+        """
+        while True:
+            run, info = self.begin(), get_worker_info()
+            worker, num_workers = (0, 1) if info is None else (info.id, info.num_workers)
+            for batch in self.batches(run, worker=worker, num_workers=num_workers):
+                self.deliver(run)
+                yield batch
+                if self.overtaken(run):
+                    break
+            else:
+                self.finish(run)
+                return
+
+    def begin(self) -> Pass:
+        """Begin a pass where the last one ended; an epoch that was delivered whole is followed by the next one."""
+        info, size = get_worker_info(), self._ask_world().size
+        if info is None:
+            start = self._next()
+            if self._place.workers_began or start != self._place.read():
+                self._place.move(start)
+        elif self._own is not None:
+            start, self._own = self._own, None
+            self._place.note_in_worker(info.id, info.seed - info.id, start.epoch)
+        else:
+            start = self._place.begin_in_worker(info.id, info.seed - info.id, self._settled)
+        step = size if info is None else size * info.num_workers
+        self._pass = Pass(start, step=step, loads=self._loads)
+        return self._pass
+
+    def batches(
+        self, run: Pass, *, columns: Collection[str] | None = None, worker: int = 0, num_workers: int = 1
+    ) -> Iterator[RaggedBatch]:
+        """Return the batches of a pass of this rank, or every `num_workers`-th of them; the position stays.
+
+        Args:
+            run: The pass.
+            columns: What to gather beside the tokens, as far as the corpus has it; by default all it has.
+            worker: Which of those that share the pass, from 0.
+            num_workers: How many share the pass; one by default.
+        """
+        plan, records = self._plan_at(run.start), self._records
+        known = self.corpus.columns
+        beside = [name for name in known if columns is None or name in columns]
+        per_token = [name for name in beside if known[name].per == "token"]
+        planned = rank_batches(
+            plan,
+            start=run.start.batch,
+            rank=self._world.rank,
+            world_size=self._world.size,
+            worker=worker,
+            num_workers=num_workers,
+        )
+        longest = getattr(plan, "max_length", None)
+        return (
+            gather_planned(records, batch, beside, per_token=per_token, max_length=longest) for batch in planned
+        )
+
+    def deliver(self, run: Pass) -> None:
+        """Count a batch of a pass that is handed to whoever iterates."""
+        run.delivered += 1
+        if run is self._pass and get_worker_info() is None:
+            self._loaded = False
+            self._place.advance(run.batch)
+
+    def finish(self, run: Pass) -> None:
+        """Go on to the next epoch, after the last batch of a pass.
+
+        Raises:
+            PlanError: The epoch has no batches.
+        """
+        if not run.delivered and not run.start.batch and not len(self):
+            raise PlanError(
+                f"the epoch has no batches: {self._plan.num_records} records do not fill a step of "
+                f"{self._world.size} rank(s), and drop_last=True drops the rest; make batches smaller or keep it"
+            )
+        if run is self._pass and get_worker_info() is None:
+            self._place.move(Position(run.start.epoch + 1, 0, run.start.group))
+            self._pass = None
+
+    def overtaken(self, run: Pass) -> bool:
+        """Return whether a state was loaded since a pass began that is still the latest: another one is to follow.
+
+        Raises:
+            StateError: A state was loaded in the main process while `DataLoader` workers iterate.
+        """
+        if run is not self._pass or run.loads == self._loads:
+            return False
+        if get_worker_info() is not None and run.loads[0] == self._own_loads:
+            raise StateError("load_state_dict was called while DataLoader workers iterate: begin a new iteration")
+        return True
 
     def set_epoch(self, epoch: int) -> None:
-        """Make `epoch` the next to be iterated, from its start; the epoch of a loaded state keeps its place."""
-        if check_integer("epoch", epoch) != self.position.epoch:
-            self._own_next = self._stream = None
-            self._go_to(Position(epoch, 0, self.position.group))
+        """Make `epoch` the next to be delivered, from its start; the epoch of a state just loaded keeps its place.
+
+        Raises:
+            PlanError: `epoch` is no integer from 0.
+        """
+        number, position = check_count("epoch", epoch, error=PlanError), self._next()
+        if number == position.epoch and (self._loaded or position.batch == 0):
+            return
+        self._pass, self._loaded = None, False
+        self._go_to(Position(number, 0, position.group))
 
     def state_dict(self) -> dict[str, Any]:
-        """Where this object's own iterator is, as JSON: the same on every rank."""
-        if self._stream is None:
-            return self._state(self.position)
-        return self._stream.state()
+        """Return where the latest pass is, as JSON: the same on every rank, valid for any world size.
 
-    def state_after(self, start: Position, batches: int) -> dict[str, Any]:
-        """The state once each rank has taken `batches` batches from `start` on."""
-        batch, landmark = self._plan_for(start).place(start.batch + batches * self.world_size)
-        return self._state(start._replace(batch=batch, landmark=landmark))
+        Raises:
+            StateError: In the main process, while or after `DataLoader` workers iterate: they alone know how far
+                they are, and nobody how much of it was delivered.
+        """
+        if get_worker_info() is None and self._place.workers_began:
+            raise StateError(
+                "DataLoader workers iterate this dataset, and the main process does not know how many of their "
+                "batches were delivered: take the state of a StreamLoader or of torchdata's StatefulDataLoader, "
+                "or say where the next pass begins by set_epoch"
+            )
+        return self._state(self._reached())
 
-    def check_state_dict(self, state: dict[str, Any]) -> Position:
-        """The position in `state`; raises what `load_state_dict` raises, and changes nothing."""
-        position = check_state(state, seed=self._plan.seed, fingerprint=self.fingerprint)
-        if position.landmark.window > self._plan.num_windows:
-            raise StateError(f"the state's landmark is {position.landmark}: the plan has fewer windows")
-        return position
-
-    def skip_finished_epoch(self) -> None:
-        """Where a loaded state was taken at an epoch's very end, go to the start of the next."""
-        position = self.position
-        if position.batch and not self._plan_for(position).has_batch(position.batch):
-            self.set_epoch(position.epoch + 1)
+    def state_of(self, run: Pass) -> dict[str, Any]:
+        """Return where a pass is, as `state_dict` does for the latest one."""
+        return self._state(run.start._replace(batch=run.batch))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`, on any world size; an iterator in use continues from there at once.
@@ -109,122 +224,82 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         with a `StateError`, and the next one begins at the state.
 
         Raises:
-            StateError: not a state of this library.
-            StateMismatchError: taken over other data, arguments or seed; the field is named.
+            StateError: `state` is no state of this library.
+            StateMismatchError: `state` was taken over other data, arguments or seed; the field is named.
         """
-        position = self.check_state_dict(state)
-        if get_worker_info() is None:
-            self._go_to(position)
-            self._next[_GENERATION] += 1
-        else:
-            self._own_next = position
-        self._loads += 1
+        position = check_state(state, seed=self.seed, fingerprint=self._fingerprint)
+        self._loaded = True
+        self._own_loads += 1
+        self._go_to(position, loaded=True)
 
-    @property
-    def position(self) -> Position:
-        """Where the next iteration begins."""
-        if self._own_next is not None:
-            return self._own_next
-        epoch, batch, group, *landmark = self._next[:_GENERATION].tolist()
-        return Position(epoch, batch, group, Landmark(*landmark))
+    def check_ranks(self) -> None:
+        """Compare plan, position and corpus over all ranks by one small all-gather; every rank must call it.
 
-    def _go_to(self, position: Position) -> None:
-        self._next[:_GENERATION] = torch.tensor([*position[:3], *position.landmark], device="cpu")
-
-    def _state(self, position: Position) -> dict[str, Any]:
-        counted = self._plan.counted
-        return make_state(position, seed=self._plan.seed, fingerprint=self.fingerprint, counted=counted)
+        Raises:
+            StateMismatchError: A rank differs; it and the field are named.
+        """
+        state = self._state(self._next())
+        compared = {name: state[name] for name in ("epoch", "batch", "group", "seed")} | self._fingerprint
+        check_agreement({**compared, "world_size": self.world_size}, self.rank)
 
     def __getstate__(self) -> dict[str, Any]:
-        """To another process goes the position, not an iterator in use."""
-        return {**self.__dict__, "_stream": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._next.share_memory_()  # type: ignore[no-untyped-call]  # a copy's own workers must see it move
+        """To another process go the world as it is known here and the position, not an iterator in use."""
+        return {**self.__dict__, "_world": self._ask_world(), "_pass": None}
 
     def __copy__(self) -> Self:
-        """A dataset with a position of its own."""
+        """Return a dataset with a position of its own."""
         other = object.__new__(type(self))
-        other.__setstate__({**self.__getstate__(), "_next": self._next.clone()})
+        other.__dict__.update(self.__getstate__(), _place=copy.copy(self._place))
         return other
 
-    def _begin(self) -> Position:
-        """The position to iterate from; the iteration after this one begins at the epoch's start.
+    @property
+    def _loads(self) -> tuple[int, int]:
+        return self._own_loads, self._place.loads
 
-        A worker cannot take the loaded position away from its siblings, so it notes in a place of its own that
-        it has begun there.
-        """
-        position, info = self.position, get_worker_info()
-        if info is None:
-            self._go_to(position._replace(batch=0, landmark=Landmark()))
-        elif self._own_next is None:
-            noted, generation = self._next[_NOTES:], self._next[_GENERATION]
-            if noted[info.id % _WORKERS] == generation:
-                position = position._replace(batch=0)
-            noted[info.id % _WORKERS] = generation
-        self._own_next = None
-        return position
+    def _reached(self) -> Position:
+        """How far the latest pass is, or where the next one begins."""
+        run = self._pass
+        if run is not None and run.loads == self._loads:
+            return run.start._replace(batch=run.batch)
+        return self._place.read() if self._own is None else self._own
 
-    def _plan_for(self, position: Position) -> AnyPlan:
+    def _next(self) -> Position:
+        """Where the next pass begins."""
+        self._ask_world()
+        return self._reached() if get_worker_info() is not None else self._settled(self._place.read())
+
+    def _settled(self, position: Position) -> Position:
+        """The start of the next epoch, for a position at the end of one."""
+        if position.batch == 0 or self._plan_at(position).has_batch(position.batch):
+            return position
+        return Position(position.epoch + 1, 0, position.group)
+
+    def _go_to(self, position: Position, *, loaded: bool = False) -> None:
+        if get_worker_info() is None:
+            self._place.move(position, loaded=loaded)
+        else:
+            self._own = position
+
+    def _state(self, position: Position) -> dict[str, Any]:
+        must_count = self._plan.must_count
+        if must_count:
+            batch, landmark = self._plan_at(position).place(position.batch)
+            position = position._replace(batch=batch, landmark=landmark)
+        return make_state(position, seed=self.seed, fingerprint=self._fingerprint, must_count=must_count)
+
+    def _ask_world(self) -> World:
+        """The world; what is known only now makes the steps of a run that has not begun."""
+        before, self._world = self._world, self._world.asked_again()
+        if before.size != self._world.size and not self._loaded:
+            position = self._place.read()
+            if position.batch == 0 and position.group == before.size:
+                self._place.move(position._replace(group=self._world.size))
+        return self._world
+
+    def _plan_at(self, position: Position) -> AnyPlan:
         epoch, _, group, landmark = position
-        if (epoch, group) != (self._plan.epoch, self._plan.group) or not self._plan.knows(landmark):
-            self._records = self.store.at_epoch(self._plan.seed, epoch)
-            lengths_at = self._lengths_of(self._records)
-            self._plan = replace(self._plan, epoch=epoch, group=group, landmark=landmark, lengths_at=lengths_at)
+        plan = self._plan
+        if (epoch, group) != (plan.epoch, plan.group) or not plan.knows(landmark):
+            self._records = self.corpus.at_epoch(self.seed, epoch)
+            self._plan = plan.at(epoch=epoch, group=group, records=self._records, landmark=landmark)
         return self._plan
-
-
-def _shared_position(world_size: int) -> torch.Tensor:
-    """A `Position` in shared memory, for persistent workers hold copies of a dataset and must see it move.
-
-    int64[7 + workers]: the position, how many states were loaded, and for each worker in which of these
-    generations it last began.
-    """
-    position = torch.zeros(_NOTES + _WORKERS, dtype=torch.int64, device="cpu")
-    position[2], position[_GENERATION] = world_size, 1
-    position.share_memory_()  # type: ignore[no-untyped-call]
-    return position
-
-
-class _Stream(Iterator[RaggedBatch]):
-    """One pass over a dataset; it counts what it yielded, and follows a state loaded meanwhile."""
-
-    def __init__(self, dataset: PlannedDataset[Any]) -> None:
-        self._dataset = dataset
-        self._restart()
-
-    def _restart(self) -> None:
-        dataset, info = self._dataset, get_worker_info()
-        self._loads, self._generation = dataset._loads, int(dataset._next[_GENERATION])  # noqa: SLF001
-        self._start = dataset._begin()  # noqa: SLF001
-        self._plan, self._records = dataset._plan_for(self._start), dataset._records  # noqa: SLF001
-        self._workers = 1 if info is None else info.num_workers
-        self._yielded = 0
-        self._planned = rank_batches(
-            self._plan,
-            start=self._start.batch,
-            rank=dataset.rank,
-            world_size=dataset.world_size,
-            worker=0 if info is None else info.id,
-            num_workers=self._workers,
-        )
-
-    def _overtaken(self) -> bool:
-        """Whether a state was loaded since, and this is the iterator it is meant for."""
-        return self._loads != self._dataset._loads and self._dataset._stream is self  # noqa: SLF001
-
-    def __next__(self) -> RaggedBatch:
-        if self._overtaken():
-            self._restart()
-        elif get_worker_info() is not None and self._generation != self._dataset._next[_GENERATION]:  # noqa: SLF001
-            raise StateError("load_state_dict was called while DataLoader workers iterate: begin a new iteration")
-        batch = self._dataset._gather(self._records, next(self._planned))  # noqa: SLF001
-        self._yielded += 1
-        return batch
-
-    def state(self) -> dict[str, Any]:
-        """Counted over all ranks and workers, as if each had yielded as many as this one."""
-        if self._overtaken():
-            return self._dataset._state(self._dataset.position)  # noqa: SLF001
-        return self._dataset.state_after(self._start, self._yielded * self._workers)

@@ -1,84 +1,110 @@
-"""Where a loader's batches come from: gathered here or in worker processes, collated, then sent on."""
+"""Where a pass's batches come from: gathered here or in worker processes, collated, then sent on."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from functools import partial
-from itertools import islice, zip_longest
+from collections.abc import Callable, Collection, Generator, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset
 
-from fastcollate.collate.packing import PackingCollator
-from fastcollate.collate.padding import PaddingCollator
 from fastcollate.collate.staged import Allocator, Staged, new_arrays
 from fastcollate.dataset.planned import PlannedDataset
+from fastcollate.dataset.position import Pass
 from fastcollate.device.copier import DeviceCopier, OnDevice
 from fastcollate.device.ring import Slab
 from fastcollate.loader.stats import LoaderStats
+from fastcollate.loader.workers import WorkerPool
+from fastcollate.plan.permutation import derive_key
 from fastcollate.ragged import RaggedBatch
 
-__all__ = ["Parcels", "can_stage", "send_batches"]
+__all__ = ["Feed", "fills_memory"]
 
 _BATCHES, _TOKENS = 16, 1 << 19  # what a worker sends at once
 
 
-def can_stage(collate_fn: Callable[[Any], Any]) -> bool:
-    """Whether a collator can write into given memory; what is derived from ours may do more when it is called."""
-    return type(collate_fn) in (PaddingCollator, PackingCollator)
+def fills_memory(collate_fn: Any) -> bool:
+    """Return whether a collator can write into given memory, and calling it does no more than that.
 
-
-def send_batches(
-    dataset: PlannedDataset[Any],
-    collate_fn: Any,
-    *,
-    ragged: bool,
-    num_workers: int,
-    copier: DeviceCopier,
-    stats: LoaderStats,
-) -> Generator[OnDevice, None, None]:
-    """Every batch of `dataset`, collated, on its way to the device; what was staged is built there.
-
-    Worker processes begin at once; everything else happens in the thread that iterates. Our own collators work
-    there too: a batch's tokens come from another process in a fraction of the time that its tensors would take.
+    What is derived from such a collator and overrides only its call may do more, and is called.
     """
-    workers = partial(DataLoader, batch_size=None, num_workers=num_workers)
-    if num_workers and not can_stage(collate_fn):
-        return _from_workers(iter(workers(dataset, collate_fn=collate_fn)), copier, stats)
-    batches: Iterable[RaggedBatch] = dataset
-    if num_workers:
-        parcels = Parcels(dataset, dataset.tokens_per_batch)
-        batches = _in_turn(iter(workers(parcels, collate_fn=_as_they_are)), num_workers)
-    return _collate_here(batches, _maker(collate_fn, ragged=ragged), copier, stats)
+    homes = {
+        name: next((number for number, kind in enumerate(type(collate_fn).__mro__) if name in vars(kind)), None)
+        for name in ("__call__", "collate", "stage")
+    }
+    call, collate, stage = homes.values()
+    return call is not None and collate is not None and stage is not None and collate <= call
 
 
-class Parcels(IterableDataset[list[RaggedBatch]]):
-    """A worker's batches, several at a time: a message between processes takes longer than making a small one.
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """How the batches of a loader are made.
 
-    Each parcel but the last has as many, 16 or about a megabyte: batches that are dealt in turn stay in order.
+    Attributes:
+        dataset: What is read.
+        collate_fn: What makes a batch of a `RaggedBatch`.
+        ragged: Whether only tokens travel to the device, and are padded there.
+        num_workers: The processes that read, or 0.
+        timeout: The seconds after which a worker that sends nothing is an error.
     """
 
-    def __init__(self, dataset: Iterable[RaggedBatch], tokens_per_batch: float) -> None:
-        self._dataset = dataset
-        self._size = max(1, min(_BATCHES, int(_TOKENS / max(1.0, tokens_per_batch))))
+    dataset: PlannedDataset[Any]
+    collate_fn: Any
+    ragged: bool
+    num_workers: int
+    timeout: float
 
-    def __iter__(self) -> Iterator[list[RaggedBatch]]:
-        batches = iter(self._dataset)
-        while parcel := list(islice(batches, self._size)):
-            yield parcel
+    def send(self, run: Pass, copier: DeviceCopier, stats: LoaderStats) -> Generator[OnDevice, None, None]:
+        """Return every batch of a pass, collated, on its way to the device; what was staged is built there.
+
+        Worker processes begin at once; everything else happens in the thread that iterates. Collators that fill
+        given memory work there too: a batch's tokens come from another process in a fraction of the time that its
+        tensors would take.
+        """
+        columns = getattr(self.collate_fn, "columns", None)
+        here = fills_memory(self.collate_fn)
+        batches: Iterable[Any]
+        if self.num_workers:
+            batches = self._pool(_Reading(self.dataset, run, columns, None if here else self.collate_fn))
+        else:
+            batches = self.dataset.batches(run, columns=columns)
+        if self.num_workers and not here:
+            return _from_workers(batches, copier, stats)
+        return _collate_here(batches, self._maker(), copier, stats)
+
+    def _pool(self, reading: _Reading) -> WorkerPool:
+        """Processes that read; a message between two of them takes longer than making a small batch."""
+        size = int(_TOKENS / max(1.0, self.dataset.tokens_per_batch)) if reading.collate_fn is None else 1
+        return WorkerPool(
+            reading,
+            workers=self.num_workers,
+            timeout=self.timeout,
+            seed=derive_key(self.dataset.seed, reading.run.start.epoch),
+            parcel=max(1, min(_BATCHES, size)),
+        )
+
+    def _maker(self) -> Callable[[RaggedBatch, Allocator], Any]:
+        """What makes a batch in the memory it is given, where the collator can."""
+        collate_fn = self.collate_fn
+        if fills_memory(collate_fn):
+            make: Callable[[RaggedBatch, Allocator], Any] = collate_fn.stage if self.ragged else collate_fn.collate
+            return make
+        return lambda batch, _: collate_fn(batch)
 
 
-def _as_they_are(parcel: list[RaggedBatch]) -> list[RaggedBatch]:
-    return parcel
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What a worker does: its share of a pass, collated if that is not to be done elsewhere."""
 
+    dataset: PlannedDataset[Any]
+    run: Pass
+    columns: Collection[str] | None
+    collate_fn: Any
 
-def _in_turn(parcels: Iterator[list[RaggedBatch]], num_workers: int) -> Iterator[RaggedBatch]:
-    """The batches in the order in which they were dealt to the workers, whose parcels come in turn."""
-    while dealt := list(islice(parcels, num_workers)):
-        for batches in zip_longest(*dealt):
-            yield from (batch for batch in batches if batch is not None)
+    def __call__(self, worker: int, num_workers: int) -> Iterable[Any]:
+        batches = self.dataset.batches(self.run, columns=self.columns, worker=worker, num_workers=num_workers)
+        return batches if self.collate_fn is None else map(self.collate_fn, batches)
 
 
 def _collate_here(
@@ -89,31 +115,43 @@ def _collate_here(
 ) -> Generator[OnDevice, None, None]:
     copier.enter_thread()
     batches = iter(source)
-    while True:
-        begun = time.perf_counter()
-        batch = next(batches, None)
-        if batch is None:
-            return
-        gathered = time.perf_counter()
-        slab = copier.next_slab()
-        collated = make(batch, new_arrays if slab is None else slab.allocate)
-        made = time.perf_counter()
-        copied = _send(collated, slab, copier)
-        stats.seconds_gather += gathered - begun
-        stats.seconds_collate += made - gathered
-        stats.seconds_transfer += time.perf_counter() - made
-        yield copied
+    try:
+        while True:
+            begun = time.perf_counter()
+            batch = next(batches, None)
+            if batch is None:
+                return
+            gathered = time.perf_counter()
+            slab = copier.next_slab()
+            collated = make(batch, new_arrays if slab is None else slab.allocate)
+            made = time.perf_counter()
+            copied = _send(collated, slab, copier)
+            stats.seconds_gather += gathered - begun
+            stats.seconds_collate += made - gathered
+            stats.seconds_transfer += time.perf_counter() - made
+            yield copied
+    finally:
+        _close(batches)
 
 
 def _from_workers(
-    workers: Iterator[Any], copier: DeviceCopier, stats: LoaderStats
+    workers: Iterable[Any], copier: DeviceCopier, stats: LoaderStats
 ) -> Generator[OnDevice, None, None]:
     copier.enter_thread()
-    for item in workers:
-        begun = time.perf_counter()
-        copied = _send(item, None, copier)
-        stats.seconds_transfer += time.perf_counter() - begun
-        yield copied
+    try:
+        for item in workers:
+            begun = time.perf_counter()
+            copied = _send(item, None, copier)
+            stats.seconds_transfer += time.perf_counter() - begun
+            yield copied
+    finally:
+        _close(workers)
+
+
+def _close(batches: Iterable[Any]) -> None:
+    """End the processes of a pool now: nobody knows when it would be collected."""
+    if isinstance(batches, WorkerPool):
+        batches.close()
 
 
 def _send(item: Any, slab: Slab | None, copier: DeviceCopier) -> OnDevice:
@@ -122,12 +160,3 @@ def _send(item: Any, slab: Slab | None, copier: DeviceCopier) -> OnDevice:
         return copier.copy(item, slab)
     arrays = {name: torch.from_numpy(array) for name, array in item.arrays.items()}
     return copier.copy(arrays, slab, item.build)
-
-
-def _maker(collate_fn: Any, *, ragged: bool) -> Callable[[RaggedBatch, Allocator], Any]:
-    """Makes a batch in the memory it is given, where the collator can."""
-    if ragged:
-        return collate_fn.stage  # type: ignore[no-any-return]
-    if can_stage(collate_fn):
-        return collate_fn.collate  # type: ignore[no-any-return]
-    return lambda batch, _: collate_fn(batch)

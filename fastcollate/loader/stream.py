@@ -1,50 +1,57 @@
+"""The loader: a dataset's batches, collated, on a device, and an exact count of them."""
+
 from __future__ import annotations
 
+import copy
 import sys
-import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import torch
 
-from fastcollate.collate.batch import Batch
+from fastcollate.arguments import check_choice, check_count, check_seconds
 from fastcollate.dataset.planned import PlannedDataset
-from fastcollate.device.copier import DeviceCopier, OnDevice
-from fastcollate.device.items import count_bytes
-from fastcollate.device.prefetch import Prefetcher
+from fastcollate.device.copier import DeviceCopier
 from fastcollate.errors import InputError, StateError
-from fastcollate.loader.feeds import can_stage, send_batches
+from fastcollate.loader.delivery import Delivery
+from fastcollate.loader.feeds import Feed, fills_memory
 from fastcollate.loader.stats import LoaderStats
 
 __all__ = ["StreamLoader"]
 
 
 class StreamLoader:
-    """Device-ready batches of a dataset, and an exact count of them.
+    """A `StreamLoader` delivers the batches of a dataset, ready on a device, and counts exactly what it delivered.
 
-    For a CUDA device batches are prepared ahead: a background thread gathers, collates and copies them. On the
-    CPU they are made when they are asked for: there a thread would share the interpreter with its consumer
-    and, measured, cost more than it hides.
+    Each `iter()` delivers what is left of the current epoch; once the last batch of an epoch was delivered,
+    whether or not the loop asked for more, the next `iter()` delivers the next epoch. Leaving a loop early and
+    iterating again goes on where the loop stopped. `state_dict` counts the batches that were delivered, whatever
+    was prepared ahead. A copy of a loader, also a pickled one, has a dataset of its own that begins where this one
+    is.
 
-    Iterating it delivers the rest of the current epoch and then moves to the next; leaving a loop early and
-    iterating again goes on where it stopped. `state_dict` counts the batches that were *delivered*, whatever
-    was prepared ahead. CUDA graphs are captured beside it with `capture_error_mode="thread_local"`, for its thread
-    goes on allocating.
+    For a CUDA device batches are prepared ahead: a background thread gathers, collates and copies them. On the CPU
+    each batch is made when it is asked for: there a thread would share the interpreter with its consumer and,
+    measured, cost more than it hides. CUDA graphs are captured beside a loader with
+    `capture_error_mode="thread_local"`, because the thread goes on allocating.
 
     Args:
-        dataset: a `BucketedDataset` or `PackedDataset`.
-        collate_fn: makes a batch of a `RaggedBatch`, such as a `PaddingCollator`.
-        device: where the tensors go; None is the CPU.
-        prefetch: how many batches wait ready on the device (small ones several at a time, up to 2 MB).
-        transfer: `"padded"` copies the collated tensors; `"ragged"` copies only the real tokens, in the store's
-            own dtype, and pads and masks them on the device: the same batches for a tenth of the bytes.
-        num_workers: processes that read the records (and run `collate_fn`, if it is not one of ours); 0 is nearly
-            always faster. With them, and with `max_tokens` or packs, a state costs a pass over the lengths up to
-            there.
+        dataset: A `BucketedDataset` or `PackedDataset`.
+        collate_fn: What makes a batch of a `RaggedBatch`, such as a `PaddingCollator`. A collator with `columns`
+            says what is gathered for it beside the tokens; for other functions all columns are.
+        device: Where the tensors go; by default they stay on the CPU.
+        prefetch: The number of batches that wait ready on a CUDA device; small ones wait several at a time, up to
+            2 MB.
+        transfer: What is copied to the device: with `"padded"`, the default, the collated tensors; with `"ragged"`
+            only the real tokens in the store's own dtype, which are padded and masked on the device: the same
+            batches for a tenth of the bytes.
+        num_workers: The number of processes that read the records, and run `collate_fn` if it is none of ours;
+            with 0, the default, everything happens in this process, which is nearly always faster.
+        timeout: The seconds for which a worker may send nothing before a `WorkerError` names it.
 
     Raises:
-        InputError: arguments out of range, or a device that does not exist here.
+        InputError: An argument out of range, or a device that does not exist here.
+        WorkerError: A worker process died, or sent nothing for `timeout` seconds.
 
     >>> from fastcollate import BucketedDataset, PaddingCollator, Ragged, StoreWriter, TokenStore
     >>> import tempfile
@@ -66,27 +73,37 @@ class StreamLoader:
         prefetch: int = 2,
         transfer: Literal["padded", "ragged"] = "padded",
         num_workers: int = 0,
+        timeout: float = 600,
     ) -> None:
-        if transfer not in ("padded", "ragged"):
-            raise InputError(f"transfer is {transfer!r}: it must be 'padded' or 'ragged'")
-        if transfer == "ragged" and not can_stage(collate_fn):
+        check_choice("transfer", transfer, ("padded", "ragged"))
+        if transfer == "ragged" and not fills_memory(collate_fn):
             raise InputError(
-                f"transfer='ragged' with a {type(collate_fn).__name__}: only PaddingCollator and PackingCollator "
-                "themselves can pad on the device; use transfer='padded'"
+                f"transfer='ragged' with a {type(collate_fn).__name__}: only collators that can `stage`, such "
+                "as PaddingCollator and PackingCollator, can pad on the device; use transfer='padded'"
             )
-        for name, value, low in (("prefetch", prefetch, 1), ("num_workers", num_workers, 0)):
-            if not isinstance(value, int) or value < low:
-                raise InputError(f"{name} is {value!r}: it must be an integer, at least {low}")
         if not isinstance(dataset, PlannedDataset):
             raise InputError(f"the dataset is a {type(dataset).__name__}: give a BucketedDataset or PackedDataset")
+        self.prefetch = check_count("prefetch", prefetch, 1)
+        self.num_workers = check_count("num_workers", num_workers)
+        self.timeout = check_seconds("timeout", timeout)
         self.dataset = dataset
         self.collate_fn = collate_fn
-        self.prefetch = prefetch
         self.transfer = transfer
-        self.num_workers = num_workers
         self.stats = LoaderStats()
+        self._feed = Feed(dataset, collate_fn, transfer == "ragged", self.num_workers, self.timeout)
         self._copier = DeviceCopier(device)
-        self._pass: _Pass | None = None
+        self._delivery: Delivery | None = None
+
+    def __repr__(self) -> str:
+        workers = f", num_workers={self.num_workers}" if self.num_workers else ""
+        to = f"device={str(self.device)!r}, transfer={self.transfer!r}{workers}"
+        return f"StreamLoader({self.dataset!r}, {type(self.collate_fn).__name__}, {to})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return what a copy is made of: a dataset of its own, at this one's position, and the arguments."""
+        names = ("prefetch", "transfer", "num_workers", "timeout")
+        arguments = {name: getattr(self, name) for name in names} | {"device": str(self.device)}
+        return _rebuild, (copy.copy(self.dataset), self.collate_fn, arguments)
 
     @property
     def device(self) -> torch.device:
@@ -96,65 +113,66 @@ class StreamLoader:
     @property
     def epoch(self) -> int:
         """The epoch being delivered, or the next one between two."""
-        return self.dataset.epoch if self._pass is None else self._pass.epoch
+        return self.dataset.epoch if self._delivery is None else self._delivery.run.start.epoch
 
     def __len__(self) -> int:
-        """Batches of a whole epoch on this rank."""
+        """Return the batches of a whole epoch on this rank."""
         return len(self.dataset)
 
     def __iter__(self) -> Iterator[Any]:
+        """Yield the batches of the current epoch that are left, or of the next one.
+
+        Raises:
+            StateError: Another iteration of this loader has begun.
+            WorkerError: A worker process died, or sent nothing for too long.
+        """
         self.close()
         exiting = sys.is_finalizing  # when the interpreter ends, modules are gone before generators are
-        current: _Pass | None = _Pass(self)
-        self._pass = current
+        current = self._begin()
         try:
-            while current is not None:
+            while True:
                 try:
                     batch = next(current)
                 except StopIteration:
-                    self._pass = None
+                    self._delivery = None
                     current.finish()
-                    self.dataset.set_epoch(current.epoch + 1)
                     return
                 yield batch
-                current = self._continued(current)
+                if current.overtaken:
+                    self.close()
+                    current = self._begin()
+                elif self._delivery is None:
+                    return  # closed
+                elif self._delivery is not current:
+                    raise StateError("another iteration of this loader has begun: use that one")
         finally:
-            if not exiting() and self._pass is current:
+            if not exiting() and self._delivery is current:
                 self.close()
 
-    def _continued(self, current: _Pass) -> _Pass | None:
-        """The pass that goes on after `current` was delivered from: another one if a state was loaded."""
-        if self._pass is current:
-            return current
-        if self._pass is not None:
-            raise StateError("another iteration of this loader has begun: use that one")
-        if current.reloaded:
-            self._pass = _Pass(self)
-        return self._pass
-
     def state_dict(self) -> dict[str, Any]:
-        """The batches delivered so far, as JSON: the same on every rank, valid for any world size."""
-        return self.dataset.state_dict() if self._pass is None else self._pass.state_dict()
+        """Return how much was delivered, as JSON: the same on every rank, valid for any world size."""
+        if self._delivery is None or self._delivery.overtaken:
+            return self.dataset.state_dict()
+        return self.dataset.state_of(self._delivery.run)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`; an iteration in progress continues from there at once.
 
         Raises:
-            StateError: not a state of this library.
-            StateMismatchError: taken over other data, arguments or seed.
+            StateError: `state` is no state of this library.
+            StateMismatchError: `state` was taken over other data, arguments or seed.
         """
-        self.dataset.check_state_dict(state)
-        if self._pass is not None:
-            self._pass.reloaded = True
-            self.close()
         self.dataset.load_state_dict(state)
-        self.dataset.skip_finished_epoch()
 
     def close(self) -> None:
         """End the thread and the processes, if any. What was not delivered is delivered by the next iteration."""
-        if self._pass is not None:
-            current, self._pass = self._pass, None
+        if self._delivery is not None:
+            current, self._delivery = self._delivery, None
             current.close()
+
+    def _begin(self) -> Delivery:
+        self._delivery = Delivery(self._feed, self._copier, self.stats, prefetch=self.prefetch)
+        return self._delivery
 
     def __enter__(self) -> Self:
         return self
@@ -165,58 +183,7 @@ class StreamLoader:
         self.close()
 
 
-class _Pass(Iterator[Any]):
-    """The rest of one epoch, counted batch by batch as it is delivered."""
-
-    def __init__(self, loader: StreamLoader) -> None:
-        self.reloaded = False
-        self._dataset = loader.dataset
-        self._copier = loader._copier  # noqa: SLF001
-        self._stats = loader.stats
-        self._start = loader.dataset.position
-        self._delivered = 0
-        self.epoch = self._start.epoch
-        self._source: Generator[OnDevice, None, None] | Prefetcher[OnDevice]
-        self._source = sent = send_batches(
-            loader.dataset,
-            loader.collate_fn,
-            ragged=loader.transfer == "ragged",
-            num_workers=loader.num_workers,
-            copier=self._copier,
-            stats=self._stats,
-        )
-        if loader.device.type != "cpu":
-            self._source = Prefetcher(sent, depth=loader.prefetch, size=lambda copied: count_bytes(copied.item))
-
-    def __next__(self) -> Any:
-        stats = self._stats
-        begun = time.perf_counter()
-        copied = next(self._source)
-        stats.seconds_waited += time.perf_counter() - begun
-        item = self._copier.hand_over(copied)
-        self._delivered += 1
-        stats.batches += 1
-        stats.bytes_copied += copied.bytes
-        stats.copies += copied.copies
-        stats.seconds_on_bus = self._copier.seconds_on_bus
-        if isinstance(item, Batch):
-            stats.tokens += item.num_tokens
-            stats.cells += item["input_ids"].numel()
-        return item
-
-    def state_dict(self) -> dict[str, Any]:
-        return self._dataset.state_after(self._start, self._delivered)
-
-    def finish(self) -> None:
-        """After the last batch: end the source, and complete the statistics."""
-        self._source.close()
-        self._copier.settle()
-        self._stats.seconds_on_bus = self._copier.seconds_on_bus
-
-    def close(self) -> None:
-        """End the source, and leave the dataset where the deliveries ended.
-
-        Waits for the batch that is being made: the next pass uses the same memory.
-        """
-        self._source.close()
-        self._dataset.load_state_dict(self.state_dict())
+def _rebuild(
+    dataset: PlannedDataset[Any], collate_fn: Callable[[Any], Any], arguments: dict[str, Any]
+) -> StreamLoader:
+    return StreamLoader(dataset, collate_fn, **arguments)

@@ -16,11 +16,11 @@ __all__ = ["best_fit_decreasing"]
 
 
 def best_fit_decreasing(lengths: IntArray, capacity: int) -> tuple[IntArray, int]:
-    """The pack of each document, int64[N], and how many packs there are.
+    """Return the pack of each document, int64[N], and how many packs there are.
 
     Args:
-        lengths: int64[N], longest first, each from 1 to `capacity`.
-        capacity: tokens of a pack.
+        lengths: The tokens of each document, longest first, each from 1 to `capacity`: int64[N].
+        capacity: The tokens of a pack.
 
     >>> best_fit_decreasing(np.array([6, 5, 4, 4, 1]), 10)
     (array([0, 1, 0, 1, 1]), 2)

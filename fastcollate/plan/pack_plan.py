@@ -1,38 +1,42 @@
-"""One epoch of packs: rows of exactly `length` tokens that hold several documents, planned window by window."""
+"""Plans of packs: rows of exactly `length` tokens that hold several documents, planned window by window."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from fastcollate.plan.best_fit import best_fit_decreasing
-from fastcollate.plan.order import Landmark, PlannedBatch, WindowedPlan, longest_first
-from fastcollate.plan.permutation import hash_integers
+from fastcollate.plan.order import Landmark, PlannedBatch, Window, WindowedPlan, longest_first
+from fastcollate.plan.permutation import shuffle_packs
 from fastcollate.ragged import IntArray, Packs
 
-__all__ = ["PackPlan", "PackedBatch", "PackedWindow", "Pieces"]
-
-_DOCUMENTS = 5  # what a key is for: the order of documents in a pack
+__all__ = ["BestFitPacks", "PackPlan", "PackedBatch", "PackedWindow", "Pieces", "WrappedPacks"]
 
 
 class Pieces(NamedTuple):
-    """Runs of tokens: `lengths[i]` tokens of record `records[i]` from its token `begins[i]` on; int64[D] each."""
+    """`Pieces` are runs of tokens: `lengths[i]` tokens of record `records[i]` from its token `begins[i]` on.
+
+    All three are int64[D].
+    """
 
     records: IntArray
     begins: IntArray
     lengths: IntArray
 
     def at(self, chosen: IntArray | slice) -> Pieces:
-        """The chosen pieces."""
+        """Return the chosen pieces."""
         return Pieces(*(column[chosen] for column in self))
 
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch(PlannedBatch):
-    """Packs whose documents are `pieces`; `record_ids` has one entry for each. A filler row is an empty pack."""
+    """A `PackedBatch` holds packs whose documents are `pieces`, one entry of `record_ids` for each.
+
+    A filler row is an empty pack.
+    """
 
     pieces: Pieces
     packs: Packs
@@ -48,76 +52,76 @@ class PackedBatch(PlannedBatch):
         return int(np.count_nonzero(self.packs.used))
 
     def halves(self) -> tuple[Self, Self]:
-        """The packs in two batches."""
+        """Return the packs in two batches, the odd one in the first."""
         half = (self.rows + 1) // 2
         return self.part(0, half), self.part(half, self.rows)
 
     def filled(self, rows: int) -> Self:
-        """The same with empty packs up to `rows`."""
+        """Return the same batch with empty packs up to `rows`."""
         return type(self)(self.record_ids, self.width, self.pieces, self.packs.filled(rows))
 
     def part(self, first: int, last: int) -> Self:
-        """The packs `first` to `last`."""
+        """Return the packs `first` to `last` as a batch."""
         pieces = self.pieces.at(slice(int(self.packs.edges[first]), int(self.packs.edges[last])))
         return type(self)(pieces.records, self.width, pieces, self.packs.part(first, last))
 
 
 @dataclass(frozen=True, slots=True)
-class PackedWindow(Sequence[PlannedBatch]):
-    """The batches of one window: batch `i` has the packs `starts[i]` to `stops[i]` of the whole."""
+class PackedWindow(Window[PackedBatch]):
+    """A `PackedWindow` holds batches of packs.
+
+    Attributes:
+        whole: All packs of the window, some of which no batch may have.
+        starts, stops: int64[B] each; batch `i` has the packs `starts[i]` to `stops[i]`.
+    """
 
     whole: PackedBatch
     starts: IntArray
     stops: IntArray
 
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def count_packs(self) -> int:
-        """Packs in the window's batches that hold documents."""
-        return int((self.stops - self.starts).sum())
-
-    def __getitem__(self, index: Any) -> Any:
-        """Batch `index` of the window; one without a pack gets a filler row."""
-        return self.whole.part(int(self.starts[index]), int(self.stops[index])).filled(1)
+    def __getitem__(self, number: int) -> PackedBatch:
+        """Return batch `number` of the window; one without a pack gets a filler row."""
+        batch = self.whole.part(int(self.starts[number]), int(self.stops[number]))
+        return batch if batch.rows else batch.filled(1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackPlan(WindowedPlan):
-    """A plan of packs; see `WindowedPlan` for the other fields.
+class PackPlan(WindowedPlan[PackedBatch]):
+    """A `PackPlan` is what both plans of packs share; see `WindowedPlan` for the other fields.
 
     Attributes:
-        length: tokens of a pack.
-        strategy: `"best_fit"` never splits a document; `"wrap"` joins them all and cuts every `length` tokens.
-        overlong: what happens to documents longer than `length` under `"best_fit"`.
+        length: The tokens of a pack.
+        batch_size: The packs of a batch; the last step of a window may have fewer.
     """
 
     length: int
-    strategy: str
-    overlong: str
+    batch_size: int
 
-    def _next_after(self, here: Landmark) -> Landmark:
-        number = here.window
-        if self.strategy == "best_fit":
-            return Landmark(number + 1, here.batch + len(self.plan_window(number)))
-        token = here.token + int(self._documents(number).lengths.sum())
-        packs = -(-token // self.length) - -(-here.token // self.length)
-        steps = -(-packs // self._packs_of_a_step)
-        if self.drop_last and number == self.num_windows - 1 and packs % self._packs_of_a_step:
-            steps -= 1
-        return Landmark(number + 1, here.batch + steps * self.group, token)
+    @abstractmethod
+    def fill_packs(self, number: int) -> tuple[Pieces, IntArray]:
+        """Return the documents of window `number`, pack by pack, and where each pack begins: int64[P+1]."""
 
     @property
-    def _packs_of_a_step(self) -> int:
-        assert self.batch_size is not None
+    def packs_of_a_step(self) -> int:
+        """The packs of a full step."""
         return self.group * self.batch_size
 
+    def tokens_per_batch(self, mean_length: float) -> float:  # noqa: ARG002  # full packs, of whatever records
+        """Return how many tokens a batch of full packs has, whatever its records' lengths are."""
+        return self.batch_size * self.length
+
+    def shapes(self) -> list[tuple[int, int]]:
+        """Return all (packs, length) of this epoch's batches, sorted; the epoch is planned once to find them."""
+        windows = map(self.plan_window, range(self.num_windows))
+        rows = {max(rows, 1) for window in windows for rows in np.unique(window.real_rows).tolist()}
+        return sorted((count, self.length) for count in rows)
+
     def plan_window(self, number: int) -> PackedWindow:
-        """The batches of window `number`, in global order."""
-        pieces, edges = self._best_fit(number) if self.strategy == "best_fit" else self._wrap(number)
+        """Return the batches of window `number`, in global order."""
+        pieces, edges = self.fill_packs(number)
         packs = Packs.of(pieces.lengths, edges, self.length)
         whole = PackedBatch(pieces.records, self.length, pieces, packs)
-        count, step = whole.rows, self._packs_of_a_step
+        count, step = whole.rows, self.packs_of_a_step
         steps = -(-count // step)
         firsts = np.arange(steps) * step
         sizes = np.minimum(count - firsts, step)
@@ -128,21 +132,33 @@ class PackPlan(WindowedPlan):
             order = np.concatenate([order, np.arange(len(order), len(order) + self.group)])
         return PackedWindow(whole, cuts[:, :-1].ravel()[order], cuts[:, 1:].ravel()[order])
 
-    def _documents(self, number: int) -> Pieces:
-        """The documents of window `number` in the epoch's order, whole."""
-        begin, end = (w * self.num_records // self.num_windows for w in (number, number + 1))
-        records = self.order(begin, end)
-        return Pieces(records, np.zeros(len(records), np.int64), self.lengths_at(records))
+    def documents(self, number: int) -> Pieces:
+        """Return the documents of window `number` in the epoch's order, whole."""
+        records, lengths = self.records_of(number)
+        return Pieces(records, np.zeros(len(records), np.int64), lengths)
 
-    def _best_fit(self, number: int) -> tuple[Pieces, IntArray]:
-        pieces = self._fitting(self._documents(number))
+
+@dataclass(frozen=True, kw_only=True)
+class BestFitPacks(PackPlan):
+    """`BestFitPacks` plan packs of whole documents, by best fit decreasing; see `PackPlan` for the other fields.
+
+    Attributes:
+        overlong: What happens to documents longer than `length`: `"truncate"`, `"drop"` or `"split"`, or `"error"`
+            where there are none.
+    """
+
+    kind = "best-fit packs"
+
+    overlong: str
+
+    def fill_packs(self, number: int) -> tuple[Pieces, IntArray]:
+        """Return the documents of window `number`, pack by pack, and where each pack begins: int64[P+1]."""
+        pieces = self._fitting(self.documents(number))
         pieces = pieces.at(longest_first(pieces.lengths))
         packs, count = best_fit_decreasing(pieces.lengths, self.length)
         if self.shuffle:
-            key = self._key(_DOCUMENTS, number)
-            packs = np.argsort(np.argsort(hash_integers(np.arange(count), key), kind="stable"))[packs]
-            words = hash_integers(pieces.records * 2**20 + pieces.begins // self.length, key) >> np.uint64(32)
-            order = np.argsort(packs.astype(np.uint64) << np.uint64(32) | words, kind="stable")
+            documents = pieces.records * 2**20 + pieces.begins // self.length
+            packs, order = shuffle_packs(packs, count, documents, seed=self.seed, epoch=self.epoch, window=number)
         else:
             order = np.lexsort((pieces.begins, pieces.records, packs))
         return pieces.at(order), np.searchsorted(packs[order], np.arange(count + 1))
@@ -156,21 +172,37 @@ class PackPlan(WindowedPlan):
             return documents.at(np.flatnonzero(~over))
         if self.overlong == "truncate":
             return documents._replace(lengths=np.minimum(documents.lengths, self.length))
-        assert self.overlong == "split"
         parts = -(-documents.lengths // self.length)
         whole = documents.at(np.repeat(np.arange(len(parts)), parts))
         nth = np.arange(len(whole.records)) - np.repeat(np.cumsum(parts) - parts, parts)
         begins = nth * self.length
         return Pieces(whole.records, begins, np.minimum(whole.lengths - begins, self.length))
 
-    def _wrap(self, number: int) -> tuple[Pieces, IntArray]:
-        """The packs of the joined stream that begin in this window; the last may run on into the next ones."""
-        before, after = (self.begin_of(w).token for w in (number, number + 1))
+
+@dataclass(frozen=True, kw_only=True)
+class WrappedPacks(PackPlan):
+    """`WrappedPacks` join all documents and cut them every `length` tokens; see `PackPlan` for the fields."""
+
+    kind = "wrapped packs"
+
+    def next_after(self, here: Landmark) -> Landmark:
+        """Return where the window after `here` begins; only the lengths of `here` are added up."""
+        number = here.window
+        token = here.token + int(self.documents(number).lengths.sum())
+        packs = -(-token // self.length) - -(-here.token // self.length)
+        steps = -(-packs // self.packs_of_a_step)
+        if self.drop_last and number == self.num_windows - 1 and packs % self.packs_of_a_step:
+            steps -= 1
+        return Landmark(number + 1, here.batch + steps * self.group, token)
+
+    def fill_packs(self, number: int) -> tuple[Pieces, IntArray]:
+        """Return the packs of the joined stream that begin in window `number`; the last may end in a later one."""
+        before, after = (self.landmark_of(window).token for window in (number, number + 1))
         first = -(-before // self.length)
         last = -(-after // self.length)
-        parts, end, nearby = [self._documents(number)], after, number + 1
+        parts, end, nearby = [self.documents(number)], after, number + 1
         while end < last * self.length and nearby < self.num_windows:
-            parts.append(self._documents(nearby))
+            parts.append(self.documents(nearby))
             end += int(parts[-1].lengths.sum())
             nearby += 1
         stream = Pieces(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))

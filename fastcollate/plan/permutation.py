@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from math import isqrt
 
 import numpy as np
@@ -9,7 +10,15 @@ from numpy.typing import NDArray
 
 from fastcollate.ragged import IntArray
 
-__all__ = ["derive_key", "hash_integers", "permute", "permute_blocks"]
+__all__ = [
+    "Purpose",
+    "derive_key",
+    "hash_integers",
+    "permute",
+    "shuffle_packs",
+    "shuffle_records",
+    "shuffle_steps",
+]
 
 Words = NDArray[np.uint64]
 
@@ -20,8 +29,18 @@ _ROUNDS = 8
 _CHUNK = 16_384  # positions at a time: the working arrays stay in the cache
 
 
+class Purpose(IntEnum):
+    """What a key is for, its third part after seed and epoch: no two purposes share their randomness."""
+
+    RECORDS = 1  # the order of all records
+    STEPS = 2  # the order of the steps of a window
+    RANKS = 3  # which rank gets which batch of a step
+    CHOICE = 4  # which records of a source an epoch of a mixture takes
+    DOCUMENTS = 5  # the order of the documents of a pack, and of the packs of a window
+
+
 def derive_key(*parts: int) -> int:
-    """One 64-bit key from integers (seed, epoch, purpose, ...); any difference in any of them changes it.
+    """Return one 64-bit key from integers (seed, epoch, purpose, ...); any difference in any of them changes it.
 
     Each part is absorbed by the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
 
@@ -38,7 +57,7 @@ def derive_key(*parts: int) -> int:
 
 
 def hash_integers(values: IntArray, key: int) -> Words:
-    """uint64[...], a well-mixed word for each of `values: int64[...]` under `key`.
+    """Return uint64[...], a well-mixed word for each of `values: int64[...]` under `key`.
 
     >>> hash_integers(np.arange(2), 7)
     array([ 7191089600892374487, 13647215125184110592], dtype=uint64)
@@ -55,7 +74,7 @@ def hash_integers(values: IntArray, key: int) -> Words:
 
 
 def permute(positions: IntArray, size: int, key: int) -> IntArray:
-    """The keyed bijection of [0, size) at `positions: int64[M]`, in O(M) time and memory for any `size` to 2^40.
+    """Return the keyed bijection of [0, size) at `positions: int64[M]`, in O(M) time for any `size` to 2^40.
 
     A number x is written as (left, right) in mixed radix, left * columns + right, and eight rounds of an
     unbalanced Feistel network add a hash of one half to the other, modulo its radix (Black and Rogaway,
@@ -78,15 +97,17 @@ def permute(positions: IntArray, size: int, key: int) -> IntArray:
     return out
 
 
-def permute_blocks(positions: IntArray, size: int, key: int, block: int) -> IntArray:
-    """Like `permute`, but runs of `block` consecutive numbers stay together, for storage that reads ahead.
+def shuffle_records(positions: IntArray, size: int, block: int, *, seed: int, epoch: int) -> IntArray:
+    """Return the records at `positions: int64[M]` of the epoch's order of all `size` records.
 
-    Runs begin at a place that changes with the key, and wrap around at `size`. What is left when `size` is no
-    multiple of `block` comes last, which is therefore another part for every key.
+    Runs of `block` consecutive records stay together, for storage that reads ahead. The first run begins at a
+    place that changes with the epoch, and the last wraps around at `size`. What is left when `size` is no multiple
+    of `block` comes last, which is another part in every epoch.
 
-    >>> permute_blocks(np.arange(8), 8, key=4, block=4)
-    array([1, 2, 3, 4, 5, 6, 7, 0])
+    >>> shuffle_records(np.arange(8), 8, block=4, seed=0, epoch=0)
+    array([2, 3, 4, 5, 6, 7, 0, 1])
     """
+    key = derive_key(seed, epoch, Purpose.RECORDS)
     if block == 1:
         return permute(positions, size, key)
     full = size // block
@@ -94,6 +115,43 @@ def permute_blocks(positions: IntArray, size: int, key: int, block: int) -> IntA
     if full > 1:
         runs = np.where(runs < full, permute(np.minimum(runs, full - 1), full, key), runs)
     return (runs * block + inside + derive_key(key, size) % size) % size
+
+
+def shuffle_steps(steps: int, group: int, *, seed: int, epoch: int, window: int) -> IntArray:
+    """Return int64[steps * group]: the batches of all steps, steps in random order and each step's batches too.
+
+    >>> shuffle_steps(3, 2, seed=0, epoch=0, window=0)
+    array([2, 3, 4, 5, 1, 0])
+    """
+    step_key, rank_key = (derive_key(seed, epoch, use, window) for use in (Purpose.STEPS, Purpose.RANKS))
+    by_hash = np.argsort(hash_integers(np.arange(steps), step_key), kind="stable")
+    words = hash_integers(np.arange(steps * group), rank_key).reshape(steps, group)
+    inside = np.argsort(words, axis=1, kind="stable") + np.arange(steps)[:, None] * group
+    return inside[by_hash].ravel()
+
+
+def shuffle_packs(
+    packs: IntArray, count: int, documents: IntArray, *, seed: int, epoch: int, window: int
+) -> tuple[IntArray, IntArray]:
+    """Return `count` packs in random order and each pack's documents too: int64[D] both.
+
+    The first result is the new pack of each document, the second the documents' order by pack.
+
+    Args:
+        packs: The pack of each document, from 0: int64[D].
+        count: How many packs there are.
+        documents: A number for each document that no other has: int64[D].
+        seed: The plan's seed.
+        epoch: The plan's epoch.
+        window: The window of the plan.
+
+    >>> shuffle_packs(np.array([0, 1, 1]), 2, np.array([7, 8, 9]), seed=0, epoch=0, window=0)
+    (array([1, 0, 0]), array([2, 1, 0]))
+    """
+    key = derive_key(seed, epoch, Purpose.DOCUMENTS, window)
+    packs = np.argsort(np.argsort(hash_integers(np.arange(count), key), kind="stable"))[packs]
+    words = hash_integers(documents, key) >> np.uint64(32)
+    return packs, np.argsort(packs.astype(np.uint64) << np.uint64(32) | words, kind="stable")
 
 
 def _feistel(words: Words, rows: int, columns: int, keys: list[int]) -> Words:

@@ -2,49 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
+from heapq import heapify, heappush, heapreplace
+from typing import TypeVar
 
-from fastcollate.plan.order import PlannedBatch, WindowedPlan
+import numpy as np
 
-__all__ = ["deal_batches", "rank_batches"]
+from fastcollate.plan.order import PlannedBatch, Window, WindowedPlan
+from fastcollate.ragged import IntArray
+
+__all__ = ["deal_rows", "rank_batches"]
+
+AnyBatch = TypeVar("AnyBatch", bound=PlannedBatch)
 
 
 def rank_batches(
-    plan: WindowedPlan, *, start: int, rank: int, world_size: int, worker: int = 0, num_workers: int = 1
-) -> Iterator[PlannedBatch]:
-    """The batches of one worker of one rank, from global batch `start` on.
+    plan: WindowedPlan[AnyBatch],
+    *,
+    start: int,
+    rank: int,
+    world_size: int,
+    worker: int = 0,
+    num_workers: int = 1,
+) -> Iterator[AnyBatch]:
+    """Yield the batches of one worker of one rank, from global batch `start` on.
 
     Step s of the run takes global batches `start + s * world_size + rank`; worker w of n takes every n-th
-    step. Batches that do not fill a step wait for those of the next window; those left at the epoch's end (a
-    run resumed on another world size) are dealt out, so that every rank gets the same number of batches.
+    step. Batches that do not fill a step wait for those of the next window. Two kinds of steps are dealt out anew,
+    row by row, and only a run that was resumed on another world size meets either: what is left at the epoch's
+    end, so that every rank gets the same number of batches; and a step in which one rank would get filler rows
+    only while another gets two records or more.
+
+    Args:
+        plan: The plan of the epoch.
+        start: The global batch to begin with.
+        rank: Which rank, from 0 to `world_size - 1`.
+        world_size: How many ranks share each step.
+        worker: Which worker of the rank, from 0 to `num_workers - 1`.
+        num_workers: How many workers of the rank take turns.
     """
-    waiting: list[PlannedBatch] = []  # of a step that goes on in the next window
-    first, step = start, 0  # the number of the first batch that waits, or is next; its step
-    for base, window in plan.windows(plan.locate(start)):
-        end = base + len(window)
-        steps = max(0, end - first) // world_size
+    step, waiting, rows = 0, list[AnyBatch](), np.arange(0)  # the first step not yet given, and what it has so far
+    for base, window in plan.windows(start):
+        skipped, held = max(0, start - base), len(waiting)
+        moved = skipped - held  # batch i is `waiting[i]`, or `window[i + moved]`; it has `rows[i]` real rows
+        rows = np.concatenate([rows, window.real_rows[skipped:]])
+        steps, full = len(rows) // world_size, len(rows) // world_size * world_size
+        uneven = _uneven_steps(rows[:full].reshape(steps, world_size))
         for ahead in range((worker - step) % num_workers, steps, num_workers):
-            batch = first + ahead * world_size + rank
-            yield waiting[batch - first] if batch - first < len(waiting) else window[batch - base]
-        if steps:
-            waiting = []
-            first, step = first + steps * world_size, step + steps
-        waiting += [window[batch - base] for batch in range(first + len(waiting), end)]
+            mine = ahead * world_size + rank
+            if ahead in uneven:
+                first = mine - rank
+                batches = _between(first, first + world_size, waiting, window, moved)
+                yield deal_rows(batches, world_size, static=plan.static)[rank]
+            else:
+                yield waiting[mine] if mine < held else window[mine + moved]
+        step, waiting, rows = step + steps, _between(full, len(rows), waiting, window, moved), rows[full:]
     if waiting and not plan.drop_last and step % num_workers == worker:
-        yield deal_batches(waiting, world_size, static=plan.static)[rank]
+        yield deal_rows(waiting, world_size, static=plan.static)[rank]
 
 
-def deal_batches(pieces: list[PlannedBatch], world_size: int, *, static: bool) -> list[PlannedBatch]:
-    """The rows of an epoch's last batches, fewer than `world_size`, as one batch for each rank.
+def _between(
+    first: int, last: int, waiting: list[AnyBatch], window: Window[AnyBatch], moved: int
+) -> list[AnyBatch]:
+    """The batches `first` to `last` of those that wait and then those of a window."""
+    begin = max(first, len(waiting))
+    return [*waiting[first:last], *(window[number + moved] for number in range(begin, last))]
 
-    The batch with the most rows is halved until there are enough, so no batch has more rows, or wider ones,
-    than the plan gave it. Where the plan's shapes are static each is filled up again; where there are fewer
-    rows than ranks, a filler row stands in.
+
+def _uneven_steps(rows: IntArray) -> Collection[int]:
+    """The steps in which a batch has filler rows only and another two real rows or more; `rows: int64[S, R]`."""
+    if rows.all():
+        return ()
+    return frozenset(np.flatnonzero((rows.min(axis=1) == 0) & (rows.max(axis=1) > 1)).tolist())
+
+
+def deal_rows(batches: Sequence[AnyBatch], world_size: int, *, static: bool) -> list[AnyBatch]:
+    """Return the rows of a step's batches, at most one for each rank, as exactly one for each rank.
+
+    Batches of filler rows only are left out. Then the batch with the most rows is halved until there are enough:
+    none has more rows, or wider ones, than the plan gave it, and none has filler rows only where another has two
+    records. Where the plan's shapes are static each is filled up again; where there are fewer records than ranks,
+    a filler row stands in.
+
+    Args:
+        batches: The batches of the step, at least one and at most `world_size`.
+        world_size: How many batches to return.
+        static: Whether a batch that was cut gets back, as filler rows, the rows that the plan gave it.
     """
-    rows = [piece.rows if static else 1 for piece in pieces]
-    while len(pieces) < world_size:
-        most = max(range(len(pieces)), key=lambda i: pieces[i].real_rows)
-        pieces[most], half = pieces[most].halves()
-        pieces.append(half)
-        rows.append(rows[most])
-    return [piece.filled(row) for piece, row in zip(pieces, rows, strict=True)]
+    dealt = [batch for batch in batches if batch.real_rows] or [batches[0]]
+    rows = [batch.rows if static else 1 for batch in dealt]
+    most = [(-batch.real_rows, number) for number, batch in enumerate(dealt)]  # a heap: the most rows first
+    heapify(most)
+    while len(dealt) < world_size:
+        largest = most[0][1]
+        dealt[largest], half = dealt[largest].halves()
+        heapreplace(most, (-dealt[largest].real_rows, largest))
+        heappush(most, (-half.real_rows, len(dealt)))
+        dealt.append(half)
+        rows.append(rows[largest])
+    return [batch.filled(count) for batch, count in zip(dealt, rows, strict=True)]

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from fastcollate.arguments import check_count
 from fastcollate.errors import StateError, StateMismatchError
 from fastcollate.plan.order import Landmark
 
 __all__ = ["Position", "check_state", "make_state"]
 
-VERSION = 1
+VERSION = 2
 _MOST_RANKS = 2**20
-_FIELDS = ("version", "epoch", "batch", "group", "seed", "fingerprint")
+_FIELDS = ("version", "epoch", "batch", "group", "landmark", "seed", "fingerprint")
 
 
 class Position(NamedTuple):
-    """Where in which order: global batches delivered in `epoch`, planned in steps of `group` batches.
+    """A `Position` counts the global batches delivered in `epoch`, planned in steps of `group` batches.
 
     `landmark` is where the plan's window around them begins: from there on nothing before need be counted.
     """
@@ -28,58 +29,72 @@ class Position(NamedTuple):
 
 
 def make_state(
-    position: Position, *, seed: int, fingerprint: Mapping[str, Any], counted: bool = False
+    position: Position, *, seed: int, fingerprint: Mapping[str, Any], must_count: bool = False
 ) -> dict[str, Any]:
-    """The state_dict of a position: `fingerprint` names the data and the arguments, field by field.
+    """Return the state_dict of a position.
 
-    Where lengths decide how many batches there are (`counted`), it holds the position's landmark too.
+    Args:
+        position: The position.
+        seed: The plan's seed.
+        fingerprint: The names of the data and the arguments, field by field.
+        must_count: Whether lengths decide how many batches there are; then the state holds the position's
+            landmark, after the epoch and the group that it is true of.
 
-    >>> make_state(Position(2, 40, 4), seed=7, fingerprint={"records": 100})
-    {'version': 1, 'epoch': 2, 'batch': 40, 'group': 4, 'seed': 7, 'fingerprint': {'records': 100}}
+    >>> make_state(Position(2, 40, 4), seed=7, fingerprint={"records": 9})
+    {'version': 2, 'epoch': 2, 'batch': 40, 'group': 4, 'landmark': None, 'seed': 7, 'fingerprint': {'records': 9}}
     """
     epoch, batch, group, landmark = position
-    place = {"epoch": epoch, "batch": batch, "group": group}
-    beside = {"landmark": [epoch, group, *landmark]} if counted else {}
-    return {"version": VERSION, **place, "seed": seed, "fingerprint": {**fingerprint, **beside}}
+    return {
+        "version": VERSION,
+        "epoch": epoch,
+        "batch": batch,
+        "group": group,
+        "landmark": [epoch, group, *landmark] if must_count else None,
+        "seed": seed,
+        "fingerprint": dict(fingerprint),
+    }
 
 
 def check_state(state: Mapping[str, Any], *, seed: int, fingerprint: Mapping[str, Any]) -> Position:
-    """The position in `state`, if it was taken over the same data with the same arguments.
+    """Return the position in `state`, if it was taken over the same data with the same arguments.
 
     Raises:
-        StateError: not a state of this version.
-        StateMismatchError: the first field that differs, its old and its new value.
+        StateError: not a state, or one that was changed since it was taken.
+        StateMismatchError: a state of another version; or the first field that differs, its old and its new value.
     """
-    if not isinstance(state, Mapping) or set(state) != set(_FIELDS):
-        fields = sorted(state) if isinstance(state, Mapping) else type(state).__name__
-        raise StateError(f"not a fastcollate state: it has {fields}, a state has {sorted(_FIELDS)}")
-    if state["version"] != VERSION:
-        raise StateMismatchError(
-            f"the state has version {state['version']!r}, this fastcollate reads {VERSION}: "
-            "resume with the version that took it"
-        )
-    for name, low in (("epoch", 0), ("batch", 0), ("group", 1)):
-        value = state[name]
-        high = _MOST_RANKS if name == "group" else 2**63 - 1
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise StateError(f"the state's {name} is {value!r}: it must be an integer from {low} to {high}")
+    _check_fields(state)
+    epoch = check_count("the state's epoch", state["epoch"], error=StateError)
+    batch = check_count("the state's batch", state["batch"], error=StateError)
+    group = check_count("the state's group", state["group"], 1, most=_MOST_RANKS, error=StateError)
     if not isinstance(state["fingerprint"], Mapping):
         raise StateError("the state's fingerprint is not a dict: it was changed since it was taken")
     now = {"seed": seed, **fingerprint}
     then = {"seed": state["seed"], **state["fingerprint"]}
-    landmark = _check_landmark(
-        then.pop("landmark", None), Position(state["epoch"], state["batch"], state["group"])
-    )
     for name in [*now, *(name for name in then if name not in now)]:
         if name not in now or name not in then or then[name] != now[name]:
             raise StateMismatchError(
                 f"the state was taken with {name} {then.get(name)!r}, this dataset has {now.get(name)!r}: "
                 "resume with the same data and arguments, or start a new run"
             )
-    return Position(state["epoch"], state["batch"], state["group"], landmark)
+    return Position(epoch, batch, group, _check_landmark(state["landmark"], epoch, batch, group))
 
 
-def _check_landmark(noted: Any, position: Position) -> Landmark:
+def _check_fields(state: Any) -> None:
+    if not isinstance(state, Mapping) or "version" not in state:
+        fields = sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
+        raise StateError(f"not a fastcollate state: it has {fields}, a state has {sorted(_FIELDS)}")
+    if state["version"] != VERSION:
+        raise StateMismatchError(
+            f"the state has version {state['version']!r}, this fastcollate reads {VERSION}: "
+            f"resume with the version that took it, or begin the epoch anew: set_epoch({state.get('epoch', 0)!r})"
+        )
+    if set(state) != set(_FIELDS):
+        raise StateError(
+            f"not a fastcollate state: it has {sorted(map(str, state))}, a state has {sorted(_FIELDS)}"
+        )
+
+
+def _check_landmark(noted: Any, epoch: int, batch: int, group: int) -> Landmark:
     """The landmark of a state; the epoch's start if it has none, or one that its batch is not after.
 
     It says which epoch and group it is true of: in a state changed by hand it is passed over, not believed.
@@ -88,8 +103,8 @@ def _check_landmark(noted: Any, position: Position) -> Landmark:
         return Landmark()
     numbers = noted if isinstance(noted, list | tuple) else []
     right = len(numbers) == len(Landmark()) + 2 and all(type(n) is int and 0 <= n < 2**63 for n in numbers)
-    epoch, group, *place = numbers if right else [0, 0]
+    its_epoch, its_group, *place = numbers if right else [0, 0]
     if not right or (place[0] == 0 and any(place)):
         raise StateError(f"the state's landmark is {noted!r}: it was changed since it was taken")
-    believed = (epoch, group) == (position.epoch, position.group) and place[1] < max(position.batch, 1)
+    believed = (its_epoch, its_group) == (epoch, group) and place[1] < max(batch, 1)
     return Landmark(*place) if believed else Landmark()

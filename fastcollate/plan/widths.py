@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 
+from fastcollate.arguments import check_count
 from fastcollate.errors import PlanError
 from fastcollate.ragged import IntArray
 
-__all__ = ["check_widths", "optimal_widths"]
+__all__ = ["choose_widths", "optimal_widths"]
+
+
+def choose_widths(buckets: Sequence[int] | int | None, lengths: IntArray, counts: IntArray) -> list[int] | None:
+    """Return the static widths for a length histogram, or None for free widths.
+
+    Args:
+        buckets: The widths, rising; or how many to choose; or None.
+        lengths: The distinct lengths that occur, rising: int64[M].
+        counts: How many records have each length: int64[M].
+
+    Raises:
+        PlanError: buckets that do not rise or do not hold the longest record.
+    """
+    if buckets is None:
+        return None
+    if isinstance(buckets, Sequence):
+        widths = [check_count("a bucket's width", width, error=PlanError) for width in buckets]
+        return _check_widths(widths, int(lengths[-1]))
+    return optimal_widths(lengths, counts, check_count("buckets", buckets, 1, error=PlanError))
 
 
 def optimal_widths(lengths: IntArray, counts: IntArray, k: int) -> list[int]:
-    """The (at most) `k` widths that pad a length histogram least, exactly.
+    """Return the (at most) `k` widths that pad a length histogram least, exactly.
 
     Dynamic programming over the distinct lengths l[0] < l[1] < ...: with C[j] records of length l[j] or
     less, the cells needed for the first j lengths with one more width are
@@ -21,9 +42,9 @@ def optimal_widths(lengths: IntArray, counts: IntArray, k: int) -> list[int]:
     width costs one pass (the monotone queue form of the convex hull trick).
 
     Args:
-        lengths: int64[M], distinct and rising.
-        counts: int64[M], records of each length.
-        k: how many widths.
+        lengths: The distinct lengths that occur, rising: int64[M].
+        counts: How many records have each length: int64[M].
+        k: How many widths to choose.
 
     >>> optimal_widths(np.array([1, 2, 8, 9]), np.array([5, 5, 1, 1]), 2)
     [2, 9]
@@ -76,12 +97,8 @@ def _hidden(before: tuple[int, float, int], line: tuple[int, float, int], new: t
     return (line[1] - before[1]) * (new[0] - line[0]) >= (new[1] - line[1]) * (line[0] - before[0])
 
 
-def check_widths(widths: list[int], longest: int) -> list[int]:
-    """The widths that can occur, for records up to `longest` tokens.
-
-    Raises:
-        PlanError: widths that do not rise from 1, or none that holds the longest record.
-    """
+def _check_widths(widths: list[int], longest: int) -> list[int]:
+    """The widths that can occur, for records up to `longest` tokens."""
     if not widths or widths[0] < 1 or any(b <= a for a, b in pairwise(widths)):
         raise PlanError(f"buckets are {widths}: widths must rise and be at least 1, as in [64, 128, 256]")
     if widths[-1] < longest:

@@ -135,6 +135,18 @@ class RaggedBatch:
         cuts = begins if self.cuts is None else self.cuts + begins
         return RaggedBatch(tokens, self.record_ids, columns, self.width, self.packs, cuts)
 
+    def clipped(self, longest: int, per_token: Collection[str] = ()) -> RaggedBatch:
+        """Return the same rows cut on the right to `longest` tokens, and the columns `per_token` with them."""
+        if not len(self) or int(self.lengths.max()) <= longest:
+            return self
+        lengths = np.minimum(self.lengths, longest)
+        columns = {
+            name: Rows(rows.values, rows.starts, lengths) if name in per_token else rows
+            for name, rows in self.columns.items()
+        }
+        tokens = Rows(self.tokens.values, self.tokens.starts, lengths)
+        return RaggedBatch(tokens, self.record_ids, columns, self.width, self.packs, self.cuts)
+
     def laid_out(self, *, width: int | None, packs: Packs | None = None) -> RaggedBatch:
         """Return the same rows with the width, or the packs, that a plan gave them."""
         return RaggedBatch(self.tokens, self.record_ids, self.columns, width, packs, self.cuts)

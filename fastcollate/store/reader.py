@@ -1,53 +1,49 @@
+"""A store as its readers see it: records by number, views of it, and what the manifest knows."""
+
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastcollate.errors import (
-    EncodingError,
-    InputError,
-    StoreChangedError,
-    StoreError,
-)
-from fastcollate.ragged import IntArray, Ragged, RaggedBatch, Rows, row_numbers
+from fastcollate.arguments import check_choice
+from fastcollate.errors import EncodingError, InputError, StoreChangedError, StoreError
+from fastcollate.ragged import Column, IntArray, Ragged, row_numbers
+from fastcollate.store.manifest import Manifest
 from fastcollate.store.shard_files import Shard, map_shard
 from fastcollate.store.sharded import ShardedRecords
 from fastcollate.store.verify import check_counts, check_files, check_hashes, check_index, read_manifest
 from fastcollate.text.encodings import decode, describe, load_encoding
 
-
-class Records(Protocol):
-    """What an epoch reads: lengths to plan with, and batches of rows."""
-
-    def lengths_at(self, indices: IntArray) -> IntArray:
-        """int64[M], the tokens of the records `indices: int64[M]`."""
-        ...
-
-    def gather(self, indices: IntArray, *, width: int | None = None) -> RaggedBatch:
-        """The records `indices: int64[B]` (-1: a filler row) as a batch."""
-        ...
-
+__all__ = ["TokenStore", "Verify"]
 
 Verify = Literal["none", "index", "full"]
 
 
+class _Opened(NamedTuple):
+    """The manifest of a whole store, and its mapped shards."""
+
+    manifest: Manifest
+    shards: list[Shard]
+
+
 class TokenStore:
-    """A pretokenised corpus on disk, memory-mapped: opening it reads no tokens.
+    """A `TokenStore` maps a pretokenised corpus on disk; opening one reads no tokens.
 
     Args:
-        path: the directory `prepare` or a `StoreWriter` made.
-        verify: `"none"` trusts the files, `"index"` checks their presence, sizes and record boundaries,
-            `"full"` hashes every byte.
-        cache_dir: where shards of a remote store are kept; local stores have no use for it.
+        path: The directory that `prepare` or a `StoreWriter` made.
+        verify: How much is checked before the store is used: `"none"` trusts the files, `"index"` (the default)
+            checks their presence, sizes and record boundaries, `"full"` hashes every byte. Copies in other
+            processes check as much.
+        fingerprint: The fingerprint that the store must have, 64 hex digits; by default any store will do.
 
     Raises:
-        StoreError: one of its subclasses, naming the file: missing, incomplete, truncated, swapped or changed.
+        StoreError: One of its subclasses, naming the file: missing, incomplete, truncated, swapped or changed.
 
     >>> from fastcollate import Ragged, StoreWriter
     >>> import tempfile
@@ -59,32 +55,44 @@ class TokenStore:
     (2, 5, array([3, 2]), array([ 72, 105, 256], dtype=uint16))
     """
 
-    def __init__(self, path: str | Path, *, verify: Verify = "index", cache_dir: str | Path | None = None) -> None:
-        if verify not in ("none", "index", "full"):
-            raise InputError(f"verify is {verify!r}: it must be 'none', 'index' or 'full'")
-        if cache_dir is not None or "://" in str(path):
+    def __init__(self, path: str | Path, *, verify: Verify = "index", fingerprint: str | None = None) -> None:
+        if "://" in str(path):
             raise StoreError(f"{path}: remote stores cannot be read yet; copy the directory to a local disk")
         self.path = Path(path)
-        self.manifest = manifest = read_manifest(self.path)
-        if verify != "none":
+        self._verify: Verify = check_choice("verify", verify, get_args(Verify))
+        self._wanted = fingerprint
+        self._first = 0
+        self._count = self._opened.manifest.records
+
+    @cached_property
+    def _opened(self) -> _Opened:
+        manifest = read_manifest(self.path)
+        if self._wanted not in (None, manifest.fingerprint):
+            raise StoreChangedError(
+                f"{self.path} has fingerprint {manifest.fingerprint[:12]}..., not {str(self._wanted)[:12]}...: "
+                "it was replaced by another store; restart the run that reads it, or restore the wanted one"
+            )
+        if self._verify != "none":
             check_files(self.path, manifest)
             check_index(self.path, manifest)
-        shards = [
-            map_shard(self.path, number, manifest.layout, manifest.dtype) for number in range(len(manifest.shards))
-        ]
+        numbers = range(len(manifest.shards))
+        shards = [map_shard(self.path, number, manifest.layout, manifest.dtype) for number in numbers]
         check_counts(self.path, manifest, shards)
-        if verify == "full":
+        if self._verify == "full":
             check_hashes(self.path, manifest)
-        self._records = ShardedRecords(shards, manifest.records_per_shard, 0)
-        self._count = manifest.records
+        return _Opened(manifest, shards)
+
+    @cached_property
+    def _records(self) -> ShardedRecords:
+        return ShardedRecords(self._opened.shards, self.manifest.records_per_shard, self._first)
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, index: int) -> NDArray[Any]:
         """The tokens of record `index`, uint16|uint32, as a view of the file."""
-        shard, row = self._locate(index)
-        return shard.tokens[row]
+        shard, place = self._locate(index)
+        return shard.tokens[place]
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return (self[i] for i in range(len(self)))
@@ -92,9 +100,15 @@ class TokenStore:
     def __repr__(self) -> str:
         return f"TokenStore({str(self.path)!r}, {len(self)} records, {self.encoding!r})"
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """Open the same files in the other process, rather than carry them there."""
-        return _reopen, (self.path, self.manifest.fingerprint, self._records.first, self._count)
+    def __getstate__(self) -> dict[str, Any]:
+        """To another process go the address and the fingerprint; it opens the files when it first reads them."""
+        wanted = {"_verify": self._verify, "_wanted": self.manifest.fingerprint}
+        return {"path": self.path, "_first": self._first, "_count": self._count, **wanted}
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the store says of itself: shards, encoding, lengths, rejected records."""
+        return self._opened.manifest
 
     @property
     def encoding(self) -> str:
@@ -112,90 +126,65 @@ class TokenStore:
         return self.manifest.has_spans
 
     @cached_property
+    def columns(self) -> Mapping[str, Column]:
+        """What the store has beside its tokens, by name: `spans`, if records say what is supervised."""
+        return {"spans": Column("uint32", "span")} if self.has_spans else {}
+
+    @cached_property
     def fingerprint(self) -> str:
         """64 hex digits that change with any byte of the data, or with the view taken of it."""
         whole = self.manifest.fingerprint
         if self._count == self.manifest.records:
             return whole
-        return hashlib.sha256(f"{whole}:{self._records.first}:{self._count}".encode()).hexdigest()
+        return hashlib.sha256(f"{whole}:{self._first}:{self._count}".encode()).hexdigest()
 
     @cached_property
     def lengths(self) -> IntArray:
-        """int64[N], the tokens of each record."""
+        """The tokens of each record, int64[N]."""
         return self._records.lengths(self._count)
 
     @cached_property
     def num_tokens(self) -> int:
-        """Tokens of all records."""
+        """The tokens of all records together."""
         if self._count == self.manifest.records:
             return self.manifest.tokens
         return int(self.lengths.sum())
 
-    def at_epoch(self, seed: int, epoch: int) -> TokenStore:  # noqa: ARG002  # a mixture's records depend on them
-        """The records of an epoch: all of them, in every epoch."""
-        return self
+    def at_epoch(self, seed: int, epoch: int) -> ShardedRecords:  # noqa: ARG002  # a mixture's depend on them
+        """Return the records of one epoch: in a store all of them, in every epoch."""
+        return self._records
+
+    def length_histogram(self) -> tuple[IntArray, IntArray]:
+        """Return the distinct lengths, rising, and how many records have each: int64[M] both."""
+        return self._histogram
 
     @cached_property
-    def length_histogram(self) -> tuple[IntArray, IntArray]:
-        """int64[M] each: the distinct lengths, rising, and how many records have each."""
+    def _histogram(self) -> tuple[IntArray, IntArray]:
         if self._count == self.manifest.records:
             pairs = np.array(self.manifest.lengths, np.int64)
             return pairs[:, 0], pairs[:, 1]
         return np.unique(self.lengths, return_counts=True)
 
-    def lengths_at(self, indices: IntArray) -> IntArray:
-        """int64[M], the tokens of the records `indices: int64[M]`, read from the mapped index."""
-        return self._records.lengths_at(indices)
-
-    def gather(self, indices: IntArray, *, width: int | None = None) -> RaggedBatch:
-        """The records `indices: int64[B]` as a batch, without a copy where they lie in one shard.
-
-        -1 stands for a filler row, which may only follow real ones. Spans are looked up when asked for.
-        """
-        if len(indices) and indices[-1] < 0:
-            return self._gather_filled(indices, width)
-        rows = self._records.rows("tokens", indices)
-        spans = partial(self._records.rows, "spans", indices) if self.has_spans else None
-        return RaggedBatch(rows.values, rows.starts, rows.lengths, record_ids=indices, spans=spans, width=width)
-
-    def _gather_filled(self, indices: IntArray, width: int | None) -> RaggedBatch:
-        real = indices[indices >= 0]
-        missing = np.zeros(len(indices) - len(real), np.int64)
-        rows, spans = (
-            self._records.rows("tokens", real),
-            self._records.rows("spans", real) if self.has_spans else None,
-        )
-        return RaggedBatch(
-            rows.values,
-            np.concatenate([rows.starts, missing]),
-            np.concatenate([rows.lengths, missing]),
-            record_ids=indices,
-            spans=None
-            if spans is None
-            else Rows(
-                spans.values,
-                np.concatenate([spans.starts, missing]),
-                np.concatenate([spans.lengths, missing]),
-            ),
-            width=width,
-        )
-
     def take(self, indices: ArrayLike) -> Ragged:
-        """The records `indices: int64[M]` side by side, copied."""
-        return self._records.rows("tokens", row_numbers(indices, len(self))).to_ragged()
+        """Return the records `indices: int64[M]` side by side, copied.
+
+        Raises:
+            InputError: A number outside the store, or no flat sequence of integers.
+        """
+        return self._records.gather(row_numbers(indices, len(self))).tokens.to_ragged()
 
     def spans(self, index: int) -> NDArray[np.uint32]:
-        """uint32[S, 2], the supervised (start, stop) token positions of record `index`."""
-        shard, row = self._locate(index)
-        return shard.spans[row].reshape(-1, 2)
+        """Return the supervised (start, stop) token positions of record `index`, uint32[S, 2]."""
+        shard, place = self._locate(index)
+        return shard.spans[place].reshape(-1, 2)
 
     def source_row(self, index: int) -> int:
-        """The row of the source that record `index` came from."""
-        shard, row = self._locate(index)
-        return int(shard.source_rows[row])
+        """Return the row of the source that record `index` came from."""
+        shard, place = self._locate(index)
+        return int(shard.source_rows[place])
 
     def text(self, index: int) -> str:
-        """Record `index` decoded; bytes that are not UTF-8 become U+FFFD."""
+        """Return record `index` decoded; bytes that are not UTF-8 become U+FFFD."""
         encoding, written = load_encoding(self.encoding), self.manifest.encoding
         if describe(encoding).sha256 != written.sha256:
             raise EncodingError(
@@ -235,15 +224,16 @@ class TokenStore:
 
     def _view(self, first: int, count: int) -> TokenStore:
         view = object.__new__(TokenStore)
-        view.path, view.manifest = self.path, self.manifest
-        view._records = self._records._replace(first=self._records.first + first)
-        view._count = count
+        part = {"_first": self._first + first, "_count": count, "_opened": self._opened}
+        view.__dict__.update(self.__getstate__() | part)
         return view
 
     def _locate(self, index: int) -> tuple[Shard, int]:
+        if not isinstance(index, int | np.integer):
+            raise InputError(f"record {index!r} of a store: give one number; take([...]) copies several records")
         if not -self._count <= index < self._count:
             raise IndexError(f"record {index} of a store with {self._count} records")
-        return self._records.locate(index % self._count)
+        return self._records.locate(int(index) % self._count)
 
 
 def _share_count(name: str, share: float | None, records: int) -> int:
@@ -254,12 +244,3 @@ def _share_count(name: str, share: float | None, records: int) -> int:
             f"split share {name!r} is {share!r}: a share is a number from 0 to 1, or None for the rest"
         )
     return int(records * share)
-
-
-def _reopen(path: Path, fingerprint: str, first: int, count: int) -> TokenStore:
-    store = TokenStore(path, verify="none")
-    if store.manifest.fingerprint != fingerprint:
-        raise StoreChangedError(
-            f"{path} was replaced by another store while it was in use: restart the run that reads it"
-        )
-    return store._view(first, count)  # noqa: SLF001

@@ -8,6 +8,7 @@ from commands import fail, succeed
 from oracles import best_widths
 
 from fastcollate import BucketedDataset, PackedDataset, PaddingCollator
+from fastcollate.plan.planning import plan_buckets
 from fastcollate.reports.plan_summary import least_cells, plain_cells
 
 
@@ -63,7 +64,7 @@ def test_the_bounds_equal_their_slow_definitions(store):
     values, counts = np.unique(lengths, return_counts=True)
     ordered = np.sort(lengths)[::-1]
     for rows in (1, 7, 16, 2000):
-        plan = BucketedDataset(store, batch_size=rows)._plan
+        plan = plan_buckets(store.length_histogram, store, batch_size=rows)
         expected = sum(
             int(ordered[i : i + rows].max()) * len(ordered[i : i + rows]) for i in range(0, len(ordered), rows)
         )
@@ -71,7 +72,7 @@ def test_the_bounds_equal_their_slow_definitions(store):
         shuffled = lengths[plan.order(0, len(store))]
         chunks = [shuffled[i : i + rows] for i in range(0, len(store), rows)]
         assert plain_cells(plan, rows) == sum(int(chunk.max()) * len(chunk) for chunk in chunks)
-    budget = BucketedDataset(store, max_tokens=500)._plan
+    budget = plan_buckets(store.length_histogram, store, max_tokens=500)
     at = cells = 0
     while at < len(ordered):
         rows = 500 // int(ordered[at])
@@ -79,7 +80,7 @@ def test_the_bounds_equal_their_slow_definitions(store):
         at += rows
     assert least_cells(budget, values, counts) == cells
     few, few_counts = values[:8], counts[:8]
-    static = BucketedDataset(store, batch_size=4, max_length=int(few[-1]), buckets=3)._plan
+    static = plan_buckets(store.length_histogram, store, batch_size=4, max_length=int(few[-1]), buckets=3)
     assert least_cells(static, *_clipped(lengths, int(few[-1]))) >= best_widths(
         few.tolist(), few_counts.tolist(), 3
     )
@@ -107,3 +108,23 @@ def test_packs_are_counted(store):
     ]
     assert "more than a pack of 100" in fail("plan", str(store.path), "--pack", "100")
     assert "--buckets is for padded batches" in fail("plan", str(store.path), "--pack", "256", "--buckets", "2")
+
+
+def test_a_dropped_step_counts_neither_as_packs_nor_as_tokens(store):
+    flags = ["--world-size", "7", "--drop-last", "--json"]
+    facts = json.loads(succeed("plan", str(store.path), "--pack", "256", *flags))
+    ranks = [PackedDataset(store, length=256, drop_last=True, rank=rank, world_size=7) for rank in range(7)]
+    batches = [batch for rank in ranks for batch in rank]
+    assert facts["packs"] == len(batches) == facts["batches_per_rank"] * 7
+    assert facts["tokens"] == sum(int(batch.lengths.sum()) for batch in batches) < store.num_tokens
+    assert facts["documents_per_pack"] == pytest.approx(sum(map(len, batches)) / len(batches))
+    assert facts["efficiency"] <= 1
+
+
+@pytest.mark.parametrize("size", [["--pack", "256"], ["--batch-size", "16"], ["--max-tokens", "2000"]])
+def test_an_epoch_of_no_batches_is_counted_too(store, size):
+    flags = [*size, "--world-size", "5000", "--drop-last"]
+    facts = json.loads(succeed("plan", str(store.path), *flags, "--json"))
+    assert (facts["batches_per_rank"], facts["tokens"]) == (0, 0)
+    lines = succeed("plan", str(store.path), *flags).splitlines()
+    assert any("0 on each of 5,000 ranks" in line for line in lines)

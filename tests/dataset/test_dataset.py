@@ -181,16 +181,16 @@ dist.destroy_process_group()
     [
         ({}, "batch_size and max_tokens: neither given"),
         ({"batch_size": 4, "max_tokens": 100}, "batch_size and max_tokens: both given"),
-        ({"batch_size": 0}, "batch_size is 0: it must be at least 1"),
+        ({"batch_size": 0}, "batch_size is 0: it must be an integer, at least 1"),
         ({"batch_size": 4, "window": 3}, "window is 3, smaller than a batch of 4"),
-        ({"batch_size": 4, "max_length": -1}, "max_length is -1: it must be an integer from 0"),
+        ({"batch_size": 4, "max_length": -1}, "max_length is -1: it must be an integer, at least 1"),
         ({"max_tokens": 100}, r"record \d+ has 200 tokens and would be padded to 200, more than max_tokens=100"),
         ({"max_tokens": 250, "buckets": [64, 256]}, "would be padded to 256, more than max_tokens=250"),
         ({"batch_size": 4, "buckets": [64]}, "buckets end at 64 but the longest record has 200 tokens"),
         ({"batch_size": 4, "rank": 2, "world_size": 2}, "rank 2 of world_size 2"),
         ({"batch_size": 4, "rank": 2}, "give both or neither"),
         ({"batch_size": 4, "seed": 1.5}, r"seed is 1\.5: it must be an integer"),
-        ({"batch_size": 4, "seed": -1}, "seed is -1: it must be an integer from 0"),
+        ({"batch_size": 4, "seed": -1}, "seed is -1: it must be an integer, at least 0"),
     ],
 )
 def test_bad_arguments_are_named(store, arguments, message):

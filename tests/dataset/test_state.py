@@ -90,7 +90,7 @@ def test_a_chain_of_world_sizes_delivers_every_record_once_in_one_order(store):
     ("change", "error", "message"),
     [
         ({"seed": 8}, StateMismatchError, "taken with seed 8, this dataset has 0"),
-        ({"version": 2}, StateMismatchError, "the state has version 2, this fastcollate reads 1"),
+        ({"version": 3}, StateMismatchError, "the state has version 3, this fastcollate reads 2"),
         ({"epoch": -1}, StateError, "the state's epoch is -1"),
         ({"batch": "3"}, StateError, "the state's batch is '3'"),
         ({"group": 0}, StateError, "the state's group is 0"),

@@ -105,7 +105,7 @@ def test_a_state_beyond_the_epoch_delivers_nothing_more(store):
     dataset = BucketedDataset(store, batch_size=100)
     dataset.load_state_dict({**dataset.state_dict(), "batch": 10**15, "group": 8})
     assert ids_of(dataset) == []
-    with pytest.raises(StateError, match="the state's group is 10000000000000: it must be an integer from 1 to"):
+    with pytest.raises(StateError, match="the state's group is 10000000000000: it must be an integer, from 1 to"):
         dataset.load_state_dict({**dataset.state_dict(), "group": 10**13})
 
 

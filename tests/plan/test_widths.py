@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from oracles import best_widths
 
 from fastcollate import PlanError
-from fastcollate.plan.arguments import choose_widths
-from fastcollate.plan.widths import optimal_widths
+from fastcollate.plan.widths import choose_widths, optimal_widths
 
 
 def cells(widths, lengths, counts):
@@ -49,7 +48,7 @@ def test_a_list_of_widths_is_taken_as_far_as_it_is_needed():
         ([], "widths must rise"),
         ([0, 200], "at least 1"),
         ([16, 32], "buckets end at 32 but the longest record has 100 tokens"),
-        (0, "buckets is 0: give a list of widths"),
+        (0, "buckets is 0: it must be an integer, at least 1"),
         ([64.5, 200], r"a bucket's width is 64\.5: it must be an integer"),
     ],
 )

@@ -82,7 +82,7 @@ def test_what_was_written_is_read(tmp_path_factory, corpus, layout, records_per_
     lengths = np.array([len(row) for row in rows], np.int64)
     same(store.lengths, lengths)
     assert store.num_tokens == lengths.sum()
-    for found, expected in zip(store.length_histogram, np.unique(lengths, return_counts=True), strict=True):
+    for found, expected in zip(store.length_histogram(), np.unique(lengths, return_counts=True), strict=True):
         same(found, expected.astype(np.int64))
     assert (store.encoding, store.eot_token_id) == (("large", 100_000) if encoding is LARGE else ("bytes", 256))
 
@@ -257,7 +257,7 @@ def test_the_notebooks_split_is_935_110_55_in_order(tmp_path):
         same(part.lengths, store.lengths[first : first + len(part)])
         assert part.num_tokens == part.lengths.sum()
         for found, expected in zip(
-            part.length_histogram, np.unique(part.lengths, return_counts=True), strict=True
+            part.length_histogram(), np.unique(part.lengths, return_counts=True), strict=True
         ):
             same(found, expected)
         assert [part.source_row(i) for i in (0, -1)] == [first, first + len(part) - 1]

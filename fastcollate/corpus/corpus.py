@@ -1,0 +1,191 @@
+"""What a dataset reads: the protocols that every corpus keeps, and a corpus in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastcollate.errors import FastCollateError, InputError
+from fastcollate.ragged import Column, IntArray, Ragged, RaggedBatch, Rows
+
+__all__ = ["Corpus", "RaggedCorpus", "Records", "as_corpus"]
+
+
+class Records(Protocol):
+    """The records of one pass over a corpus, numbered from 0."""
+
+    def lengths_at(self, indices: IntArray) -> IntArray:
+        """Return the tokens of the records `indices: int64[M]`, int64[M]."""
+        ...
+
+    def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:
+        """Return the records `indices: int64[B]` as a batch, with the `columns` asked for.
+
+        `record_ids` of the batch say which record of the corpus each row is.
+        """
+        ...
+
+
+class Corpus(Protocol):
+    """Records of tokens that a dataset can plan over: a store, a mixture, an array in memory.
+
+    Attributes:
+        fingerprint: A text that changes with any byte of the data; a run is resumed only over an equal one.
+        eot_token_id: The end-of-text token, or None where nobody knows it.
+        columns: What the corpus has beside its tokens, by name.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """A text that changes with any byte of the data."""
+        ...
+
+    @property
+    def eot_token_id(self) -> int | None:
+        """The end-of-text token, or None where nobody knows it."""
+        ...
+
+    @property
+    def columns(self) -> Mapping[str, Column]:
+        """What the corpus has beside its tokens, by name."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the records of one epoch."""
+        ...
+
+    def length_histogram(self) -> tuple[IntArray, IntArray]:
+        """Return the distinct lengths, rising, and how many records have each: int64[M] both."""
+        ...
+
+    def at_epoch(self, seed: int, epoch: int) -> Records:
+        """Return the records of one epoch, a function of its arguments alone."""
+        ...
+
+
+_MEMBERS = ("__len__", "at_epoch", "columns", "eot_token_id", "fingerprint", "length_histogram")
+
+
+class RaggedCorpus:
+    """A `RaggedCorpus` is a corpus in memory: the rows of a `Ragged` are its records.
+
+    Args:
+        rows: The tokens of the records, none of which is empty.
+        eot_token_id: The end-of-text token; by default nobody knows it.
+        spans: The supervised parts of each record as flat (start, stop) pairs; by default nothing is said.
+        labels: One label for each token; by default nothing is said.
+
+    Raises:
+        InputError: An empty record, a negative token, or a column that does not fit the rows.
+
+    >>> corpus = RaggedCorpus(Ragged.from_rows([[1, 2, 3], [4]]))
+    >>> len(corpus), corpus.at_epoch(0, 0).gather(np.array([1])).lengths
+    (2, array([1]))
+    """
+
+    def __init__(
+        self,
+        rows: Ragged,
+        *,
+        eot_token_id: int | None = None,
+        spans: Ragged | None = None,
+        labels: Ragged | None = None,
+    ) -> None:
+        self.rows = rows
+        self.eot_token_id = eot_token_id
+        self._beside = {name: part for name, part in (("spans", spans), ("labels", labels)) if part is not None}
+        self._lengths = rows.lengths
+        for name, part in self._beside.items():
+            if len(part) != len(rows):
+                raise InputError(f"{name} has {len(part)} rows where there are {len(rows)}: it needs one for each")
+        if labels is not None and not np.array_equal(labels.lengths, self._lengths):
+            raise InputError(
+                "labels has rows of other lengths than the records: it needs one label for each token"
+            )
+        if len(rows) and int(self._lengths.min()) == 0:
+            empty = int(self._lengths.argmin())
+            raise InputError(f"record {empty} is empty: a record needs at least one token; leave it out")
+        used = rows.compact().values
+        if used.dtype == np.int64 and len(used) and int(used.min()) < 0:
+            raise InputError(f"a record holds the token id {used.min()}: token ids are numbered from 0")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        """The tokens of record `index`, as a view."""
+        return self.rows[index]
+
+    def __repr__(self) -> str:
+        return f"RaggedCorpus({len(self)} records, {int(self._lengths.sum())} tokens)"
+
+    @property
+    def num_tokens(self) -> int:
+        """The tokens of all records together."""
+        return int(self._lengths.sum())
+
+    @property
+    def lengths(self) -> IntArray:
+        """The tokens of each record, int64[N]."""
+        return self._lengths
+
+    @property
+    def columns(self) -> Mapping[str, Column]:
+        """`spans` and `labels`, where they were given."""
+        kinds = {"spans": Column("int64", "span"), "labels": Column("int64", "token")}
+        return {name: kinds[name] for name in self._beside}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """64 hex digits that change with any token, boundary or column."""
+        digest = hashlib.sha256()
+        for name, part in {"input_ids": self.rows, **self._beside}.items():
+            whole = part.compact()
+            digest.update(f"{name}:{whole.values.dtype}:{len(whole)}:{len(whole.values)};".encode())
+            digest.update(np.ascontiguousarray(whole.offsets).data)
+            digest.update(np.ascontiguousarray(whole.values).data)
+        return digest.hexdigest()
+
+    def length_histogram(self) -> tuple[IntArray, IntArray]:
+        """Return the distinct lengths, rising, and how many records have each: int64[M] both."""
+        return np.unique(self._lengths, return_counts=True)
+
+    def at_epoch(self, seed: int, epoch: int) -> RaggedCorpus:  # noqa: ARG002  # a mixture's depend on them
+        """Return the records of one epoch: all of them, in every epoch."""
+        return self
+
+    def lengths_at(self, indices: IntArray) -> IntArray:
+        """Return the tokens of the records `indices: int64[M]`, int64[M]."""
+        return self._lengths[indices]
+
+    def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:
+        """Return the records `indices: int64[B]` as a batch, without a copy, with the `columns` asked for."""
+        beside = {name: _chosen(self._beside[name], indices) for name in columns}
+        return RaggedBatch(_chosen(self.rows, indices), indices, beside)
+
+
+def _chosen(rows: Ragged, indices: IntArray) -> Rows:
+    starts = rows.offsets[indices]
+    return Rows(rows.values, starts, rows.offsets[1:][indices] - starts)
+
+
+def as_corpus(source: Any, *, error: type[FastCollateError] = InputError) -> Corpus:
+    """Return a corpus as it is, and a `Ragged` as a corpus in memory.
+
+    Raises:
+        FastCollateError: `error`, if `source` is neither; the message says how to make one of it.
+    """
+    if isinstance(source, Ragged):
+        return RaggedCorpus(source)
+    if not all(hasattr(type(source), name) or hasattr(source, name) for name in _MEMBERS):
+        raise error(
+            f"the corpus is a {type(source).__name__}: open one with TokenStore(path), mix several with mix(...), "
+            "or give rows in memory as Ragged.from_rows(rows)"
+        )
+    corpus: Corpus = source
+    return corpus

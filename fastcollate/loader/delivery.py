@@ -1,0 +1,66 @@
+"""One pass of a loader: the rest of an epoch, counted batch by batch as it is delivered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from typing import Any
+
+from fastcollate.collate.batch import Batch
+from fastcollate.device.copier import DeviceCopier, OnDevice
+from fastcollate.device.items import count_bytes
+from fastcollate.device.prefetch import Prefetcher
+from fastcollate.loader.feeds import Feed
+from fastcollate.loader.stats import LoaderStats
+
+__all__ = ["Delivery"]
+
+
+class Delivery(Iterator[Any]):
+    """The batches of one pass, on the loader's device; what was prepared ahead is not counted.
+
+    Attributes:
+        run: The pass of the dataset, which moves its position.
+    """
+
+    def __init__(self, feed: Feed, copier: DeviceCopier, stats: LoaderStats, *, prefetch: int) -> None:
+        self.run = feed.dataset.begin()
+        self._dataset = feed.dataset
+        self._copier = copier
+        self._stats = stats
+        self._source: Generator[OnDevice, None, None] | Prefetcher[OnDevice]
+        self._source = sent = feed.send(self.run, copier, stats)
+        if copier.device.type != "cpu":
+            self._source = Prefetcher(sent, depth=prefetch, size=lambda copied: count_bytes(copied.item))
+
+    def __next__(self) -> Any:
+        stats = self._stats
+        begun = time.perf_counter()
+        copied = next(self._source)
+        stats.seconds_waited += time.perf_counter() - begun
+        item = self._copier.hand_over(copied)
+        self._dataset.deliver(self.run)
+        stats.batches += 1
+        stats.bytes_copied += copied.bytes
+        stats.copies += copied.copies
+        stats.seconds_on_bus = self._copier.seconds_on_bus
+        if isinstance(item, Batch):
+            stats.tokens += item.num_tokens
+            stats.cells += item["input_ids"].numel()
+        return item
+
+    @property
+    def overtaken(self) -> bool:
+        """Whether a state was loaded since: another pass is to follow."""
+        return self._dataset.overtaken(self.run)
+
+    def finish(self) -> None:
+        """After the last batch: end the source, complete the statistics and go on to the next epoch."""
+        self._source.close()
+        self._copier.settle()
+        self._stats.seconds_on_bus = self._copier.seconds_on_bus
+        self._dataset.finish(self.run)
+
+    def close(self) -> None:
+        """End the source. Waits for the batch that is being made: the next pass uses the same memory."""
+        self._source.close()

@@ -1,0 +1,272 @@
+"""Worker processes whose items come in turn, and whose every end is told."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from multiprocessing.resource_tracker import ensure_running
+from multiprocessing.util import Finalize, register_after_fork
+from typing import Any, Literal, NoReturn
+
+import numpy as np
+import torch
+
+from fastcollate.errors import WorkerError
+from fastcollate.loader.messages import Assignment, Failure, Message, Work, receive, send
+from fastcollate.plan.permutation import derive_key
+
+__all__ = ["WorkerPool"]
+
+Method = Literal["fork", "spawn", "forkserver"]
+
+_PIPE = 1 << 20  # bytes that a pipe should hold: about a parcel, so that a worker makes the next one meanwhile
+_GLANCE = 0.2  # seconds after which a waiting pool looks whether it was closed, or a worker died unheard
+_GRACE, _REST = 0.5, 0.4  # seconds until a worker that does not end is killed, and for the killed ones to go
+_WHY: dict[int, str] = {
+    signal.SIGKILL: "memory ran out, usually; use fewer workers, smaller batches or num_workers=0",
+    signal.SIGBUS: "a file that it had mapped became shorter; never write into a store in place",
+}
+_ELSE = "another process ended it, or a library failed in it; set num_workers=0 to see where"
+
+
+class WorkerPool(Iterator[Any]):
+    """Run `work(worker, num_workers)` in processes, and give their items in turn.
+
+    Worker 0's first item comes first, then worker 1's first, ..., then worker 0's second, ...; a worker whose
+    items have ended is passed over. An error ends the pool and all its processes. So do `close`, garbage
+    collection and the end of the interpreter, in a second at most. A worker ends by itself when the process that
+    started it dies. No random generator of this process is drawn from or changed.
+
+    Args:
+        work: The function that each process calls with its number and the number of workers, and whose items
+            it sends. Under the start methods "spawn" and "forkserver" it must be picklable.
+        workers: The number of processes, at least 1.
+        timeout: The seconds for which an item is waited for while its worker sends nothing; then the pool ends.
+        seed: The integer that seeds `random`, NumPy and torch in every worker, in each with a key of its own.
+        parcel: The number of consecutive items that a worker sends at once, 1 by default; each is given alone.
+        method: How processes are started; None, the default, does what `multiprocessing` does.
+
+    Raises:
+        WorkerError: A worker cannot be started, died, sent nothing for `timeout` seconds, or raised an exception
+            that cannot be pickled. Any other exception of a worker is raised as it is, after the items that came
+            before it and with the worker's traceback as a note.
+
+    >>> list(WorkerPool(lambda worker, n: range(worker, 7, n), workers=2, timeout=60, seed=0, method="fork"))
+    [0, 1, 2, 3, 4, 5, 6]
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        *,
+        workers: int,
+        timeout: float,
+        seed: int,
+        parcel: int = 1,
+        method: Method | None = None,
+    ) -> None:
+        self._workers: list[_Worker] = []
+        self._lock, self._closing = threading.RLock(), threading.Event()
+        # Not weakref.finalize: when the interpreter ends, multiprocessing waits for its children, and this must
+        # come before.
+        self._end = Finalize(self, _end, (self._workers, self._lock, self._closing), exitpriority=10)
+        try:
+            for number in range(workers):
+                worker = _Worker(f"worker {number} of {workers}", timeout, self._closing)
+                assignment = Assignment(work, number, workers, seed, parcel)
+                worker.start(assignment, method, self._workers)
+        except BaseException:
+            self.close()
+            raise
+        self._turn = deque(self._workers)
+
+    def __next__(self) -> Any:
+        try:
+            with self._lock:
+                while self._turn and not self._closing.is_set():
+                    if items := self._turn[0].items():
+                        self._turn.rotate(-1)
+                        return items.popleft()
+                    self._turn.popleft()
+        except BaseException:
+            self.close()
+            raise
+        self.close()
+        raise StopIteration
+
+    def close(self) -> None:
+        """End the processes; what they had ready is dropped. Another thread's `next` ends with StopIteration."""
+        self._end()
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    """The main process's side of a worker."""
+
+    name: str
+    timeout: float
+    closing: threading.Event
+    message: Message = field(default_factory=Message)
+    pipe: Connection = field(init=False)
+    process: BaseProcess = field(init=False)
+
+    def start(self, assignment: Assignment, method: Method | None, started: list[_Worker]) -> None:
+        """Start the process, and put this worker among those that were `started`."""
+        context: Any = multiprocessing.get_context(method)
+        if multiprocessing.current_process().daemon or not hasattr(os, "readv"):
+            raise WorkerError(
+                f"{self.name} cannot be started: a daemon, such as a worker, has none, nor has Windows; "
+                "set num_workers=0"
+            )
+        try:
+            self.pipe, pipe = context.Pipe(duplex=False)
+            with pipe:
+                os.set_blocking(self.pipe.fileno(), False)
+                register_after_fork(self.pipe, Connection.close)  # or a sibling would keep it open
+                _widen(pipe)
+                self.process = context.Process(target=_serve, args=(assignment, pipe), daemon=True)
+                if context.get_start_method() != "fork":
+                    ensure_running()  # the tracker, now: starting it unblocks interrupts
+                with _interrupts_blocked():
+                    self.process.start()
+                    started.append(self)
+        except OSError as error:
+            raise WorkerError(
+                f"{self.name} cannot be started: {error}; use fewer workers, or set num_workers=0"
+            ) from error
+        self.name += f" (pid {self.process.pid})"
+
+    def items(self) -> deque[Any]:
+        """Return what was received, nothing only at the end; raise the exception that comes instead of an item."""
+        while not self.message.items and not self.message.ended:
+            if self.message.failure is not None:
+                self._raise(self.message.failure)
+            self.message = receive(self._read)
+        return self.message.items
+
+    def _read(self, parts: list[memoryview]) -> int:
+        """Read what has come, once something has; StopIteration if the pool is closed meanwhile."""
+        left, dead, sentinel = self.timeout, False, self.process.sentinel
+        while not self.closing.is_set():
+            with suppress(BlockingIOError):
+                if count := os.readv(self.pipe.fileno(), parts):
+                    return count
+                dead = True
+            if dead:
+                raise WorkerError(f"{self.name} {self._end_of_process()}")
+            if left <= 0:
+                raise WorkerError(
+                    f"{self.name} sent nothing for {self.timeout:g} s: it is stopped, or waits for a file or a "
+                    "lock; set a larger timeout if an item can take longer"
+                )
+            ready = wait([self.pipe, sentinel], min(left, _GLANCE))
+            if not ready:
+                left -= _GLANCE  # not by the clock: the time for which this process is stopped is not the worker's
+            dead = sentinel in ready or not (ready or self.process.is_alive())
+        raise StopIteration
+
+    def _end_of_process(self) -> str:
+        """How the process ended, and what to do."""
+        self.process.join(1)
+        code = self.process.exitcode
+        if code is not None and code < 0:
+            return f"was killed by signal {-code} ({signal.strsignal(-code)}): {_WHY.get(-code, _ELSE)}"
+        return (
+            f"ended with exit code {code} before its last item: what it wrote to stderr says why; a script that "
+            "starts processes needs `if __name__ == '__main__':` around its main code"
+        )
+
+    def _raise(self, failure: Failure) -> NoReturn:
+        error = failure.exception() or WorkerError(
+            f"{self.name} raised {failure.summary}: it cannot be raised in another process; the note has its "
+            "traceback"
+        )
+        error.add_note(f"In {self.name}:\n{failure.trace.rstrip()}")
+        raise error
+
+
+def _end(workers: list[_Worker], lock: threading.RLock, closing: threading.Event) -> None:
+    """End processes within a second: a closed pipe ends those that send, SIGKILL the others."""
+    closing.set()
+    with _interrupts_blocked(), lock:
+        for worker in workers:
+            worker.pipe.close()
+        for seconds in (_GRACE, _REST):
+            deadline = time.monotonic() + seconds
+            for worker in workers:
+                worker.process.join(max(0.0, deadline - time.monotonic()))
+            for worker in workers:
+                worker.process.kill()
+        for worker in workers:
+            with suppress(ValueError):  # the system cannot end it now
+                worker.process.close()
+        workers.clear()
+
+
+def _serve(assignment: Assignment, pipe: Connection) -> None:
+    """Be a worker: send the items of the work and how they ended, or as many as the main process wants."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends its workers
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked worker has the main process's handler
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    made: deque[Any] = deque()
+    try:
+        _seed(derive_key(assignment.seed, assignment.number))
+        for item in assignment.work(assignment.number, assignment.workers):
+            made.append(item)
+            if len(made) >= assignment.parcel:
+                ready, made = made, deque()
+                send(pipe.fileno(), Message(ready))
+        ready, made = made, deque()
+        send(pipe.fileno(), Message(ready, ended=True))
+    except BaseException as error:  # noqa: BLE001  # whatever it is, it belongs to the main process
+        failure = Failure.of(error)
+        for items in (made, deque[Any]()):  # what came before the error goes before it, if it can be pickled
+            with suppress(Exception):  # where the pipe is broken, the main process wants no more
+                send(pipe.fileno(), Message(items, failure=failure))
+                return
+
+
+def _seed(key: int) -> None:
+    random.seed(key)
+    np.random.seed([key & 0xFFFFFFFF, key >> 32])  # noqa: NPY002  # what a user's function draws from
+    torch.manual_seed(key)
+    torch.set_num_threads(1)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it dies, which a process blocked in a pipe would not notice.
+
+    Its siblings may hold open the pipe that tells of the death. With a fork server, the parent is that one.
+    """
+    parent, server = multiprocessing.parent_process(), os.getppid()
+    while parent is not None and parent.is_alive() and os.getppid() == server:
+        parent.join(1)
+    os._exit(1)
+
+
+def _widen(pipe: Connection) -> None:
+    """Let a pipe hold a parcel, where the system lets us."""
+    with suppress(ImportError, AttributeError, OSError):
+        import fcntl  # noqa: PLC0415  # not on Windows
+
+        fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Hold Ctrl-C back for a moment: it is lost, or leaves half a process, where it meets a fork."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
