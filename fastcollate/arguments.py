@@ -14,7 +14,15 @@ import numpy as np
 
 from fastcollate.errors import FastCollateError, InputError
 
-__all__ = ["check_choice", "check_choices", "check_count", "check_flag", "check_flags", "check_seconds"]
+__all__ = [
+    "check_choice",
+    "check_choices",
+    "check_count",
+    "check_counts",
+    "check_flag",
+    "check_flags",
+    "check_seconds",
+]
 
 _MOST = 2**63 - 1
 
@@ -97,6 +105,18 @@ def check_choices(*, error: type[FastCollateError] = InputError, **arguments: tu
     """
     for name, (value, choices) in arguments.items():
         check_choice(name, value, choices, error=error)
+
+
+def check_counts(*, error: type[FastCollateError] = InputError, **arguments: tuple[Any, int | None]) -> list[int]:
+    """Return several integer arguments, given by name as the value and the smallest one allowed, in their order.
+
+    Raises:
+        FastCollateError: `error`, if one of them is no integer or too small.
+
+    >>> check_counts(length=(np.int64(8), 1), seed=(-3, None))
+    [8, -3]
+    """
+    return [check_count(name, value, least, error=error) for name, (value, least) in arguments.items()]
 
 
 def check_flags(*, error: type[FastCollateError] = InputError, **arguments: Any) -> list[bool]:

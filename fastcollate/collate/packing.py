@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fastcollate.arguments import check_choices, check_count, check_flag
+from fastcollate.arguments import check_choices, check_counts, check_flag
 from fastcollate.collate.batch import Batch
 from fastcollate.collate.device_kernels import PacksBuild
 from fastcollate.collate.inputs import read_rows
@@ -92,9 +92,10 @@ class PackingCollator:
         self.attention_mask = check_flag("attention_mask", attention_mask, error=CollateError)
         if attention_mask and layout == "flat":
             raise CollateError('attention_mask=True is for layout="rows": a flat batch has no padding to mask')
-        self.pad_token_id = check_count("pad_token_id", pad_token_id, None, error=CollateError)
+        self.pad_token_id, self.ignore_index = check_counts(
+            error=CollateError, pad_token_id=(pad_token_id, None), ignore_index=(ignore_index, None)
+        )
         self.layout = layout
-        self.ignore_index = check_count("ignore_index", ignore_index, None, error=CollateError)
         self.supervise = supervise
         self.keys = keys
         self._cells = np.arange(0)

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
-from fastcollate.arguments import check_choices, check_count, check_flags
+from fastcollate.arguments import check_choices, check_count, check_counts, check_flags
 from fastcollate.collate.batch import Batch
 from fastcollate.collate.device_kernels import RowsBuild
 from fastcollate.collate.inputs import read_rows
@@ -17,7 +17,7 @@ from fastcollate.collate.staged import Allocator, Built, Sources, Staged, new_ar
 from fastcollate.errors import CollateError
 from fastcollate.ragged import IntArray, RaggedBatch
 
-__all__ = ["PaddingCollator", "padded_collate"]
+__all__ = ["PaddingCollator"]
 
 
 class PaddingCollator:
@@ -73,7 +73,8 @@ class PaddingCollator:
     tensor([[5, 6, 8]])
     >>> PaddingCollator(0, max_length=3, truncation="error")([[5, 6, 7, 8]])
     Traceback (most recent call last):
-    fastcollate.errors.CollateError: row 0 has 4 tokens, more than the 3 that max_length leaves room for: ...
+    fastcollate.errors.CollateError: row 0 has 4 tokens, more than the 3 that max_length leaves room for:
+    choose a truncation or a longer max_length
 
     Of a row that knows its prompt, `supervise` says what is learned:
 
@@ -115,13 +116,14 @@ class PaddingCollator:
         def checked(name: str, value: int | None, least: int | None = None) -> int | None:
             return None if value is None else check_count(name, value, least, error=CollateError)
 
-        self.pad_token_id = check_count("pad_token_id", pad_token_id, None, error=CollateError)
+        self.pad_token_id, self.pad_to_multiple_of = check_counts(
+            error=CollateError, pad_token_id=(pad_token_id, None), pad_to_multiple_of=(pad_to_multiple_of, 1)
+        )
         self.ignore_index = checked("ignore_index", ignore_index)
         self.end_token_id = checked("end_token_id", end_token_id)
         self.max_length = checked("max_length", max_length, 1)
         self.truncation: Truncation = truncation
         self.padding_side: PaddingSide = padding_side
-        self.pad_to_multiple_of = check_count("pad_to_multiple_of", pad_to_multiple_of, 1, error=CollateError)
         self.supervise = supervise
 
     def __call__(self, rows: RaggedBatch | Sequence[Any]) -> Built:
@@ -246,51 +248,3 @@ class PaddingCollator:
     def _count(self, labels: IntArray, layout: RowLayout) -> int:
         """The labels that count in the loss; the first column does not, unless labels are shifted already."""
         return int(np.count_nonzero(labels[:, 1 - layout.shift :] != self.ignore_index))
-
-
-def padded_collate(
-    batch: Sequence[Any],
-    pad_token_id: int = 50256,
-    ignore_index: int | None = -100,
-    allowed_max_length: int | None = None,
-    device: torch.device | str = "cpu",
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """`padded_collate` makes next-token `(inputs, targets)`, int64[B, T], as a `collate_fn` for any `DataLoader`.
-
-    One end token (`pad_token_id`) is appended to every row. Targets are the inputs shifted by one: they keep the
-    first end token and hold `ignore_index` where there is padding. Both are cut to `allowed_max_length`.
-
-    Args:
-        batch: The rows, as lists, arrays or tensors, which are left as they are.
-        pad_token_id: The token id of the end token and of padding; 50256 by default, GPT-2's.
-        ignore_index: The value of targets that the loss skips, -100 by default; None leaves the pad id there.
-        allowed_max_length: The most columns; by default rows are never cut.
-        device: The device that the tensors are moved to, the CPU by default; a worker process can only make CPU
-            tensors.
-
-    Raises:
-        CollateError: Rows that make no batch, or a CUDA device inside a worker process.
-
-    >>> inputs, targets = padded_collate([[0, 1, 2], [5]])
-    >>> targets
-    tensor([[    1,     2, 50256],
-            [50256,  -100,  -100]])
-    """
-    try:
-        target = torch.device(device)
-    except (RuntimeError, TypeError):
-        raise CollateError(f"device {device!r} is unknown to torch: name one such as 'cpu' or 'cuda:0'") from None
-    if target.type == "cuda" and torch.utils.data.get_worker_info() is not None:
-        raise CollateError(
-            f"device={str(target)!r} inside a DataLoader worker: a forked process cannot use CUDA; collate on the "
-            "CPU and move the batch in the training loop, or set num_workers=0"
-        )
-    collator = PaddingCollator(
-        pad_token_id,
-        ignore_index=ignore_index,
-        end_token_id=pad_token_id,
-        max_length=allowed_max_length,
-        shift_labels=True,
-    )
-    inputs, targets = collator.pair(batch)
-    return inputs.to(target), targets.to(target)

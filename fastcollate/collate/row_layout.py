@@ -127,11 +127,7 @@ def lay_out(
     limit = None if max_length is None else max_length + shift
     if limit is not None and int(np.maximum.reduce(copied)) + (tails is not None) > limit:
         starts, copied, tails, cut = _truncate(batch.tokens, tails, limit, truncation)
-    if fillers or (tails is not None and len(tails.rows) < len(copied)):
-        real = np.maximum(_with_tails(copied, tails) - shift, 0)
-    else:
-        more = (tails is not None) - shift
-        real = copied + more if more else copied
+    real = _filled(copied, tails, shift, fillers=fillers)
     counts: list[int] = real.tolist()
     columns = _columns(batch.width, max(counts), max_length, pad_to_multiple_of)
     shortest = min(counts)
@@ -158,6 +154,14 @@ def _appended(end_token_id: int, record_ids: IntArray, *, fillers: bool) -> Tail
     tokens = np.empty(count, np.int64)
     tokens.fill(end_token_id)
     return Tails(np.arange(count), tokens, appended=True)
+
+
+def _filled(copied: IntArray, tails: Tails | None, shift: int, *, fillers: bool) -> IntArray:
+    """int64[B]: the columns that each row fills, its tail included."""
+    if fillers or (tails is not None and len(tails.rows) < len(copied)):
+        return np.maximum(_with_tails(copied, tails) - shift, 0)
+    more = (tails is not None) - shift
+    return copied + more if more else copied
 
 
 def _with_tails(copied: IntArray, tails: Tails | None) -> IntArray:

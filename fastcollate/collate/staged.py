@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from fastcollate.collate.batch import Batch
 from fastcollate.ragged import RaggedBatch
 
-__all__ = ["Allocator", "Built", "Collator", "Sources", "Staged", "new_arrays", "stage_arrays"]
+__all__ = ["Allocator", "Build", "Built", "Collator", "Sources", "Staged", "new_arrays", "stage_arrays"]
 
 _VALUES = ("tokens", "labels")
 _INT32 = np.dtype(np.int32)
@@ -30,16 +30,24 @@ class Allocator(Protocol):
         ...
 
 
+class Build(Protocol):
+    """Makes a batch, or a tuple, of what travelled."""
+
+    def __call__(self, staged: Mapping[str, torch.Tensor], /) -> Built:
+        """Return the batch of the staged arrays as tensors, on whatever device they are."""
+        ...
+
+
 class Staged(NamedTuple):
     """What travels instead of a batch. Both parts cross process borders.
 
     Attributes:
         arrays: The arrays that travel, by name.
-        build: Makes the batch, or the tuple, of these arrays as tensors, on whatever device they are.
+        build: Makes the batch, or the tuple, of these arrays as tensors.
     """
 
     arrays: dict[str, NDArray[Any]]
-    build: Callable[[Mapping[str, torch.Tensor]], Built]
+    build: Build
 
 
 class Collator(Protocol):
