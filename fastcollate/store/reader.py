@@ -18,8 +18,8 @@ from fastcollate.errors import (
 from fastcollate.ragged import IntArray, Ragged, RaggedBatch, Rows, row_numbers
 from fastcollate.store.shard_files import Shard, map_shard
 from fastcollate.store.sharded import ShardedRecords
-from fastcollate.store.verify import check_counts, check_files, check_hashes, check_index, read_manifest
-from fastcollate.text.encodings import decode, describe, load_encoding
+from fastcollate.store.verify import check_files, check_hashes, check_index, read_manifest
+from fastcollate.tokenizers.load import load_encoding
 
 
 class Records(Protocol):
@@ -69,10 +69,7 @@ class TokenStore:
         if verify != "none":
             check_files(self.path, manifest)
             check_index(self.path, manifest)
-        shards = [
-            map_shard(self.path, number, manifest.layout, manifest.dtype) for number in range(len(manifest.shards))
-        ]
-        check_counts(self.path, manifest, shards)
+        shards = [map_shard(self.path, entry, manifest.layout, manifest.dtype) for entry in manifest.shards]
         if verify == "full":
             check_hashes(self.path, manifest)
         self._records = ShardedRecords(shards, manifest.records_per_shard, 0)
@@ -196,13 +193,13 @@ class TokenStore:
 
     def text(self, index: int) -> str:
         """Record `index` decoded; bytes that are not UTF-8 become U+FFFD."""
-        encoding, written = load_encoding(self.encoding), self.manifest.encoding
-        if describe(encoding).sha256 != written.sha256:
+        tokenizer, written = load_encoding(self.encoding), self.manifest.encoding
+        if tokenizer.sha256 != written.sha256:
             raise EncodingError(
                 f"{self.path} was written with another encoding named {written.name!r} than this machine's: "
                 "decode `store[i]` with the one that wrote it"
             )
-        return decode(encoding, self[index])
+        return tokenizer.decode(self[index])
 
     def verify(self) -> None:
         """Hash every byte of every file against the manifest.
