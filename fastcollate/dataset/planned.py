@@ -228,6 +228,8 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             StateMismatchError: `state` was taken over other data, arguments or seed; the field is named.
         """
         position = check_state(state, seed=self.seed, fingerprint=self._fingerprint)
+        if position.landmark.window > self._plan.num_windows:
+            raise StateError(f"the state's landmark is {position.landmark}: the plan has fewer windows")
         self._loaded = True
         self._own_loads += 1
         self._go_to(position, loaded=True)

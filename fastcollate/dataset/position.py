@@ -131,12 +131,10 @@ class SharedPosition:
     def note_in_worker(self, worker: int, seed: int, epoch: int) -> None:
         """Note at which epoch a worker's pass begins."""
         block = self._block()
-        block.note_of(worker)[["seed", "epoch", "process", "moves"]] = (
-            seed,
-            epoch,
-            os.getpid(),
-            block.record["moves"],
-        )
+        note = block.note_of(worker)
+        note["moves"] = 0  # no sibling believes a note that is half written
+        note["seed"], note["epoch"], note["process"] = seed, epoch, os.getpid()
+        note["moves"] = block.record["moves"]
 
     def prepare_for_fork(self) -> None:
         """In the parent, before: keep the position for a child that is no worker."""

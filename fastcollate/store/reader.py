@@ -69,8 +69,9 @@ class TokenStore:
         manifest = read_manifest(self.path)
         if self._wanted not in (None, manifest.fingerprint):
             raise StoreChangedError(
-                f"{self.path} has fingerprint {manifest.fingerprint[:12]}..., not {str(self._wanted)[:12]}...: "
-                "it was replaced by another store; restart the run that reads it, or restore the wanted one"
+                f"{self.path} was replaced by another store while it was in use, or was never the one asked for "
+                f"(its fingerprint is {manifest.fingerprint[:12]}..., not {str(self._wanted)[:12]}...): restart "
+                "the run that reads it, or restore that store"
             )
         if self._verify != "none":
             check_files(self.path, manifest)
