@@ -130,15 +130,7 @@ def lay_out(
     limit = None if max_length is None else max_length + shift
     if limit is not None and int(np.maximum.reduce(copied)) + (tails is not None) > limit:
         starts, copied, tails, cut = _truncate(batch.tokens, tails, limit, truncation)
-    if tails is not None and tails.rows is not None:
-        real = _with_tails(copied, tails) - shift
-    else:
-        more = (tails is not None) - shift
-        real = copied + more if more else copied
-    counts: list[int] = real.tolist()
-    if min(counts) < 0:  # filler rows
-        real = np.maximum(real, 0)
-        counts = real.tolist()
+    real, counts = _filled(copied, tails, shift)
     shortest = min(counts)
     columns = _columns(batch.width, max(counts), max_length, pad_to_multiple_of)
     spread = columns - shortest
@@ -165,6 +157,20 @@ def _appended(end_token_id: int, record_ids: IntArray) -> Tails:
     tokens = np.empty(len(record_ids) if rows is None else len(rows), np.int64)
     tokens.fill(end_token_id)
     return Tails(rows, tokens, appended=True)
+
+
+def _filled(copied: IntArray, tails: Tails | None, shift: int) -> tuple[IntArray, list[int]]:
+    """int64[B]: the columns that each row fills, its tail included; and the same as a list."""
+    if tails is not None and tails.rows is not None:
+        real = _with_tails(copied, tails) - shift
+    else:
+        more = (tails is not None) - shift
+        real = copied + more if more else copied
+    counts: list[int] = real.tolist()
+    if min(counts) < 0:  # filler rows
+        real = np.maximum(real, 0)
+        counts = real.tolist()
+    return real, counts
 
 
 def _with_tails(copied: IntArray, tails: Tails | None) -> IntArray:
