@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,19 @@ def test_no_module_unpickles_or_evaluates_data():
         names = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
         assert not names & {"eval", "exec", "pickle", "__import__"}, path
         assert not any(name.split(".")[0] in {"pickle", "dill", "cloudpickle"} for name, _ in imports(path))
+
+
+def test_the_version_is_the_one_that_is_installed_and_is_looked_up_late(monkeypatch):
+    monkeypatch.delitem(vars(fastcollate), "__version__", raising=False)
+    monkeypatch.setattr("importlib.metadata.version", lambda name: f"1.2.3 of {name}")
+    assert fastcollate.__version__ == "1.2.3 of fastcollate"
+    assert "__version__" in dir(fastcollate)
+    assert "__version__" not in fastcollate.__all__
+    monkeypatch.delitem(vars(fastcollate), "__version__")
+    monkeypatch.setattr("importlib.metadata.version", not_installed)
+    assert fastcollate.__version__ == "0+unknown"
+    monkeypatch.delitem(vars(fastcollate), "__version__")
+
+
+def not_installed(name):
+    raise PackageNotFoundError(name)

@@ -234,7 +234,7 @@ def test_on_cuda(store, transfer):
 def test_progress_is_for_terminals(store):
     screen, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 80))
-    argv = [sys.executable, "-m", "fastcollate.cli.main", "bench", str(store.path), "--records", "50"]
+    argv = [sys.executable, "-m", "fastcollate", "bench", str(store.path), "--records", "50"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=terminal, check=True, env=env)
     shown = os.read(screen, 65536)
