@@ -22,6 +22,7 @@ from fastcollate.reports.text import announced, plural, print_json
 from fastcollate.store.reader import TokenStore
 
 if TYPE_CHECKING:
+    from fastcollate.corpus.corpus import RaggedCorpus
     from fastcollate.loader.stream import StreamLoader
 
 EXAMPLE = """\
@@ -62,10 +63,8 @@ def run(args: argparse.Namespace) -> None:
         packed = packed_loader(used, length=length, batch_size=packs, pad=pad, **common)
     if padded.device.type == "meta":
         raise InputError("--device is meta, which holds no data: what arrives there cannot be checked")
-    with announced(f"reading {plural(len(used), 'record')} for the plain loops ..."):
-        rows = [used[i].tolist() for i in range(len(used))]
     shared = {"batch_size": batch_size, "pad": pad, "seed": seed, "device": str(padded.device)}
-    laps = race(_entrants(rows, padded, packed, shared), least=_LEAST)
+    laps = race(_entrants(_lists(used), padded, packed, shared), least=_LEAST)
     facts = {
         "path": str(store.path),
         "records_in_store": len(store),
@@ -78,15 +77,18 @@ def run(args: argparse.Namespace) -> None:
         **common,
         "rounds": ROUNDS,
         "expected_plain_padding": expected_padding(*store.length_histogram(), batch_size),
-        "loops": {
-            name: _facts(lap, laps[TITLES["plain_loop"]]) for name, lap in zip(TITLES, laps.values(), strict=True)
-        },
+        "loops": _facts(laps),
         "copies": {name: copies(loader.stats) for name, loader in _copying(padded, packed).items()},
     }
     if args.json:
         print_json(facts)
     else:
         print_standings(facts)
+
+
+def _lists(used: TokenStore | RaggedCorpus) -> TokenLists:
+    with announced(f"reading {plural(len(used), 'record')} for the plain loops ..."):
+        return [used[i].tolist() for i in range(len(used))]
 
 
 def _entrants(
@@ -102,15 +104,20 @@ def _entrants(
     return {TITLES[name]: epoch for name, epoch in epochs.items()}
 
 
-def _facts(lap: Lap, plain: Lap) -> dict[str, float]:
+def _facts(laps: dict[str, Lap]) -> dict[str, dict[str, float]]:
+    """By name, what each loop delivered and how fast, beside the plain loop."""
+    plain = laps[TITLES["plain_loop"]]
     return {
-        **lap.count._asdict(),
-        "padding": lap.count.padding,
-        "seconds": lap.seconds,
-        "tokens_per_second": lap.tokens_per_second,
-        "ratio": lap.tokens_per_second / plain.tokens_per_second,
-        "cpu_seconds_per_million_tokens": lap.cpu_seconds_per_million,
-        "seconds_between_batches_p99": lap.p99,
+        name: {
+            **lap.count._asdict(),
+            "padding": lap.count.padding,
+            "seconds": lap.seconds,
+            "tokens_per_second": lap.tokens_per_second,
+            "ratio": lap.tokens_per_second / plain.tokens_per_second,
+            "cpu_seconds_per_million_tokens": lap.cpu_seconds_per_million,
+            "seconds_between_batches_p99": lap.p99,
+        }
+        for name, lap in zip(TITLES, laps.values(), strict=True)
     }
 
 
