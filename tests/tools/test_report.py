@@ -173,7 +173,7 @@ def test_errors_are_one_line(results_file, tmp_path, capsys, monkeypatch):
         ([path, "--tables"], f"{path} is not in the repository: the tables can only name a file that is"),
         (
             [MEASURED, "--tables", path],
-            f"{path} has no lines <!-- measured: ... --> and <!-- /measured --> to write between",
+            f"{path} has {no_marks}",
         ),
         ([tmp_path / "nowhere.json"], f"{tmp_path / 'nowhere.json'}: No such file or directory"),
         ([tmp_path / "words.json"], f"{tmp_path / 'words.json'} {not_json}"),
