@@ -49,7 +49,7 @@ def parser():
     )
     made.add_argument("results", type=Path, metavar="FILE.json", help="what `python -m benchmarks` wrote")
     made.add_argument("--output", type=Path, metavar="DIR", help="where to (default: FILE without .json)")
-    tables = "write tables between the marks of a Markdown file instead, without matplotlib (default: those beside the results)"
+    tables = "write tables between the marks of a Markdown file instead (default: the one beside the results)"
     made.add_argument("--tables", type=Path, nargs="?", const=TABLES, metavar="FILE.md", help=tables)
     return made
 
