@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from corpora import lengths_of
-from floors import WINDOW, share_of_sorting
 
+from benchmarks.harness.corpora import lengths_of
+from benchmarks.harness.floors import WINDOW, share_of_sorting
 from fastcollate.plan.planning import plan_buckets
 from fastcollate.reports.plan_summary import least_cells, plain_cells, summarise_buckets
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, cycle, islice
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, Protocol, TypeVar
 
 from fastcollate.errors import WorkerError
@@ -52,8 +53,9 @@ class ThisProcess:
 class Processes:
     """The engine that deals tasks to worker processes in turn.
 
-    The workers run nothing of the caller's program: what it defines travels to them by value. Each has a line of
-    its own, so that none can block another's, and ends with this process, however this process ends.
+    The workers run nothing of the caller's program, so what is sent to them must be defined in modules that they can
+    import. Each has a line of its own, so that none can block another's, and ends with this process, however this
+    process ends.
 
     Args:
         workers: The number of processes.
@@ -122,10 +124,8 @@ class _Worker:
 
     def send(self, value: Any, what: str) -> None:
         """Send the work, which comes first, or a task; `what` names it in an error."""
-        import cloudpickle  # noqa: PLC0415  # most calls need no worker
-
         try:
-            message = cloudpickle.dumps(value)
+            message = ForkingPickler.dumps(value)
         except Exception as error:  # whatever the objects in it raise
             raise WorkerError(f"{what} cannot be sent to a worker process ({error}); {_STAY}") from error
         try:
