@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     __version__: str
 
     from fastcollate.collate.batch import Batch as Batch
+    from fastcollate.collate.next_tokens import padded_collate as padded_collate
     from fastcollate.collate.packing import PackingCollator as PackingCollator
     from fastcollate.collate.padding import PaddingCollator as PaddingCollator
-    from fastcollate.collate.padding import padded_collate as padded_collate
     from fastcollate.corpus.mixture import mix as mix
     from fastcollate.dataset.bucketed import BucketedDataset as BucketedDataset
     from fastcollate.dataset.packed import PackedDataset as PackedDataset
@@ -39,14 +39,15 @@ if TYPE_CHECKING:
     from fastcollate.ragged.ragged_batch import RaggedBatch as RaggedBatch
     from fastcollate.store.reader import TokenStore as TokenStore
     from fastcollate.store.writer import StoreWriter as StoreWriter
-    from fastcollate.text.encodings import load_encoding as load_encoding
-    from fastcollate.text.prompts import PromptTemplate as PromptTemplate
+    from fastcollate.templates.fields import PromptTemplate as PromptTemplate
+    from fastcollate.tokenizers.load import load_encoding as load_encoding
 
 # Each name is imported when it is first used: whoever prepares data does not pay for torch.
 _HOMES = {
     "collate.batch": ("Batch",),
     "collate.packing": ("PackingCollator",),
-    "collate.padding": ("PaddingCollator", "padded_collate"),
+    "collate.next_tokens": ("padded_collate",),
+    "collate.padding": ("PaddingCollator",),
     "dataset.bucketed": ("BucketedDataset",),
     "dataset.packed": ("PackedDataset",),
     "device.copier": ("prefetch_to_device",),
@@ -76,8 +77,8 @@ _HOMES = {
     "corpus.mixture": ("mix",),
     "store.reader": ("TokenStore",),
     "store.writer": ("StoreWriter",),
-    "text.encodings": ("load_encoding",),
-    "text.prompts": ("PromptTemplate",),
+    "templates.fields": ("PromptTemplate",),
+    "tokenizers.load": ("load_encoding",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

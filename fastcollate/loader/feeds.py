@@ -19,9 +19,9 @@ from fastcollate.loader.workers import WorkerPool
 from fastcollate.plan.permutation import derive_key
 from fastcollate.ragged import RaggedBatch
 
-__all__ = ["Feed", "fills_memory"]
+__all__ = ["Feed", "fills_memory", "parcel_size"]
 
-_BATCHES, _TOKENS = 16, 1 << 19  # what a worker sends at once
+_BATCHES, _TOKENS = 16, 1 << 19  # what a worker sends at once, at most
 
 
 def fills_memory(collate_fn: Any) -> bool:
@@ -35,6 +35,15 @@ def fills_memory(collate_fn: Any) -> bool:
     }
     call, collate, stage = homes.values()
     return call is not None and collate is not None and stage is not None and collate <= call
+
+
+def parcel_size(tokens_per_batch: float) -> int:
+    """Return how many batches a worker sends at once: a message takes longer than making a small batch.
+
+    >>> parcel_size(8_000), parcel_size(200_000)
+    (16, 2)
+    """
+    return max(1, min(_BATCHES, int(_TOKENS / max(1.0, tokens_per_batch))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +83,13 @@ class Feed:
         return _collate_here(batches, self._maker(), copier, stats)
 
     def _pool(self, reading: _Reading) -> WorkerPool:
-        """Processes that read; a message between two of them takes longer than making a small batch."""
-        size = int(_TOKENS / max(1.0, self.dataset.tokens_per_batch)) if reading.collate_fn is None else 1
+        """The processes that read: batches of tokens in parcels, tensors one by one."""
         return WorkerPool(
             reading,
             workers=self.num_workers,
             timeout=self.timeout,
             seed=derive_key(self.dataset.seed, reading.run.start.epoch),
-            parcel=max(1, min(_BATCHES, size)),
+            parcel=parcel_size(self.dataset.tokens_per_batch) if reading.collate_fn is None else 1,
         )
 
     def _maker(self) -> Callable[[RaggedBatch, Allocator], Any]:
@@ -113,7 +121,9 @@ def _collate_here(
     copier: DeviceCopier,
     stats: LoaderStats,
 ) -> Generator[OnDevice, None, None]:
-    copier.enter_thread()
+    to_device = copier.device.type != "cpu"
+    if to_device:
+        copier.enter_thread()
     batches = iter(source)
     try:
         while True:
@@ -122,7 +132,7 @@ def _collate_here(
             if batch is None:
                 return
             gathered = time.perf_counter()
-            slab = copier.next_slab()
+            slab = copier.next_slab() if to_device else None
             collated = make(batch, new_arrays if slab is None else slab.allocate)
             made = time.perf_counter()
             copied = _send(collated, slab, copier)

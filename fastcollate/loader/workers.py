@@ -31,10 +31,10 @@ Method = Literal["fork", "spawn", "forkserver"]
 
 _PIPE = 1 << 20  # bytes that a pipe should hold: about a parcel, so that a worker makes the next one meanwhile
 _GLANCE = 0.2  # seconds after which a waiting pool looks whether it was closed, or a worker died unheard
-_GRACE, _REST = 0.5, 0.4  # seconds until a worker that does not end is killed, and for the killed ones to go
-_WHY: dict[int, str] = {
-    signal.SIGKILL: "memory ran out, usually; use fewer workers, smaller batches or num_workers=0",
-    signal.SIGBUS: "a file that it had mapped became shorter; never write into a store in place",
+_GRACE, _REST = 0.4, 0.4  # seconds until a worker that does not end is killed, and for the killed ones to go
+_WHY = {
+    "SIGKILL": "memory ran out, usually; use fewer workers, smaller batches or num_workers=0",
+    "SIGBUS": "a file that it had mapped became shorter; never write into a store in place",
 }
 _ELSE = "another process ended it, or a library failed in it; set num_workers=0 to see where"
 
@@ -180,7 +180,8 @@ class _Worker:
         self.process.join(1)
         code = self.process.exitcode
         if code is not None and code < 0:
-            return f"was killed by signal {-code} ({signal.strsignal(-code)}): {_WHY.get(-code, _ELSE)}"
+            name = {int(known): known.name for known in signal.Signals}.get(-code, "a real-time signal")
+            return f"was killed by signal {-code} ({name}): {_WHY.get(name, _ELSE)}"
         return (
             f"ended with exit code {code} before its last item: what it wrote to stderr says why; a script that "
             "starts processes needs `if __name__ == '__main__':` around its main code"
@@ -224,13 +225,12 @@ def _serve(assignment: Assignment, pipe: Connection) -> None:
         for item in assignment.work(assignment.number, assignment.workers):
             made.append(item)
             if len(made) >= assignment.parcel:
-                ready, made = made, deque()
-                send(pipe.fileno(), Message(ready))
-        ready, made = made, deque()
-        send(pipe.fileno(), Message(ready, ended=True))
+                send(pipe.fileno(), Message(made))
+                made = deque()
+        send(pipe.fileno(), Message(made, ended=True))
     except BaseException as error:  # noqa: BLE001  # whatever it is, it belongs to the main process
         failure = Failure.of(error)
-        for items in (made, deque[Any]()):  # what came before the error goes before it, if it can be pickled
+        for items in (made, deque[Any]()):  # what came before the error goes before it, unless it is the reason
             with suppress(Exception):  # where the pipe is broken, the main process wants no more
                 send(pipe.fileno(), Message(items, failure=failure))
                 return
@@ -265,6 +265,9 @@ def _widen(pipe: Connection) -> None:
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
     """Hold Ctrl-C back for a moment: it is lost, or leaves half a process, where it meets a fork."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

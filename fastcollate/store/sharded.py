@@ -61,8 +61,8 @@ class ShardedRecords(NamedTuple):
         numbers, places = np.divmod(numbers, self.per_shard)
         homes = numbers.tolist()
         occurring = set(homes)
-        if len(occurring) == 1:
-            return _gather_here(self.shards[homes[0]], places, indices, columns)
+        if len(occurring) <= 1:
+            return _gather_here(self.shards[homes[0] if homes else 0], places, indices, columns)
         tokens, *beside = (
             _joined({home: _column(self.shards[home], name) for home in occurring}, homes, places)
             for name in ("input_ids", *columns)

@@ -56,13 +56,13 @@ def test_it_resumes_at_every_batch_with_workers_and_in_a_loader(store, strategy)
     def make(**world):
         return PackedDataset(store, length=300, batch_size=3, strategy=strategy, window=400, **world)
 
-    whole = make()
-    everything = collated(whole)
+    whole, model = make(), make()
+    everything, following = collated(model), collated(model)
     iterator = iter(whole)
     for taken in range(len(everything) + 1):
         resumed = make()
         resumed.load_state_dict(whole.state_dict())
-        assert collated(resumed) == everything[taken:]
+        assert collated(resumed) == (everything[taken:] or following)
         next(iterator, None)
     loader = DataLoader(make(), batch_size=None, num_workers=2, collate_fn=PackingCollator(256))
     assert content(loader) == everything
@@ -95,9 +95,10 @@ def test_a_filler_pack_is_all_padding(tmp_path):
 def test_a_mixture_can_be_packed(store):
     mixture = mix([(store, 1.5)])
     dataset = PackedDataset(mixture, length=256, batch_size=2)
+    count = len(dataset)
     batches = [PackingCollator(256, supervise="response")(batch) for batch in dataset]
     assert sum(batch.num_tokens for batch in batches) > store.num_tokens
-    assert len(dataset) == len(batches)
+    assert count == len(batches)
 
 
 @pytest.mark.parametrize("overlong", ["truncate", "drop", "split"])

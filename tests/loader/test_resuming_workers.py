@@ -39,7 +39,7 @@ def state_after(store, taken):
 @pytest.mark.parametrize(("workers", "persistent"), [(0, False), (2, False), (2, True), (3, True)])
 def test_a_loaded_state_is_resumed_once_and_the_next_pass_is_whole(store, workers, persistent):
     dataset = BucketedDataset(store, batch_size=100)
-    everything = ids_of(dataset)
+    everything, following = ids_of(dataset), ids_of(dataset)
     dataset.load_state_dict(state_after(store, 7))
     loader = DataLoader(
         dataset,
@@ -49,16 +49,16 @@ def test_a_loaded_state_is_resumed_once_and_the_next_pass_is_whole(store, worker
         collate_fn=PaddingCollator(256),
     )
     assert ids_of(loader) == everything[7:]
-    assert ids_of(loader) == everything
+    assert ids_of(loader) == following
     dataset.load_state_dict(state_after(store, 4))
     assert ids_of(loader) == everything[4:]
-    assert ids_of(loader) == everything
+    assert ids_of(loader) == following
 
 
 def test_loading_a_state_while_workers_iterate_raises(store):
     dataset = BucketedDataset(store, batch_size=20)
-    iterator = iter(DataLoader(dataset, batch_size=None, num_workers=2, collate_fn=PaddingCollator(256)))
     start = dataset.state_dict()
+    iterator = iter(DataLoader(dataset, batch_size=None, num_workers=2, collate_fn=PaddingCollator(256)))
     next(iterator)
     dataset.load_state_dict(start)
     with pytest.raises(StateError, match="while DataLoader workers iterate: begin a new iteration"):
@@ -97,14 +97,18 @@ def test_copies_move_on_their_own_and_reach_their_workers(store, duplicate):
     other.set_epoch(1)
     assert dataset.epoch == 0
     second = ids_of(loader)
+    assert (other.epoch, dataset.epoch) == (2, 0)
     dataset.set_epoch(1)
     assert second == ids_of(dataset) != first
 
 
-def test_a_state_beyond_the_epoch_delivers_nothing_more(store):
+def test_a_state_beyond_the_epoch_is_followed_by_the_next_epoch(store):
     dataset = BucketedDataset(store, batch_size=100)
     dataset.load_state_dict({**dataset.state_dict(), "batch": 10**15, "group": 8})
-    assert ids_of(dataset) == []
+    assert dataset.epoch == 1
+    beside = BucketedDataset(store, batch_size=100)
+    beside.load_state_dict({**beside.state_dict(), "epoch": 1, "group": 8})
+    assert ids_of(dataset) == ids_of(beside)
     with pytest.raises(StateError, match="the state's group is 10000000000000: it must be an integer, from 1 to"):
         dataset.load_state_dict({**dataset.state_dict(), "group": 10**13})
 
@@ -119,7 +123,7 @@ def test_numpy_integers_are_integers(store):
 
 
 def test_what_is_no_store_or_dataset_is_named(store, tmp_path):
-    with pytest.raises(PlanError, match="the store is a str: open one with TokenStore"):
+    with pytest.raises(PlanError, match="the corpus is a str: open one with TokenStore"):
         BucketedDataset(str(store.path), batch_size=4)
     with pytest.raises(InputError, match="the dataset is a TokenStore: give a BucketedDataset or PackedDataset"):
         StreamLoader(store, PaddingCollator(256))
@@ -143,7 +147,7 @@ def test_records_of_a_mixture_can_be_found_again(store):
             np.testing.assert_array_equal(mixture.spans(record), source.spans(index))
     assert mixture.text(0) == half.text(0)
     assert mixture.num_tokens == half.num_tokens + store.num_tokens
-    with pytest.raises(InputError, match="has no record"):
+    with pytest.raises(IndexError, match="record 1000000 of a mixture whose sources have 1504 records together"):
         mixture.locate(10**6)
 
 

@@ -1,6 +1,7 @@
 """Rows in two flat arrays: what they hold, what they share, and what they refuse."""
 
 import pickle
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -165,7 +166,7 @@ def test_a_batch_made_by_hand_counts_its_rows():
 
 @pytest.mark.parametrize("wrong", [{"record_ids": [1]}, {"spans": Ragged.from_rows([[0, 1]])}])
 def test_a_batch_needs_an_entry_for_each_row(wrong):
-    with pytest.raises(InputError, match="must have one entry for each of the 2 rows"):
+    with pytest.raises(InputError, match=r"has 1 rows where there are 2: it needs one for each row"):
         RaggedBatch.from_ragged(Ragged.from_rows([[1], [2]]), **wrong)
 
 
@@ -173,11 +174,9 @@ def test_a_batch_travels_without_the_shard_it_lies_in():
     shard = Ragged(np.arange(100_000, dtype=np.uint16), np.arange(0, 100_001, 10))
     spans = Ragged.from_rows([[0, 1]] * len(shard), np.uint32)
     batch = RaggedBatch(
-        shard.values,
-        np.array([500, 0, 20, 0]),
-        np.array([3, 1, 2, 0]),
+        Rows(shard.values, np.array([500, 0, 20, 0]), np.array([3, 1, 2, 0])),
         record_ids=np.array([50, 0, 2, -1]),
-        spans=Rows.of(Ragged(spans.values, spans.offsets[:5])),
+        columns={"spans": Rows.of(Ragged(spans.values, spans.offsets[:5]))},
         width=4,
     )
     sent = pickle.dumps(batch)
@@ -188,15 +187,25 @@ def test_a_batch_travels_without_the_shard_it_lies_in():
     assert (lists(back.spans), back.width) == ([[0, 1]] * 4, 4)
 
 
-def test_spans_are_looked_up_once_and_only_when_asked_for():
-    calls = []
+def test_nothing_in_a_batch_changes_once_it_is_made():
+    batch = RaggedBatch.from_ragged(Ragged.from_rows([[1, 2, 3], [4]]), width=8)
+    with pytest.raises(FrozenInstanceError):
+        batch.width = 9
+    with pytest.raises(FrozenInstanceError):
+        batch.tokens.lengths = np.array([1, 1])
 
-    def look_up():
-        calls.append(1)
-        return Rows.of(Ragged.from_rows([[0, 1]]))
 
-    one = np.array([1])
-    batch = RaggedBatch(np.arange(3), one, one, record_ids=one, spans=look_up)
-    assert calls == []
-    assert lists(batch.spans) == lists(batch.spans) == [[0, 1]]
-    assert calls == [1]
+def test_rows_are_filled_up_cut_and_clipped_with_their_columns():
+    labels = Ragged.from_rows([[7, 8, 9], [6]])
+    spans = Ragged.from_rows([[1, 3], [0, 1]])
+    batch = RaggedBatch.from_ragged(Ragged.from_rows([[1, 2, 3], [4]]), spans=spans, columns={"labels": labels})
+    filled = batch.filled(3)
+    same(filled.record_ids, np.array([0, 1, -1]))
+    assert (lists(filled), lists(filled.spans)) == ([[1, 2, 3], [4], []], [[1, 3], [0, 1], []])
+    pieces = batch.cut(np.array([1, 0]), np.array([2, 1]), {"labels"})
+    same(pieces.cuts, np.array([1, 0]))
+    assert (lists(pieces), lists(pieces.columns["labels"])) == ([[2, 3], [4]], [[8, 9], [6]])
+    assert lists(pieces.spans) == [[1, 3], [0, 1]]  # of the whole records
+    clipped = batch.clipped(2, {"labels"})
+    assert (lists(clipped), lists(clipped.columns["labels"]), clipped.cuts) == ([[1, 2], [4]], [[7, 8], [6]], None)
+    assert batch.clipped(3) is batch
