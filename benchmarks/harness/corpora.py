@@ -96,7 +96,7 @@ def instructions(count, seed=0):
     """(records, texts): instruction records, and what the `alpaca` template makes of each."""
     template = PromptTemplate.named("alpaca")
     records = make_corpus(count, seed=seed)
-    documents = [template.documents(record)[0] for record in records]
+    documents = (document for record in records for document in template.documents(record))
     return records, ["".join(segment.text for segment in document.segments) for document in documents]
 
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 import torch
-from test_staged import content
+from batches import content
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from fastcollate import (
