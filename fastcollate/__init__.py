@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    __version__: str
+
     from fastcollate.collate.batch import Batch as Batch
     from fastcollate.collate.packing import PackingCollator as PackingCollator
     from fastcollate.collate.padding import PaddingCollator as PaddingCollator
@@ -83,12 +85,26 @@ __all__ = sorted(_HOME_OF)  # noqa: PLE0605  # the table above is the list
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
+    value: object
+    if name == "__version__":
+        value = _installed_version()
+    elif name in _HOME_OF:
+        value = getattr(import_module(f"fastcollate.{_HOME_OF[name]}"), name)
+    else:
         raise AttributeError(f"module 'fastcollate' has no attribute {name!r}")
-    value: object = getattr(import_module(f"fastcollate.{_HOME_OF[name]}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    return [*globals(), "__version__", *__all__]
+
+
+def _installed_version() -> str:
+    """Return what pyproject.toml said when the package was installed; reading it takes milliseconds."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
+    try:
+        return version("fastcollate")
+    except PackageNotFoundError:
+        return "0+unknown"  # a source tree that is not installed

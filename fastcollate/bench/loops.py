@@ -6,19 +6,18 @@ from collections.abc import Iterator
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
-from fastcollate.store.reader import TokenStore
-
 if TYPE_CHECKING:
     import torch
 
+    from fastcollate.corpus.corpus import Corpus
     from fastcollate.loader.stream import StreamLoader
 
-Rows = list[list[int]]
+TokenLists = list[list[int]]  # a record each, as Python has them
 IGNORED = -100
 
 
 def plain_epoch(
-    rows: Rows, *, batch_size: int, pad: int, seed: int, shift: int = 0, device: str = "cpu"
+    rows: TokenLists, *, batch_size: int, pad: int, seed: int, shift: int = 0, device: str = "cpu"
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """What most training scripts do: shuffle, take the next rows, pad them in a Python loop."""
     order = shuffled(len(rows), seed)
@@ -28,7 +27,7 @@ def plain_epoch(
     synchronise(device)
 
 
-def plain_collate(rows: Rows, pad: int, shift: int) -> tuple[torch.Tensor, torch.Tensor]:
+def plain_collate(rows: TokenLists, pad: int, shift: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs and labels, int64[B, T], row by row; labels after a row's end are ignored.
 
     With `shift` 1 the labels are the next tokens, with 0 the inputs themselves (the model shifts).
@@ -46,7 +45,7 @@ def plain_collate(rows: Rows, pad: int, shift: int) -> tuple[torch.Tensor, torch
     return torch.stack(inputs), torch.stack(labels)
 
 
-def features_of(rows: Rows) -> list[dict[str, list[int]]]:
+def features_of(rows: TokenLists) -> list[dict[str, list[int]]]:
     """Rows as a tokenised data set has them: dicts of Python lists."""
     return [{"input_ids": row, "attention_mask": [1] * len(row), "labels": row} for row in rows]
 
@@ -96,9 +95,10 @@ def synchronise(device: str) -> None:
 
 
 def padded_loader(
-    store: TokenStore,
+    corpus: Corpus,
     *,
     batch_size: int,
+    pad: int,
     seed: int,
     shift: int = 0,
     device: str = "cpu",
@@ -107,16 +107,17 @@ def padded_loader(
     """Ours: batches of rows of similar length."""
     from fastcollate import BucketedDataset, PaddingCollator, StreamLoader  # noqa: PLC0415
 
-    dataset = BucketedDataset(store, batch_size=batch_size, seed=seed, rank=0, world_size=1)
-    collate = PaddingCollator(store.eot_token_id, shift_labels=bool(shift), as_tuple=bool(shift))
+    dataset = BucketedDataset(corpus, batch_size=batch_size, seed=seed, rank=0, world_size=1)
+    collate = PaddingCollator(pad, shift_labels=bool(shift), as_tuple=bool(shift))
     return StreamLoader(dataset, collate, device=device, transfer=transfer)
 
 
 def packed_loader(
-    store: TokenStore,
+    corpus: Corpus,
     *,
     length: int,
     batch_size: int,
+    pad: int,
     seed: int,
     device: str = "cpu",
     transfer: Literal["padded", "ragged"] = "padded",
@@ -125,9 +126,9 @@ def packed_loader(
     from fastcollate import PackedDataset, PackingCollator, StreamLoader  # noqa: PLC0415
 
     dataset = PackedDataset(
-        store, length=length, batch_size=batch_size, overlong="split", seed=seed, rank=0, world_size=1
+        corpus, length=length, batch_size=batch_size, overlong="split", seed=seed, rank=0, world_size=1
     )
-    return StreamLoader(dataset, PackingCollator(store.eot_token_id), device=device, transfer=transfer)
+    return StreamLoader(dataset, PackingCollator(pad), device=device, transfer=transfer)
 
 
 def our_epoch(loader: StreamLoader) -> Iterator[Any]:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastcollate.corpus.corpus import RaggedCorpus
 from fastcollate.errors import InputError
-from fastcollate.ragged import IntArray, Ragged
+from fastcollate.ragged import IntArray
 from fastcollate.store.reader import TokenStore
-from fastcollate.store.shard_files import Shard
-from fastcollate.store.sharded import ShardedRecords
 
 _CELLS = 1_500_000  # of a sample: a loop in Python pads them in about half a second
 
 
-def sample(store: TokenStore, records: int | None, *, batch_size: int, seed: int) -> TokenStore:
-    """That many random records of a store, or as many as a plain loop gets through in about half a second.
+def sample(store: TokenStore, records: int | None, *, batch_size: int, seed: int) -> TokenStore | RaggedCorpus:
+    """Return random records of a store in memory, or the store itself where all its records are used.
+
+    The records drawn are in one array, in the store's order: a batch of a large store's own may span shards, which
+    costs it a little more.
+
+    Args:
+        store: The store to draw from.
+        records: How many records to draw; with None, as many as a plain loop gets through in about half a second.
+        batch_size: The rows of a plain loop's batch, by which that half second is reckoned.
+        seed: The number that decides which records are drawn.
 
     Raises:
         InputError: fewer than two records, for then there is nothing to pad, or more than the store has.
@@ -61,14 +69,7 @@ def expected_padding(lengths: IntArray, counts: IntArray, batch_size: int) -> fl
     return 1 - mean / expected_width(lengths, counts, batch_size)
 
 
-def _drawn(store: TokenStore, records: int, seed: int) -> TokenStore:
-    """Random records, in memory, in as many shards as the store has: a batch that spans shards costs more."""
+def _drawn(store: TokenStore, records: int, seed: int) -> RaggedCorpus:
     chosen = np.random.default_rng(seed).choice(len(store), records, replace=False, shuffle=False)
     chosen.sort()
-    per_shard = -(-records // len(store.manifest.shards))
-    parts = (chosen[begin : begin + per_shard] for begin in range(0, records, per_shard))
-    no_spans = Ragged.from_rows([])  # nothing is supervised here but whole records
-    shards = [Shard(store.take(part), no_spans, part) for part in parts]
-    view = store.split({"sample": (records + 0.5) / len(store), "rest": None})["sample"]
-    view._records = ShardedRecords(shards, per_shard, 0)  # noqa: SLF001  # these, instead of the first ones
-    return view
+    return RaggedCorpus(store.take(chosen), eot_token_id=store.eot_token_id)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastcollate.arguments import check_count
 from fastcollate.bench.loops import (
+    TokenLists,
     features_of,
     hugging_face_epoch,
     our_epoch,
@@ -21,6 +22,7 @@ from fastcollate.reports.text import announced, plural, print_json
 from fastcollate.store.reader import TokenStore
 
 if TYPE_CHECKING:
+    from fastcollate.corpus.corpus import RaggedCorpus
     from fastcollate.loader.stream import StreamLoader
 
 EXAMPLE = """\
@@ -55,12 +57,14 @@ def run(args: argparse.Namespace) -> None:
     length = max(2, min(_PACK, used.num_tokens)) if args.pack is None else args.pack
     packs = max(1, round(batch_size * used.num_tokens / len(used) / max(1, length)))  # about as many tokens
     common = {"seed": seed, "device": args.device, "transfer": args.transfer}
+    pad = store.eot_token_id
     with announced("loading torch ..."):
-        padded = padded_loader(used, batch_size=batch_size, **common)
-        packed = packed_loader(used, length=length, batch_size=packs, **common)
+        padded = padded_loader(used, batch_size=batch_size, pad=pad, **common)
+        packed = packed_loader(used, length=length, batch_size=packs, pad=pad, **common)
     if padded.device.type == "meta":
         raise InputError("--device is meta, which holds no data: what arrives there cannot be checked")
-    laps = race(_entrants(used, padded, packed, batch_size, seed), least=_LEAST)
+    shared = {"batch_size": batch_size, "pad": pad, "seed": seed, "device": str(padded.device)}
+    laps = race(_entrants(_lists(used), padded, packed, shared), least=_LEAST)
     facts = {
         "path": str(store.path),
         "records_in_store": len(store),
@@ -73,9 +77,7 @@ def run(args: argparse.Namespace) -> None:
         **common,
         "rounds": ROUNDS,
         "expected_plain_padding": expected_padding(*store.length_histogram(), batch_size),
-        "loops": {
-            name: _facts(lap, laps[TITLES["plain_loop"]]) for name, lap in zip(TITLES, laps.values(), strict=True)
-        },
+        "loops": _facts(laps),
         "copies": {name: copies(loader.stats) for name, loader in _copying(padded, packed).items()},
     }
     if args.json:
@@ -84,32 +86,38 @@ def run(args: argparse.Namespace) -> None:
         print_standings(facts)
 
 
+def _lists(used: TokenStore | RaggedCorpus) -> TokenLists:
+    with announced(f"reading {plural(len(used), 'record')} for the plain loops ..."):
+        return [used[i].tolist() for i in range(len(used))]
+
+
 def _entrants(
-    store: TokenStore, padded: StreamLoader, packed: StreamLoader, batch_size: int, seed: int
+    rows: TokenLists, padded: StreamLoader, packed: StreamLoader, shared: dict[str, Any]
 ) -> dict[str, Epoch]:
-    device = str(padded.device)
-    with announced(f"reading {plural(len(store), 'record')} for the plain loops ..."):
-        rows = [row.tolist() for row in store]
-        features = features_of(rows)
-    same: dict[str, Any] = {"batch_size": batch_size, "pad": store.eot_token_id, "seed": seed, "device": device}
+    """By title, what makes each loop's epoch; `shared` are the plain loops' arguments."""
     epochs: dict[str, Epoch] = {
-        "plain_loop": partial(plain_epoch, rows, **same),
-        "hugging_face": partial(hugging_face_epoch, features, **same),
+        "plain_loop": partial(plain_epoch, rows, **shared),
+        "hugging_face": partial(hugging_face_epoch, features_of(rows), **shared),
         "padded": partial(our_epoch, padded),
         "packed": partial(our_epoch, packed),
     }
     return {TITLES[name]: epoch for name, epoch in epochs.items()}
 
 
-def _facts(lap: Lap, plain: Lap) -> dict[str, float]:
+def _facts(laps: dict[str, Lap]) -> dict[str, dict[str, float]]:
+    """By name, what each loop delivered and how fast, beside the plain loop."""
+    plain = laps[TITLES["plain_loop"]]
     return {
-        **lap.count._asdict(),
-        "padding": lap.count.padding,
-        "seconds": lap.seconds,
-        "tokens_per_second": lap.tokens_per_second,
-        "ratio": lap.tokens_per_second / plain.tokens_per_second,
-        "cpu_seconds_per_million_tokens": lap.cpu_seconds_per_million,
-        "seconds_between_batches_p99": lap.p99,
+        name: {
+            **lap.count._asdict(),
+            "padding": lap.count.padding,
+            "seconds": lap.seconds,
+            "tokens_per_second": lap.tokens_per_second,
+            "ratio": lap.tokens_per_second / plain.tokens_per_second,
+            "cpu_seconds_per_million_tokens": lap.cpu_seconds_per_million,
+            "seconds_between_batches_p99": lap.p99,
+        }
+        for name, lap in zip(TITLES, laps.values(), strict=True)
     }
 
 

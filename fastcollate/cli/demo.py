@@ -70,7 +70,7 @@ def _prepare(directory: Path) -> tuple[TokenStore, dict[str, Any]]:
 def _race(store: TokenStore) -> tuple[Lap, Lap]:
     """The plain loop's lap and ours; both make next-token targets."""
     rows, pad = [row.tolist() for row in store], store.eot_token_id
-    loader = padded_loader(store, batch_size=_BATCH, seed=_SEED, shift=1)
+    loader = padded_loader(store, batch_size=_BATCH, pad=pad, seed=_SEED, shift=1)
     laps = race(
         {
             "the plain loop": partial(plain_epoch, rows, batch_size=_BATCH, pad=pad, seed=_SEED, shift=1),

@@ -11,10 +11,10 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Never
 
+import fastcollate
 from fastcollate.errors import FastCollateError
 from fastcollate.reports.text import printable
 
@@ -106,11 +106,7 @@ class _Version(argparse.Action):
     """Looked up only when asked for: that reads the installed packages' metadata."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> Never:
-        try:
-            found = version("fastcollate")
-        except PackageNotFoundError:
-            found = "(a source tree that is not installed)"
-        print(f"fastcollate {found}")
+        print(f"fastcollate {fastcollate.__version__}")
         parser.exit()
 
 
@@ -140,7 +136,3 @@ def _discard_output() -> None:
         except OSError:
             os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,21 +2,22 @@
 
 import os
 import pty
-import re
 import signal
 import subprocess
 import sys
 import termios
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
 from commands import fail, run, succeed
 
+import fastcollate
 from fastcollate.cli.main import VERBS
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "fastcollate.cli.main"]
+COMMAND = [sys.executable, "-m", "fastcollate"]
 
 
 @pytest.fixture(autouse=True)
@@ -60,10 +61,18 @@ def test_without_a_verb_help_goes_to_stderr():
     assert err.startswith("usage: fastcollate [-h]")
 
 
-def test_version():
-    assert re.fullmatch(
-        r"fastcollate (\d+\.\d+\.\d+|\(a source tree that is not installed\))\n", succeed("--version")
-    )
+def test_the_version_is_that_of_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert fastcollate.__version__ in {project["version"], "0+unknown"}  # the other: a tree that is not installed
+    assert succeed("--version") == f"fastcollate {fastcollate.__version__}\n"
+
+
+def test_python_m_is_the_command():
+    done = subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (f"fastcollate {fastcollate.__version__}\n", "")
+    done = subprocess.run([*COMMAND, "info", "/no/such/store"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("fastcollate: ")
 
 
 @pytest.mark.parametrize(
