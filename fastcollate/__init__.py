@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     __version__: str
 
     from fastcollate.collate.batch import Batch as Batch
+    from fastcollate.collate.next_tokens import padded_collate as padded_collate
     from fastcollate.collate.packing import PackingCollator as PackingCollator
     from fastcollate.collate.padding import PaddingCollator as PaddingCollator
-    from fastcollate.collate.padding import padded_collate as padded_collate
     from fastcollate.corpus.mixture import mix as mix
     from fastcollate.dataset.bucketed import BucketedDataset as BucketedDataset
     from fastcollate.dataset.packed import PackedDataset as PackedDataset
@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "collate.batch": ("Batch",),
     "collate.packing": ("PackingCollator",),
-    "collate.padding": ("PaddingCollator", "padded_collate"),
+    "collate.next_tokens": ("padded_collate",),
+    "collate.padding": ("PaddingCollator",),
     "dataset.bucketed": ("BucketedDataset",),
     "dataset.packed": ("PackedDataset",),
     "device.copier": ("prefetch_to_device",),

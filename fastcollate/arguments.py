@@ -14,7 +14,15 @@ import numpy as np
 
 from fastcollate.errors import FastCollateError, InputError
 
-__all__ = ["check_choice", "check_count", "check_flag", "check_seconds"]
+__all__ = [
+    "check_choice",
+    "check_choices",
+    "check_count",
+    "check_counts",
+    "check_flag",
+    "check_flags",
+    "check_seconds",
+]
 
 _MOST = 2**63 - 1
 
@@ -22,14 +30,19 @@ Choice = TypeVar("Choice", bound=str)
 
 
 def check_count(
-    name: str, value: Any, least: int = 0, *, most: int = _MOST, error: type[FastCollateError] = InputError
+    name: str,
+    value: Any,
+    least: int | None = 0,
+    *,
+    most: int = _MOST,
+    error: type[FastCollateError] = InputError,
 ) -> int:
     """Return an integer argument as a Python int.
 
     Args:
         name: The argument's name, which begins the message.
         value: What the caller gave.
-        least: The smallest value allowed; a negative one is possible.
+        least: The smallest value allowed, 0 by default; None allows any 64-bit integer.
         most: The largest value allowed; 2**63 - 1 by default.
         error: The class that is raised.
 
@@ -43,8 +56,10 @@ def check_count(
         number = index(value)
     except TypeError:
         number = None
-    if number is None or isinstance(value, bool) or not least <= number <= most:
-        rule = f"at least {least}" if most == _MOST else f"from {least} to {most}"
+    lowest = -_MOST - 1 if least is None else least
+    if number is None or isinstance(value, bool) or not lowest <= number <= most:
+        rule = f"at least {lowest}" if most == _MOST else f"from {lowest} to {most}"
+        rule = "of at most 64 bits" if least is None and most == _MOST else rule
         raise error(f"{name} is {value!r}: it must be an integer, {rule}")
     return number
 
@@ -78,6 +93,42 @@ def check_flag(name: str, value: Any, *, error: type[FastCollateError] = InputEr
     if not isinstance(value, bool | np.bool_):
         raise error(f"{name} is {value!r}: it must be True or False")
     return bool(value)
+
+
+def check_choices(*, error: type[FastCollateError] = InputError, **arguments: tuple[str, Collection[str]]) -> None:
+    """Check several arguments that are one of a few words each, by name: the value and its choices.
+
+    Raises:
+        FastCollateError: `error`, if a value is none of its choices.
+
+    >>> check_choices(layout=("arrow", ("arrow", "npy")))
+    """
+    for name, (value, choices) in arguments.items():
+        check_choice(name, value, choices, error=error)
+
+
+def check_counts(*, error: type[FastCollateError] = InputError, **arguments: tuple[Any, int | None]) -> list[int]:
+    """Return several integer arguments, given by name as the value and the smallest one allowed, in their order.
+
+    Raises:
+        FastCollateError: `error`, if one of them is no integer or too small.
+
+    >>> check_counts(length=(np.int64(8), 1), seed=(-3, None))
+    [8, -3]
+    """
+    return [check_count(name, value, least, error=error) for name, (value, least) in arguments.items()]
+
+
+def check_flags(*, error: type[FastCollateError] = InputError, **arguments: Any) -> list[bool]:
+    """Return several arguments that are True or False, in the order given.
+
+    Raises:
+        FastCollateError: `error`, if one of them is anything else.
+
+    >>> check_flags(shuffle=True, drop_last=np.bool_(False))
+    [True, False]
+    """
+    return [check_flag(name, value, error=error) for name, value in arguments.items()]
 
 
 def check_seconds(name: str, value: Any, *, error: type[FastCollateError] = InputError) -> float:

@@ -60,7 +60,7 @@ def pad_rows(
     triples = []
     for i, row in enumerate(rows):
         tokens = list(row)
-        labels = list(given_labels[i]) if given_labels is not None else list(row)
+        labels = list(row) if given_labels is None else [ignore_index if n == -100 else n for n in given_labels[i]]
         if supervise == "response":
             inside = {p for start, stop in spans[i] for p in range(start, stop)}
             labels = [label if p in inside else ignore_index for p, label in enumerate(labels)]
@@ -135,7 +135,8 @@ def pack_rows(
                 there = position + (0 if cuts is None else cuts[i])
                 wanted = supervise == "all" or any(start <= there < stop for start, stop in spans[i])
                 label = token if given_labels is None else given_labels[i][position]
-                cells.append((token, label if wanted and position > 0 else ignore_index, position, document))
+                wanted = wanted and position > 0 and (given_labels is None or label != -100)
+                cells.append((token, label if wanted else ignore_index, position, document))
             edges.append(len(cells))
         table.append(cells + [pad] * (width - len(cells)))
     columns = np.moveaxis(np.array(table, np.int64).reshape(len(packs), width, 4), 2, 0)

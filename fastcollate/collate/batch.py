@@ -10,16 +10,23 @@ __all__ = ["Batch"]
 
 
 class Batch(dict[str, Any]):
-    """The tensors of one batch by name, so that `model(**batch)` works, with what is known about them beside.
-
-    Attributes:
-        record_ids: int64[B] on the CPU, where each row belongs in its store (-1: a filler row).
-        num_tokens: real tokens, padding not counted.
-        num_supervised: targets that count in the loss. Aligned labels (`shift_labels=False`) are shifted
-            by the model, which drops the first column: it is not counted.
-        padding_fraction: the part of the cells that is padding.
+    """A `Batch` holds the tensors of one batch by name, so that `model(**batch)` works, and knows of them beside.
 
     A batch rebuilt from its items alone has record ids -1, and -1 for a count that is not known.
+
+    Args:
+        tensors: The tensors by name, or pairs of both.
+        record_ids: See the attribute; -1 for each row by default.
+        num_tokens: See the attribute; counted by default, where a mask or document ids tell.
+        num_supervised: See the attribute; -1 (unknown) by default.
+
+    Attributes:
+        record_ids: The place of each row, or of each document of packs, in its corpus, int64[B] on the CPU; -1
+            marks a filler row.
+        num_tokens: The number of real tokens, padding not counted.
+        num_supervised: The number of targets that count in the loss. Aligned labels (`shift_labels=False`) are
+            shifted by the model, which drops the first column: that column is not counted.
+        padding_fraction: The part of the cells that is padding.
 
     >>> batch = Batch({"input_ids": torch.zeros(2, 3, dtype=torch.int64)}, torch.arange(2), 4, 4)
     >>> batch["input_ids"].shape, batch.num_tokens, round(batch.padding_fraction, 2)
@@ -42,6 +49,10 @@ class Batch(dict[str, Any]):
         self.num_tokens = self._count_tokens() if num_tokens is None else num_tokens
         self.num_supervised = -1 if num_supervised is None else num_supervised
 
+    def __repr__(self) -> str:
+        held = ", ".join(f"{name}: {_shown(value)}" for name, value in self.items())
+        return f"Batch({held}; {self.num_tokens} tokens, {self.num_supervised} supervised)"
+
     def _unknown_ids(self) -> torch.Tensor:
         return torch.full((len(self["input_ids"]) if "input_ids" in self else 0,), -1, device="cpu")
 
@@ -59,15 +70,22 @@ class Batch(dict[str, Any]):
         return 1.0 - self.num_tokens / cells if cells else 0.0
 
     def to(self, device: torch.device | str | int, *, non_blocking: bool = False) -> Self:
-        """The same batch with its tensors on `device`; `record_ids` stay on the CPU."""
+        """Return the same batch with its tensors on `device`; `record_ids` stay on the CPU."""
         return self.map_tensors(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Self:
-        """The same batch in page-locked memory, from which copies to a CUDA device can be asynchronous."""
+        """Return the same batch in page-locked memory, from which copies to a CUDA device can be asynchronous."""
         return self.map_tensors(torch.Tensor.pin_memory)
 
     def map_tensors(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Self:
-        """The same batch with `function` applied to each tensor."""
+        """Return the same batch with `function` applied to each tensor."""
         mapped = copy.copy(self)
         mapped.update({k: function(v) if isinstance(v, torch.Tensor) else v for k, v in self.items()})
         return mapped
+
+
+def _shown(value: Any) -> str:
+    """A tensor as its dtype and shape, anything else as it is."""
+    if not isinstance(value, torch.Tensor):
+        return repr(value)
+    return f"{str(value.dtype).removeprefix('torch.')}[{', '.join(map(str, value.shape))}]"

@@ -1,166 +1,188 @@
-"""From whatever a `collate_fn` is handed to one flat array."""
+"""From whatever a `collate_fn` is handed to one batch of flat arrays."""
 
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from operator import index
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fastcollate.arguments import check_count
+from fastcollate.collate.row_columns import MASKS, PER_TOKEN, check_labels, settle
 from fastcollate.errors import CollateError
-from fastcollate.ragged import IntArray, Ragged, RaggedBatch, Rows
+from fastcollate.ragged import Ragged, RaggedBatch, Rows
 
-__all__ = ["check_choice", "check_integer", "flatten_rows", "spans_of"]
+__all__ = ["read_rows"]
+
+_KNOWN = (*PER_TOKEN, "seq_lengths", "spans", "prompt_length", "weights")
+_SETTLED = frozenset({"spans"})  # the columns that mean what they say
 
 
-def flatten_rows(rows: RaggedBatch | Sequence[Any]) -> RaggedBatch:
-    """Lists, arrays, tensors or dicts as one batch; a `RaggedBatch` is taken as it is.
+def read_rows(rows: RaggedBatch | Sequence[Any], *, ignore_index: int | None, packs: bool) -> RaggedBatch:
+    """Return lists, arrays, tensors or dicts as one batch; a `RaggedBatch` is taken as it is.
+
+    Of the columns of the batch returned, `spans` and `labels` say all there is to say.
+
+    Args:
+        rows: What the collator was called with.
+        ignore_index: What labels hold where there is no target; None if they cannot mark it.
+        packs: Whether a row may hold several documents: the batch returned is then one of packs.
 
     Raises:
-        CollateError: an empty batch or row, a row that is not flat integers, dicts without `input_ids` or
-            of which only some have labels or spans. The row's number is named.
+        CollateError: An empty batch or row, a row that is not flat integers, dicts without `input_ids`, or a
+            column that only some rows have, that contradicts the row or that cannot be honoured. The row's
+            number is named.
     """
-    if isinstance(rows, RaggedBatch):
-        batch = rows
-    else:
-        if not isinstance(rows, Iterable) or isinstance(rows, str | bytes | Mapping):
-            raise CollateError(f"the batch is a {type(rows).__name__}: give a list of rows")
-        batch = _flatten(list(rows))
-    if len(batch) == 0 and batch.packs is None:  # a pack may be empty: a filler row
+    batch = rows if isinstance(rows, RaggedBatch) else _read(rows, ignore_index)
+    lengths = batch.tokens.lengths
+    if len(lengths) == 0 and batch.packs is None:  # a pack may be empty: a filler row
         raise CollateError("the batch is empty: a batch needs at least one row; check the sampler or drop_last")
-    if np.count_nonzero(batch.lengths) < len(batch):
-        empty = (batch.lengths == 0) & (batch.record_ids >= 0)
+    if np.count_nonzero(lengths) < len(lengths):
+        empty = (lengths == 0) & (batch.record_ids >= 0)
         if empty.any():
             raise CollateError(f"row {int(empty.argmax())} is empty: a row needs at least one token; leave it out")
+    if batch.packs is not None and not packs:
+        raise CollateError("the batch is packs of documents: collate it with a PackingCollator")
+    if batch.columns and not batch.columns.keys() <= _SETTLED:
+        return settle(batch, ignore_index=ignore_index, packs=packs)
     return batch
 
 
-def check_integer(name: str, value: Any, least: int | None = None) -> int:
-    """An argument as a Python int, or an error that names it."""
-    try:
-        number = index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool) or abs(number) >= 2**62 or (least is not None and number < least):
-        rule = "an integer" if least is None else f"an integer, at least {least}"
-        raise CollateError(f"{name} is {value!r}: it must be {rule}")
-    return number
-
-
-def spans_of(batch: RaggedBatch) -> Rows:
-    """The supervised spans of a batch, one row of flat (start, stop) pairs for each row.
-
-    Raises:
-        CollateError: its rows do not know theirs.
-    """
-    if batch.spans is None:
+def _read(rows: Any, ignore_index: int | None) -> RaggedBatch:
+    if not isinstance(rows, Iterable) or isinstance(rows, str | bytes | Mapping):
+        raise CollateError(f"the batch is a {type(rows).__name__}: give a list of rows")
+    rows = list(rows)
+    kinds = set(map(type, rows))
+    if any(issubclass(kind, RaggedBatch) for kind in kinds):
         raise CollateError(
-            'supervise="response" needs rows that know their response: a store prepared with a template, or dicts '
-            "with 'prompt_length' or 'spans'"
+            "the batch is a list that holds a RaggedBatch, which is a batch by itself: "
+            "use DataLoader(dataset, batch_size=None, collate_fn=...)"
         )
-    return batch.spans
+    dicts = [issubclass(kind, Mapping) for kind in kinds]
+    if any(dicts):
+        if not all(dicts):
+            raise CollateError("the batch mixes dicts with plain rows: give all rows in one form")
+        return _read_dicts(rows, ignore_index)
+    return RaggedBatch(_tokens(rows, "row"), np.arange(len(rows)))
 
 
-def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Refuse an argument that is none of its choices."""
-    if value not in choices:
-        raise CollateError(f"{name} is {value!r}: it must be one of {', '.join(map(repr, choices))}")
-
-
-def _flatten(rows: list[Any]) -> RaggedBatch:
-    dicts = [row for row in rows if isinstance(row, Mapping)]
-    if not dicts:
-        return RaggedBatch(_side_by_side(rows, "row"), np.arange(len(rows)))
-    if len(dicts) < len(rows):
-        raise CollateError("the batch mixes dicts with plain rows: give all rows in one form")
-    tokens = _side_by_side(_column(dicts, "input_ids"), "input_ids of row")
+def _read_dicts(rows: list[Mapping[str, Any]], ignore_index: int | None) -> RaggedBatch:
+    counts = Counter(chain.from_iterable(rows))
+    if not counts["input_ids"]:
+        raise CollateError("rows are dicts without 'input_ids': that is where their tokens belong")
+    for name in ("input_ids", *_KNOWN):
+        if 0 < counts[name] < len(rows):
+            missing = next(i for i, row in enumerate(rows) if name not in row)
+            raise CollateError(f"row {missing} has no {name!r} while others do: give it for every row or for none")
+    tokens = _tokens([row["input_ids"] for row in rows], "input_ids of row")
     columns = {}
-    if _present(dicts, "labels"):
-        labels = _side_by_side(_column(dicts, "labels"), "labels of row")
-        wrong = np.flatnonzero(labels.lengths != tokens.lengths)
-        if len(wrong):
-            i = int(wrong[0])
-            raise CollateError(
-                f"row {i} has {tokens.lengths[i]} input_ids and {labels.lengths[i]} labels: one label a token"
-            )
-        columns["labels"] = labels
-    spans = _dict_spans(dicts, tokens)
+    for name in PER_TOKEN:
+        if counts[name]:
+            kinds = "iub" if name in MASKS else "iu"
+            columns[name] = _side_by_side([row[name] for row in rows], f"{name} of row", kinds)
+    if "labels" in columns:
+        check_labels(columns["labels"], ignore_index)
+    if counts["seq_lengths"]:
+        given = [row["seq_lengths"] for row in rows]
+        listed = [[length] if isinstance(length, int | np.integer) else length for length in given]
+        columns["seq_lengths"] = _side_by_side(listed, "seq_lengths of row")
+    if counts["weights"]:
+        _refuse_weights([row["weights"] for row in rows])
+    spans = _spans(rows, tokens.lengths.tolist(), given=counts["spans"] > 0, prompted=counts["prompt_length"] > 0)
     if spans is not None:
         columns["spans"] = spans
     return RaggedBatch(tokens, np.arange(len(rows)), columns)
 
 
-def _dict_spans(dicts: list[Mapping[str, Any]], tokens: Rows) -> Rows | None:
-    if _present(dicts, "spans"):
-        pairs = [_flat_pairs(i, row["spans"]) for i, row in enumerate(dicts)]
-    elif _present(dicts, "prompt_length"):
-        prompts = [
-            check_integer(f"prompt_length of row {i}", row["prompt_length"], 0) for i, row in enumerate(dicts)
-        ]
-        pairs = [np.array([min(p, n), n]) for p, n in zip(prompts, tokens.lengths.tolist(), strict=True)]
-    else:
-        return None
-    for i, (pair, length) in enumerate(zip(pairs, tokens.lengths.tolist(), strict=True)):
-        if len(pair) % 2 or (len(pair) and (pair[0] < 0 or pair[-1] > length or (np.diff(pair) < 0).any())):
+def _spans(rows: list[Mapping[str, Any]], lengths: list[int], *, given: bool, prompted: bool) -> Rows | None:
+    """The supervised parts of each row: its `spans`, or what follows its prompt."""
+    pairs = []
+    for i, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+        response = _after_prompt(i, row["prompt_length"], length) if prompted else [0, length]
+        pair = _pairs(i, row["spans"], length) if given else response
+        if given and pair and pair[0] < response[0]:
             raise CollateError(
-                f"row {i} has spans {pair.tolist()}: they are (start, stop) pairs that rise from 0 to its "
-                f"{length} tokens"
+                f"row {i} has spans {pair} and a prompt_length of {response[0]}: spans lie behind the prompt; "
+                "leave out one of the two"
             )
-    return Rows.of(Ragged.from_rows(pairs))
+        pairs.append(pair)
+    return Rows.of(Ragged.from_rows(pairs)) if given or prompted else None
 
 
-def _flat_pairs(row: int, spans: Any) -> IntArray:
+def _after_prompt(i: int, prompt_length: Any, length: int) -> list[int]:
+    prompt = check_count(f"prompt_length of row {i}", prompt_length, error=CollateError)
+    if prompt > length:
+        raise CollateError(
+            f"prompt_length of row {i} is {prompt}: the row has {length} tokens, and a prompt is a part of its row"
+        )
+    return [prompt, length]
+
+
+def _pairs(i: int, spans: Any, length: int) -> list[int]:
     try:
         pairs = np.asarray(spans)
     except ValueError:
         pairs = np.array("ragged")
     if pairs.size and pairs.dtype.kind not in "iu":
-        raise CollateError(f"row {row} has spans {spans!r:.40}: they are (start, stop) pairs of integers")
-    return pairs.astype(np.int64).reshape(-1)
+        raise CollateError(f"row {i} has spans {spans!r:.40}: they are (start, stop) pairs of integers")
+    pair: list[int] = pairs.reshape(-1).tolist()
+    if len(pair) % 2 or (pair and (pair[0] < 0 or pair[-1] > length or pair != sorted(pair))):
+        raise CollateError(
+            f"row {i} has spans {pair}: they are (start, stop) pairs that rise from 0 to its {length} tokens"
+        )
+    return pair
 
 
-def _present(dicts: list[Mapping[str, Any]], key: str) -> bool:
-    """Whether the rows have `key`; all or none must."""
-    count = sum(key in row for row in dicts)
-    if 0 < count < len(dicts):
-        missing = next(i for i, row in enumerate(dicts) if key not in row)
-        raise CollateError(f"row {missing} has no {key!r} while others do: give it for every row or for none")
-    return count > 0
+def _refuse_weights(rows: list[Any]) -> None:
+    for i, row in enumerate(rows):
+        weights = row.detach().cpu() if isinstance(row, torch.Tensor) else row
+        if not np.all(np.asarray(weights, object) == 1):
+            raise CollateError(
+                f"row {i} has weights other than 1: labels cannot hold them; leave out 'weights', or give a "
+                "'loss_mask' of 0 and 1"
+            )
 
 
-def _column(dicts: list[Mapping[str, Any]], key: str) -> list[Any]:
-    if not _present(dicts, key):
-        raise CollateError(f"rows are dicts without {key!r}: that is where their tokens belong")
-    return [row[key] for row in dicts]
+def _tokens(rows: list[Any], what: str) -> Rows:
+    """Token ids, none of which is negative."""
+    tokens = _side_by_side(rows, what)
+    if np.minimum.reduce(tokens.values) < 0:
+        place = int(np.flatnonzero(tokens.values < 0)[0])
+        row = int(np.searchsorted(tokens.starts + tokens.lengths, place, side="right"))
+        raise CollateError(
+            f"{what} {row} holds {tokens.values[place]}: a token id is 0 or more; padding is the collator's work, "
+            "and what the loss ignores belongs in labels"
+        )
+    return tokens
 
 
-def _side_by_side(rows: list[Any], what: str) -> Rows:
+def _side_by_side(rows: list[Any], what: str, kinds: str = "iu") -> Rows:
     """Rows copied into one int64 array, followed by one row's worth of zeros (the kernels read windows)."""
     flat = array("q")
-    ends = []
+    starts, lengths = [], []
     for i, row in enumerate(rows):
+        start = len(flat)
         try:
-            _append(flat, row)
+            _append(flat, row, kinds)
         except (TypeError, ValueError, OverflowError):
             raise CollateError(f"{what} {i} is {_describe(row)}: rows are flat sequences of integers") from None
-        ends.append(len(flat))
-    stops = np.array(ends, np.int64)
-    lengths = np.diff(stops, prepend=0)
-    flat.frombytes(bytes(8 * (int(lengths.max(initial=0)) + 1)))
-    values = np.frombuffer(flat, np.int64)
-    return Rows(values, stops - lengths, lengths)
+        starts.append(start)
+        lengths.append(len(flat) - start)
+    flat.frombytes(bytes(8 * (max(lengths, default=0) + 1)))
+    return Rows(np.frombuffer(flat, np.int64), np.array(starts, np.int64), np.array(lengths, np.int64))
 
 
-def _append(flat: array[int], row: Any) -> None:
+def _append(flat: array[int], row: Any, kinds: str) -> None:
     if isinstance(row, list):
         flat.fromlist(row)  # checks each item, and takes nothing if one is no integer
     elif isinstance(row, (np.ndarray, torch.Tensor)):
         values = _on_host(row) if isinstance(row, torch.Tensor) else row
-        if values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
+        if values.ndim != 1 or (values.size and values.dtype.kind not in kinds):
             raise TypeError
         if values.dtype == np.uint64 and values.size and int(values.max()) >= 2**63:
             raise OverflowError

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.collate.row_layout import NO_TAIL, RowLayout
+from fastcollate.collate.row_layout import RowLayout, Tails
 from fastcollate.ragged import IntArray, Rows
 
-__all__ = ["Target", "inside_runs", "join_sequences", "mark_runs", "place_rows", "span_runs", "take_rectangle"]
+__all__ = ["Target", "join_sequences", "place_rows", "take_rectangle"]
 
 
 class Target(NamedTuple):
@@ -31,12 +31,14 @@ def place_rows(
         [[1 2 3]     [[2  3  9]     mask [[1 1 1]
          [4 0 0]]     [9 -1 -1]]          [1 0 0]]
     """
-    if not (layout.mostly_even and len(values) >= layout.columns + layout.shift):
+    if layout.mostly_even and len(values) >= layout.columns + layout.shift:
+        _place_rectangle(values, layout, targets, mask)
+    else:
         _place_slices(values, layout, targets, mask)
+    if layout.tails is None:
         return
-    _place_rectangle(values, layout, targets, mask)
     for target in targets:
-        if layout.tails is not None and target.first == layout.shift:  # where labels are shifted, inputs lack it
+        if target.first == layout.shift:  # where labels are shifted, inputs lack the tail
             _place_tails(layout, layout.tails, target.out)
 
 
@@ -61,7 +63,7 @@ def _place_rectangle(
 
 
 def take_rectangle(values: NDArray[Any], layout: RowLayout) -> NDArray[Any] | None:
-    """[B, T + shift]: each row's values and, in its padding, whatever lies beside them.
+    """Return the rows as a rectangle `[B, T + shift]`, with whatever lies beside each row in its padding.
 
     None where a row lies too close to an end of `values`: rare, and cheaper to meet than to seek.
     """
@@ -83,9 +85,9 @@ def _windows(values: NDArray[Any], layout: RowLayout) -> NDArray[Any]:
     return np.ndarray((len(values) - extent + 1, extent), values.dtype, values.data, strides=(size, size))
 
 
-def _mend_ends(values: NDArray[Any], layout: RowLayout, found: NDArray[Any], rows: IntArray) -> None:
+def _mend_ends(values: NDArray[Any], layout: RowLayout, found: NDArray[Any], numbers: IntArray) -> None:
     """Copy the rows that lie too close to either end of `values` for a whole window around them."""
-    for i in rows.tolist():
+    for i in numbers.tolist():
         lead = 0 if layout.lead is None else int(layout.lead[i])
         start, count = int(layout.starts[i]), int(layout.copied[i])
         found[i, lead : lead + count] = values[start : start + count]
@@ -110,14 +112,8 @@ def _place_slices(values: NDArray[Any], layout: RowLayout, targets: list[Target]
     for out, first, fill in targets:
         out.fill(fill)
         flat = out.reshape(-1)
-        counts = _copied(layout, first)
-        for start, count, place in zip(starts, counts, places, strict=True):
+        for start, count, place in zip(starts, _copied(layout, first), places, strict=True):
             flat[place : place + count] = values[start + first : start + first + count]
-        if first == layout.shift and isinstance(layout.tails, int):
-            for count, place in zip(counts, places, strict=True):
-                flat[place + count] = layout.tails
-        elif first == layout.shift and layout.tails is not None:
-            _place_tails(layout, layout.tails, out)
     if mask is not None:
         mask.fill(0)
         flat = mask.reshape(-1)
@@ -127,96 +123,44 @@ def _place_slices(values: NDArray[Any], layout: RowLayout, targets: list[Target]
 
 def _copied(layout: RowLayout, first: int) -> list[int]:
     """How many tokens of each row go from `values` to a target that begins at token `first`."""
-    if isinstance(layout.tails, np.ndarray):
-        counts: list[int] = np.minimum(np.maximum(layout.copied - first, 0), layout.real).tolist()
-        return counts
     if layout.tails is None or first < layout.shift:
         return layout.counts
-    return [count - 1 for count in layout.counts]
+    if len(layout.tails.rows) == len(layout.counts):
+        return [count - 1 for count in layout.counts]
+    counts = layout.counts.copy()
+    for row in layout.tails.rows.tolist():
+        counts[row] -= 1
+    return counts
 
 
 def _places(layout: RowLayout) -> list[int]:
     """Where each row begins in the flattened batch."""
-    begins = range(0, len(layout.starts) * layout.columns, layout.columns)
+    begins = range(0, len(layout.counts) * layout.columns, layout.columns)
     return list(begins if layout.lead is None else (np.array(begins) + layout.lead).tolist())
 
 
-def _place_tails(layout: RowLayout, tails: IntArray | int, out: IntArray) -> None:
+def _place_tails(layout: RowLayout, tails: Tails, out: IntArray) -> None:
     """Put the last token of each row after its others."""
-    if layout.lead is not None or (layout.shortest == layout.columns and isinstance(tails, int)):
-        columns: IntArray | int = layout.columns - 1  # every row ends in the last column
+    if layout.lead is None and layout.shortest < layout.columns:
+        out[tails.rows, layout.real[tails.rows] - 1] = tails.tokens
+    elif len(tails.rows) == len(out):  # in the last column of every row
+        out[:, layout.columns - 1] = tails.tokens
     else:
-        columns = layout.copied - layout.shift
-    if isinstance(tails, int):
-        out[np.arange(len(out)) if isinstance(columns, np.ndarray) else slice(None), columns] = tails
-        return
-    rows = np.flatnonzero(tails != NO_TAIL)
-    out[rows, columns[rows] if isinstance(columns, np.ndarray) else columns] = tails[rows]
+        out[tails.rows, layout.columns - 1] = tails.tokens
 
 
-def join_sequences(values: NDArray[Any], layout: RowLayout) -> NDArray[Any]:
-    """The sequences side by side, tails included: in the dtype of `values`, or int64 if a tail needs it."""
-    rows = Rows(values, layout.starts, layout.copied)
+def join_sequences(rows: Rows, layout: RowLayout) -> NDArray[Any]:
+    """Return the sequences side by side, tails included: in the rows' dtype, or int64 if a tail needs it."""
+    kept = rows if layout.copied is rows.lengths else Rows(rows.values, layout.starts, layout.copied)
     if layout.tails is None:
-        return rows.joined()
-    ends = np.broadcast_to(np.asarray(layout.tails), len(rows)).tolist()
-    real = [end for end in ends if end != NO_TAIL]
-    limits = np.iinfo(values.dtype)
-    if real and not limits.min <= min(real) <= max(real) <= limits.max:
-        flat = rows.to_ragged()
-        rows = Rows(flat.values.astype(np.int64), flat.offsets[:-1], rows.lengths)
-    dtype = rows.values.dtype
-    parts: list[memoryview | bytes] = []
-    for row, end in zip(rows.slices(), ends, strict=True):
-        parts += [row] if end == NO_TAIL else [row, dtype.type(end).tobytes()]
+        return kept.joined()
+    tokens, dtype = layout.tails.tokens, rows.values.dtype
+    limits = np.iinfo(dtype)
+    if len(tokens) and not limits.min <= int(tokens.min()) <= int(tokens.max()) <= limits.max:
+        dtype = np.dtype(np.int64)
+        kept = Rows(kept.joined().astype(dtype), np.cumsum(kept.lengths) - kept.lengths, kept.lengths)
+    parts = kept.slices()
+    ends = tokens.astype(dtype).data
+    for i, row in reversed(list(enumerate(layout.tails.rows.tolist()))):
+        parts.insert(row + 1, ends[i : i + 1])
     return np.frombuffer(b"".join(parts), dtype)
-
-
-def span_runs(spans: Rows, layout: RowLayout) -> tuple[IntArray, IntArray]:
-    """Where supervised tokens start and stop, int64[S] each, in the cells of sequences `columns + shift` wide.
-
-    A tail that is a target is a run of its own.
-    """
-    rows, extent = len(spans), layout.columns + layout.shift
-    begin = np.zeros(rows, np.int64) if layout.lead is None else layout.lead
-    end = begin + layout.copied
-    flat = spans.to_ragged()
-    owner = np.repeat(np.arange(rows), flat.lengths // 2)
-    least, most = (begin + layout.shift)[owner], end[owner]  # a row's first `shift` tokens are no labels
-    moved = (begin - layout.cut)[owner]
-    first = owner * extent
-    starts, stops = (first + (flat.values[i::2].astype(np.int64) + moved).clip(least, most) for i in (0, 1))
-    if layout.tails is None:
-        return starts, stops
-    ended = np.broadcast_to(np.asarray(layout.tails) != NO_TAIL, rows) & _tail_supervised(spans, layout)
-    tails = (np.arange(rows) * extent + end)[ended]
-    return np.concatenate([starts, tails]), np.concatenate([stops, tails + 1])
-
-
-def mark_runs(starts: IntArray, stops: IntArray, layout: RowLayout) -> NDArray[np.bool_]:
-    """bool[B, T]: which labels are inside a run; see `span_runs`."""
-    rows, extent = len(layout.counts), layout.columns + layout.shift
-    return inside_runs(starts, stops, rows * extent).reshape(rows, extent)[:, layout.shift :]
-
-
-def inside_runs(starts: IntArray, stops: IntArray, cells: int) -> NDArray[np.bool_]:
-    """bool[cells]: which cells lie in a run from `starts[i]` to `stops[i]`, int64[S] each; runs do not overlap.
-
-    Each run adds 1 where it starts and takes it away where it stops; the running sum is its inside:
-    run (1, 3) of 4 cells: [0 1 0 -1] -> [0 1 1 0].
-    """
-    edges = np.zeros(cells + 1, np.int8)
-    np.add.at(edges, starts, 1)
-    np.add.at(edges, stops, -1)
-    return np.cumsum(edges[:-1], dtype=np.int8).astype(bool)
-
-
-def _tail_supervised(spans: Rows, layout: RowLayout) -> NDArray[np.bool_]:
-    """bool[B]: an appended end token is a target; one that was kept from the row is if a span reaches it."""
-    if layout.appended:
-        return np.ones(len(spans), bool)
-    flat = spans.to_ragged()
-    owner = np.repeat(np.arange(len(spans)), flat.lengths // 2)
-    last = layout.stored[owner] - 1
-    covers = (flat.values[::2] <= last) & (last < flat.values[1::2])
-    return np.bincount(owner[covers], minlength=len(spans)) > 0

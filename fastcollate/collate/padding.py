@@ -1,48 +1,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from fastcollate.arguments import check_choices, check_count, check_counts, check_flags
 from fastcollate.collate.batch import Batch
-from fastcollate.collate.device_kernels import expand_rows
-from fastcollate.collate.inputs import check_choice, check_integer, flatten_rows, spans_of
-from fastcollate.collate.kernels import Target, join_sequences, mark_runs, place_rows, span_runs, take_rectangle
-from fastcollate.collate.row_layout import RowLayout, Truncation, lay_out
-from fastcollate.collate.staged import Allocator, Built, Sources, Staged, cell_arrays, new_arrays, stage_arrays
+from fastcollate.collate.device_kernels import RowsBuild
+from fastcollate.collate.inputs import read_rows
+from fastcollate.collate.kernels import Target, join_sequences, place_rows, take_rectangle
+from fastcollate.collate.row_layout import PaddingSide, RowLayout, Truncation, lay_out
+from fastcollate.collate.runs import Runs, runs_of_rows
+from fastcollate.collate.staged import Allocator, Built, Sources, Staged, new_arrays, stage_arrays
 from fastcollate.errors import CollateError
 from fastcollate.ragged import IntArray, RaggedBatch
 
-__all__ = ["PaddingCollator", "padded_collate"]
+__all__ = ["PaddingCollator"]
 
 
 class PaddingCollator:
-    """Make rows of different lengths into one padded, masked batch.
+    """`PaddingCollator` makes rows of different lengths into one padded, masked batch.
+
+    It is called with a list of rows (lists, arrays, tensors, or dicts with `input_ids`) or with a `RaggedBatch`,
+    and returns a `Batch` with `input_ids`, `attention_mask` and `labels`, int64[B, T] each. Lengths decide what
+    is padding, never a token's value.
+
+    Rows that are dicts may say more, and all of it is honoured or refused by name: `labels` (-100: no target);
+    `prompt_length` or `spans`, the supervised part; `completion_mask`, `assistant_masks` and `loss_mask`, 0 where
+    a token is no target; `attention_mask`, 0 where the row is padded already; `position_ids` and `seq_lengths`,
+    of one document only; `weights`, all 1. Other keys are ignored.
+
+    A filler row is all padding: its attention mask is zero and its labels are ignored. A batch of nothing but
+    filler rows has `num_supervised` 0, and the mean of `cross_entropy` over its targets is NaN: sum the losses
+    and divide by the `num_supervised` of the whole step, or skip such a batch.
 
     Args:
-        pad_token_id: what padding holds in `input_ids`.
-        ignore_index: what padding and unsupervised tokens hold in `labels`; None leaves the pad id there.
-        end_token_id: appended to each row, for rows stored without one.
-        max_length: the most columns; longer rows are cut as `truncation` says: `"right"` and `"left"` name
-            the side that is cut, `"keep_end"` cuts on the right but keeps the last token, `"error"` refuses.
-        padding_side: `"right"` or `"left"`.
-        pad_to_multiple_of: round the width up, after `max_length`.
-        shift_labels: False aligns labels with inputs (the model shifts); True makes next-token targets.
-        supervise: `"all"` tokens are targets, or only those of the `"response"` (the rows' spans).
-        labels: False makes no labels.
-        as_tuple: return `(input_ids, labels)` instead of a `Batch`.
-
-    Called with a list of rows (lists, arrays, tensors, or dicts with `input_ids` and optionally `labels`,
-    `prompt_length` or `spans`) or a `RaggedBatch`, it returns a `Batch` with `input_ids`, `attention_mask`
-    and `labels`, int64[B, T] each. What is padding is decided by lengths, never by a token's value. A filler
-    row is all padding: its attention mask is zero and its labels are ignored.
+        pad_token_id: The token id that padding holds in `input_ids`.
+        ignore_index: The value that `labels` hold at padding and at tokens that are no targets, -100 by default;
+            None leaves the pad id at padding, and allows no other way to mark a token.
+        end_token_id: The token id appended to each row, for rows stored without one; by default none is.
+        max_length: The most columns of a batch; by default rows are never cut.
+        truncation: Which tokens of a row longer than `max_length` are lost: those at the `"right"` (default) or
+            at the `"left"`, those before the last token (`"keep_end"`), or none: `"error"` refuses the row.
+        padding_side: The side on which padding lies, `"right"` (default) or `"left"`.
+        pad_to_multiple_of: The number that the width is rounded up to a multiple of, after `max_length`;
+            1 by default.
+        shift_labels: Whether `labels` are the next tokens; by default they are aligned with `input_ids`, and the
+            model shifts.
+        supervise: The tokens that are targets: `"all"` (default), or those of the `"response"` alone, which
+            are the rows' spans and every appended end token.
+        labels: Whether the batch has labels; True by default.
+        as_tuple: Whether `(input_ids, labels)` is returned instead of a `Batch`; False by default.
 
     Raises:
-        CollateError: arguments or rows that make no batch; the row is named.
+        CollateError: Arguments or rows that make no batch; the argument or the row is named.
 
     >>> batch = PaddingCollator(0)([[5, 6, 7], [8]])
     >>> batch["labels"]
@@ -50,6 +63,25 @@ class PaddingCollator:
             [   8, -100, -100]])
     >>> batch["input_ids"].dtype, batch.num_tokens, batch.num_supervised
     (torch.int64, 4, 2)
+
+    Of a row too long, `truncation` says what stays:
+
+    >>> for truncation in ("right", "left", "keep_end"):
+    ...     print(PaddingCollator(0, max_length=3, truncation=truncation)([[5, 6, 7, 8]])["input_ids"])
+    tensor([[5, 6, 7]])
+    tensor([[6, 7, 8]])
+    tensor([[5, 6, 8]])
+    >>> PaddingCollator(0, max_length=3, truncation="error")([[5, 6, 7, 8]])
+    Traceback (most recent call last):
+    fastcollate.errors.CollateError: row 0 has 4 tokens, more than the 3 that max_length leaves room for:
+    choose a truncation or a longer max_length
+
+    Of a row that knows its prompt, `supervise` says what is learned:
+
+    >>> for supervise in ("all", "response"):
+    ...     PaddingCollator(0, supervise=supervise)([{"input_ids": [5, 6, 7, 8], "prompt_length": 2}])["labels"]
+    tensor([[5, 6, 7, 8]])
+    tensor([[-100, -100,    7,    8]])
     """
 
     def __init__(
@@ -60,70 +92,95 @@ class PaddingCollator:
         end_token_id: int | None = None,
         max_length: int | None = None,
         truncation: Truncation = "right",
-        padding_side: Literal["right", "left"] = "right",
+        padding_side: PaddingSide = "right",
         pad_to_multiple_of: int = 1,
         shift_labels: bool = False,
         supervise: Literal["all", "response"] = "all",
         labels: bool = True,
         as_tuple: bool = False,
     ) -> None:
-        check_choice("truncation", truncation, ("right", "left", "keep_end", "error"))
-        check_choice("padding_side", padding_side, ("right", "left"))
-        check_choice("supervise", supervise, ("all", "response"))
+        check_choices(
+            error=CollateError,
+            truncation=(truncation, get_args(Truncation)),
+            padding_side=(padding_side, get_args(PaddingSide)),
+            supervise=(supervise, ("all", "response")),
+        )
+        self.shift_labels, self.labels, self.as_tuple = check_flags(
+            error=CollateError, shift_labels=shift_labels, labels=labels, as_tuple=as_tuple
+        )
         if as_tuple and not labels:
             raise CollateError("as_tuple=True returns (input_ids, labels): it needs labels=True")
         if supervise == "response" and ignore_index is None:
             raise CollateError('supervise="response" marks the prompt with ignore_index: it cannot be None')
-        self.pad_token_id = check_integer("pad_token_id", pad_token_id)
-        self.ignore_index = None if ignore_index is None else check_integer("ignore_index", ignore_index)
-        self.end_token_id = None if end_token_id is None else check_integer("end_token_id", end_token_id)
-        self.max_length = None if max_length is None else check_integer("max_length", max_length, 1)
+
+        def checked(name: str, value: int | None, least: int | None = None) -> int | None:
+            return None if value is None else check_count(name, value, least, error=CollateError)
+
+        self.pad_token_id, self.pad_to_multiple_of = check_counts(
+            error=CollateError, pad_token_id=(pad_token_id, None), pad_to_multiple_of=(pad_to_multiple_of, 1)
+        )
+        self.ignore_index = checked("ignore_index", ignore_index)
+        self.end_token_id = checked("end_token_id", end_token_id)
+        self.max_length = checked("max_length", max_length, 1)
         self.truncation: Truncation = truncation
-        self.padding_side = padding_side
-        self.pad_to_multiple_of = check_integer("pad_to_multiple_of", pad_to_multiple_of, 1)
-        self.shift_labels = shift_labels
+        self.padding_side: PaddingSide = padding_side
         self.supervise = supervise
-        self.labels = labels
-        self.as_tuple = as_tuple
 
     def __call__(self, rows: RaggedBatch | Sequence[Any]) -> Built:
-        """Pad `rows`; see the class."""
+        """Return the padded batch of `rows`; see the class."""
         return self.collate(rows, new_arrays)
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns that a dataset gathers for this collator, where its corpus has them."""
+        if not self.labels:
+            return frozenset()
+        return frozenset({"labels", "spans"} if self.supervise == "response" else {"labels"})
+
     def collate(self, rows: RaggedBatch | Sequence[Any], allocate: Allocator) -> Built:
-        """Pad `rows` into arrays from `allocate`, such as pinned memory."""
-        batch, layout = self._lay_out(rows)
-        arrays, supervised = self._fill(batch, layout, allocate)
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        """Return the padded batch of `rows`, with tensors in arrays from `allocate`, such as pinned memory."""
         if self.as_tuple:
-            return tensors["input_ids"], tensors["labels"]
-        return Batch(tensors, torch.from_numpy(batch.record_ids.copy()), layout.tokens, supervised)
+            return self.pair(rows, allocate)
+        batch, layout = self._lay_out(rows)
+        runs = self._runs(batch, layout)
+        names = ["input_ids", "attention_mask", "labels"]
+        arrays = self._fill(batch, layout, runs, names if self.labels else names[:2], allocate)
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        supervised = self._num_supervised(batch, layout, runs)
+        if supervised is None:
+            supervised = self._count(arrays["labels"], layout)
+        return Batch(tensors, torch.from_numpy(batch.record_ids.copy()), layout.num_tokens, supervised)
+
+    def pair(
+        self, rows: RaggedBatch | Sequence[Any], allocate: Allocator = new_arrays
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return `(input_ids, labels)` of `rows`, whatever `as_tuple` says, in arrays from `allocate`."""
+        batch, layout = self._lay_out(rows)
+        arrays = self._fill(batch, layout, self._runs(batch, layout), ["input_ids", "labels"], allocate)
+        return torch.from_numpy(arrays["input_ids"]), torch.from_numpy(arrays["labels"])
 
     def stage(self, rows: RaggedBatch | Sequence[Any], allocate: Allocator) -> Staged:
-        """Only the tokens of `rows`, in their own dtype, and what it takes to pad them elsewhere.
+        """Return only the tokens of `rows`, in their own dtype, and what pads them elsewhere.
 
-        Where at least nine tenths of the batch are tokens, they travel in place, `[B, T]`, else side by side;
-        without lengths where every row is as long as the batch is wide.
+        If at most a tenth of the batch is padding, the padded rectangle `[B, T]` travels as it is; otherwise only
+        the tokens, side by side. Row lengths travel too, unless all rows fill the full width.
         `stage(rows, allocate).build` gives on any device what `collate(rows, allocate)` gives on the host.
         """
         batch, layout = self._lay_out(rows)
         runs = self._runs(batch, layout)
-        block = (
-            take_rectangle(batch.tokens.values, layout)
-            if layout.nearly_full and "labels" not in batch.columns
-            else None
-        )
-        sources: Sources = {"tokens": join_sequences(batch.tokens.values, layout) if block is None else block}
-        if self.labels and "labels" in batch.columns:
-            given = batch.columns["labels"]
-            sources["labels"] = join_sequences(given.values, layout.for_labels(given))
+        labels = batch.columns.get("labels") if self.labels else None
+        block = take_rectangle(batch.tokens.values, layout) if layout.nearly_full and labels is None else None
+        sources: Sources = {"tokens": join_sequences(batch.tokens, layout) if block is None else block}
+        if labels is not None:
+            sources["labels"] = join_sequences(labels, layout.for_labels(labels))
         if block is None or layout.shortest < layout.columns:
             sources["lengths"] = layout.sequences
         if runs is not None:
-            sources["runs"] = runs
-        ids = torch.from_numpy(batch.record_ids.copy())
-        build = partial(
-            expand_rows,
+            sources["runs"] = (runs.starts, runs.stops)
+        supervised = self._num_supervised(batch, layout, runs)
+        if supervised is None:
+            supervised = self._count(self._fill(batch, layout, runs, ["labels"], new_arrays)["labels"], layout)
+        build = RowsBuild(
             columns=layout.columns,
             shift=layout.shift,
             left=layout.lead is not None,
@@ -131,14 +188,15 @@ class PaddingCollator:
             unlabelled=self._unlabelled,
             labels=self.labels,
             as_tuple=self.as_tuple,
-            about=(ids, layout.tokens, self._count(batch, layout, runs, None)),
+            record_ids=torch.from_numpy(batch.record_ids.copy()),
+            num_tokens=layout.num_tokens,
+            num_supervised=supervised,
         )
         return Staged(stage_arrays(sources, allocate), build)
 
     def _lay_out(self, rows: RaggedBatch | Sequence[Any]) -> tuple[RaggedBatch, RowLayout]:
-        batch = flatten_rows(rows)
-        if batch.packs is not None:
-            raise CollateError("the batch is packs of documents: collate it with a PackingCollator")
+        marked = self.ignore_index if self.labels else self._unlabelled  # without labels there is nothing to mark
+        batch = read_rows(rows, ignore_index=marked, packs=False)
         return batch, lay_out(
             batch,
             shift=int(self.shift_labels),
@@ -149,110 +207,44 @@ class PaddingCollator:
             pad_to_multiple_of=self.pad_to_multiple_of,
         )
 
-    @property
-    def columns(self) -> frozenset[str]:
-        """The columns that a dataset gathers for this collator, where its corpus has them."""
-        if not self.labels:
-            return frozenset()
-        return frozenset({"labels", "spans"} if self.supervise == "response" else {"labels"})
+    def _runs(self, batch: RaggedBatch, layout: RowLayout) -> Runs | None:
+        """Which labels are targets, if not all are."""
+        return None if self.supervise == "all" or not self.labels else runs_of_rows(batch, layout)
 
     @property
     def _unlabelled(self) -> int:
         return self.pad_token_id if self.ignore_index is None else self.ignore_index
 
     def _fill(
-        self, batch: RaggedBatch, layout: RowLayout, allocate: Allocator
-    ) -> tuple[dict[str, NDArray[np.int64]], int]:
-        """The batch's arrays by name, and how many labels count."""
-        names = ["input_ids", *([] if self.as_tuple else ["attention_mask"]), *(["labels"] if self.labels else [])]
-        arrays = cell_arrays(allocate, names, (len(batch), layout.columns))
-        targets = [Target(arrays["input_ids"], 0, self.pad_token_id)]
-        labels = arrays.get("labels")
+        self, batch: RaggedBatch, layout: RowLayout, runs: Runs | None, names: list[str], allocate: Allocator
+    ) -> dict[str, IntArray]:
+        """The batch's arrays of these names."""
+        arrays = allocate(dict.fromkeys(names, ((len(layout.counts), layout.columns), np.int64)))
+        labels, given = arrays.get("labels"), batch.columns.get("labels")
+        targets = [Target(arrays["input_ids"], 0, self.pad_token_id)] if "input_ids" in arrays else []
         labelled = [] if labels is None else [Target(labels, layout.shift, self._unlabelled)]
-        if "labels" not in batch.columns:
-            place_rows(batch.tokens.values, layout, targets + labelled, arrays.get("attention_mask"))
-        else:
-            place_rows(batch.tokens.values, layout, targets, arrays.get("attention_mask"))
-            given = batch.columns["labels"]
+        if given is None:
+            targets += labelled
+        elif labelled:
             place_rows(given.values, layout.for_labels(given), labelled)
-        runs = self._runs(batch, layout)
+        place_rows(batch.tokens.values, layout, targets, arrays.get("attention_mask"))
         if labels is not None and runs is not None:
-            np.copyto(labels, self._unlabelled, where=~mark_runs(*runs, layout))
-        return arrays, self._count(batch, layout, runs, labels)
+            inside = runs.inside(len(labels) * (layout.columns + layout.shift)).reshape(len(labels), -1)
+            np.copyto(labels, self._unlabelled, where=~inside[:, layout.shift :])
+        return arrays
 
-    def _runs(self, batch: RaggedBatch, layout: RowLayout) -> tuple[IntArray, IntArray] | None:
-        """Which labels are targets, if not all are."""
-        if not self.labels or self.supervise == "all":
-            return None
-        return span_runs(spans_of(batch), layout)
-
-    def _count(
-        self,
-        batch: RaggedBatch,
-        layout: RowLayout,
-        runs: tuple[IntArray, IntArray] | None,
-        labels: IntArray | None,
-    ) -> int:
-        """The labels that count in the loss; the first column does not, unless labels are shifted already."""
-        if not self.labels or self.ignore_index is None:
-            return len(batch) * (layout.columns - 1 + layout.shift) if self.labels else 0
-        if (
-            "labels" in batch.columns or self.ignore_index >= 0
-        ):  # a token may have that value: the loss skips it too
-            if labels is None:  # rare, and known only once the labels are there: make them
-                return self._fill(batch, layout, new_arrays)[1]
-            return int(np.count_nonzero(labels[:, 1 - layout.shift :] != self.ignore_index))
+    def _num_supervised(self, batch: RaggedBatch, layout: RowLayout, runs: Runs | None) -> int | None:
+        """The labels that count in the loss; None if only the labels can tell."""
+        if not self.labels:
+            return 0
+        if self.ignore_index is None:
+            return len(layout.counts) * (layout.columns - 1 + layout.shift)
+        if "labels" in batch.columns or self.ignore_index >= 0:
+            return None  # a token may have the value that the loss skips
         if runs is not None:
-            starts, stops = runs
-            at_first = (starts % (layout.columns + layout.shift) == 0) & (stops > starts)
-            return int((stops - starts).sum()) - int(np.count_nonzero(at_first))
-        return layout.tokens - (0 if layout.shift else layout.filled_first)
+            return runs.num_supervised
+        return layout.num_tokens - (0 if layout.shift else layout.filled_first())
 
-
-def padded_collate(
-    batch: Sequence[Any],
-    pad_token_id: int = 50256,
-    ignore_index: int | None = -100,
-    allowed_max_length: int | None = None,
-    device: torch.device | str = "cpu",
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """A `collate_fn` for any `DataLoader` over token lists: next-token `(inputs, targets)`, int64[B, T].
-
-    One end token (`pad_token_id`) is appended to every row; targets are the inputs shifted by one, keep the
-    first end token and hold `ignore_index` where there is padding; both are cut to `allowed_max_length`.
-
-    Args:
-        batch: rows as lists, arrays or tensors, which are left as they are.
-        pad_token_id: the end token and the padding.
-        ignore_index: what the loss skips.
-        allowed_max_length: the most columns.
-        device: where the tensors go; a worker process can only make CPU tensors.
-
-    Raises:
-        CollateError: rows that make no batch, or a CUDA device inside a worker process.
-
-    >>> inputs, targets = padded_collate([[0, 1, 2], [5]])
-    >>> targets
-    tensor([[    1,     2, 50256],
-            [50256,  -100,  -100]])
-    """
-    try:
-        target = torch.device(device)
-    except (RuntimeError, TypeError):
-        raise CollateError(f"device {device!r} is unknown to torch: name one such as 'cpu' or 'cuda:0'") from None
-    if target.type == "cuda" and torch.utils.data.get_worker_info() is not None:
-        raise CollateError(
-            f"device={str(target)!r} inside a DataLoader worker: a forked process cannot use CUDA; collate on the "
-            "CPU and move the batch in the training loop, or set num_workers=0"
-        )
-    collator = PaddingCollator(
-        pad_token_id,
-        ignore_index=ignore_index,
-        end_token_id=pad_token_id,
-        max_length=allowed_max_length,
-        shift_labels=True,
-        as_tuple=True,
-    )
-    pair = collator(batch)
-    assert isinstance(pair, tuple)
-    return pair[0].to(target), pair[1].to(target)
+    def _count(self, labels: IntArray, layout: RowLayout) -> int:
+        """The labels that count in the loss; the first column does not, unless labels are shifted already."""
+        return int(np.count_nonzero(labels[:, 1 - layout.shift :] != self.ignore_index))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from fastcollate.collate.batch import Batch
 from fastcollate.ragged import RaggedBatch
 
-__all__ = ["Allocator", "Built", "Collator", "Sources", "Staged", "cell_arrays", "new_arrays", "stage_arrays"]
+__all__ = ["Allocator", "Build", "Built", "Collator", "Sources", "Staged", "new_arrays", "stage_arrays"]
 
 _VALUES = ("tokens", "labels")
 _INT32 = np.dtype(np.int32)
@@ -30,14 +30,24 @@ class Allocator(Protocol):
         ...
 
 
-class Staged(NamedTuple):
-    """The `arrays` that travel, and what `build` makes of them on whatever device they are: `Batch` or tuple.
+class Build(Protocol):
+    """Makes a batch, or a tuple, of what travelled."""
 
-    Both cross process borders: `build` is a partial of a function of a module.
+    def __call__(self, staged: Mapping[str, torch.Tensor], /) -> Built:
+        """Return the batch of the staged arrays as tensors, on whatever device they are."""
+        ...
+
+
+class Staged(NamedTuple):
+    """What travels instead of a batch. Both parts cross process borders.
+
+    Attributes:
+        arrays: The arrays that travel, by name.
+        build: Makes the batch, or the tuple, of these arrays as tensors.
     """
 
     arrays: dict[str, NDArray[Any]]
-    build: Callable[[Mapping[str, torch.Tensor]], Built]
+    build: Build
 
 
 class Collator(Protocol):
@@ -58,13 +68,12 @@ class Collator(Protocol):
 
 
 def new_arrays(wanted: Wanted) -> dict[str, NDArray[Any]]:
-    """Fresh arrays, one allocation each: a huge one for all would never be reused."""
+    """Return fresh arrays, one allocation each: a huge one for all would never be reused.
+
+    >>> new_arrays({"tokens": ((2, 3), np.uint16)})["tokens"].shape
+    (2, 3)
+    """
     return {name: np.empty(shape, dtype) for name, (shape, dtype) in wanted.items()}
-
-
-def cell_arrays(allocate: Allocator, names: list[str], shape: tuple[int, ...]) -> dict[str, NDArray[np.int64]]:
-    """An int64 array of `shape` for each name."""
-    return allocate(dict.fromkeys(names, (shape, np.int64)))
 
 
 def stage_arrays(sources: Sources, allocate: Allocator) -> dict[str, NDArray[Any]]:

@@ -42,10 +42,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         self._world = world
         self._place = SharedPosition(Position(0, 0, world.size))
         self._fingerprint = {"corpus": corpus.fingerprint, **plan.fingerprint()}
-        self._pass: Pass | None = None  # the latest one of this process
-        self._own: Position | None = None  # where a worker begins that has loaded a state of its own
-        self._own_loads = 0
-        self._loaded = False  # whether the position is that of a state, and nothing was delivered since
+        self._columns = corpus.columns
 
     def __repr__(self) -> str:
         given = {name: value for name, value in self._plan.fingerprint().items() if value is not None}
@@ -100,9 +97,9 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             run, info = self.begin(), get_worker_info()
             worker, num_workers = (0, 1) if info is None else (info.id, info.num_workers)
             for batch in self.batches(run, worker=worker, num_workers=num_workers):
-                self.deliver(run)
+                run.deliver()
                 yield batch
-                if self.overtaken(run):
+                if run.overtaken:
                     break
             else:
                 self.finish(run)
@@ -110,19 +107,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
 
     def begin(self) -> Pass:
         """Begin a pass where the last one ended; an epoch that was delivered whole is followed by the next one."""
-        info, size = get_worker_info(), self._ask_world().size
-        if info is None:
-            start = self._next()
-            if self._place.workers_began or start != self._place.read():
-                self._place.move(start)
-        elif self._own is not None:
-            start, self._own = self._own, None
-            self._place.note_in_worker(info.id, info.seed - info.id, start.epoch)
-        else:
-            start = self._place.begin_in_worker(info.id, info.seed - info.id, self._settled)
-        step = size if info is None else size * info.num_workers
-        self._pass = Pass(start, step=step, loads=self._loads)
-        return self._pass
+        return self._place.begin(self._settled, self._ask_world().size)
 
     def batches(
         self, run: Pass, *, columns: Collection[str] | None = None, worker: int = 0, num_workers: int = 1
@@ -136,7 +121,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             num_workers: How many share the pass; one by default.
         """
         plan, records = self._plan_at(run.start), self._records
-        known = self.corpus.columns
+        known = self._columns
         beside = [name for name in known if columns is None or name in columns]
         per_token = [name for name in beside if known[name].per == "token"]
         planned = rank_batches(
@@ -152,13 +137,6 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             gather_planned(records, batch, beside, per_token=per_token, max_length=longest) for batch in planned
         )
 
-    def deliver(self, run: Pass) -> None:
-        """Count a batch of a pass that is handed to whoever iterates."""
-        run.delivered += 1
-        if run is self._pass and get_worker_info() is None:
-            self._loaded = False
-            self._place.advance(run.batch)
-
     def finish(self, run: Pass) -> None:
         """Go on to the next epoch, after the last batch of a pass.
 
@@ -170,21 +148,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
                 f"the epoch has no batches: {self._plan.num_records} records do not fill a step of "
                 f"{self._world.size} rank(s), and drop_last=True drops the rest; make batches smaller or keep it"
             )
-        if run is self._pass and get_worker_info() is None:
-            self._place.move(Position(run.start.epoch + 1, 0, run.start.group))
-            self._pass = None
-
-    def overtaken(self, run: Pass) -> bool:
-        """Return whether a state was loaded since a pass began that is still the latest: another one is to follow.
-
-        Raises:
-            StateError: A state was loaded in the main process while `DataLoader` workers iterate.
-        """
-        if run is not self._pass or run.loads == self._loads:
-            return False
-        if get_worker_info() is not None and run.loads[0] == self._own_loads:
-            raise StateError("load_state_dict was called while DataLoader workers iterate: begin a new iteration")
-        return True
+        run.finish()
 
     def set_epoch(self, epoch: int) -> None:
         """Make `epoch` the next to be delivered, from its start; the epoch of a state just loaded keeps its place.
@@ -193,29 +157,27 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             PlanError: `epoch` is no integer from 0.
         """
         number, position = check_count("epoch", epoch, error=PlanError), self._next()
-        if number == position.epoch and (self._loaded or position.batch == 0):
-            return
-        self._pass, self._loaded = None, False
-        self._go_to(Position(number, 0, position.group))
+        if number != position.epoch or (position.batch and not self._place.kept):
+            self._place.move(Position(number, 0, position.group))
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the latest pass is, as JSON: the same on every rank, valid for any world size.
 
         Raises:
-            StateError: In the main process, while or after `DataLoader` workers iterate: they alone know how far
+            StateError: In the main process, while `DataLoader` workers live that iterate: they alone know how far
                 they are, and nobody how much of it was delivered.
         """
-        if get_worker_info() is None and self._place.workers_began:
+        if self._place.workers_iterate:
             raise StateError(
                 "DataLoader workers iterate this dataset, and the main process does not know how many of their "
                 "batches were delivered: take the state of a StreamLoader or of torchdata's StatefulDataLoader, "
                 "or say where the next pass begins by set_epoch"
             )
-        return self._state(self._reached())
+        return self._state(self._place.reached())
 
     def state_of(self, run: Pass) -> dict[str, Any]:
         """Return where a pass is, as `state_dict` does for the latest one."""
-        return self._state(run.start._replace(batch=run.batch))
+        return self._state(run.position)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`, on any world size; an iterator in use continues from there at once.
@@ -230,9 +192,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         position = check_state(state, seed=self.seed, fingerprint=self._fingerprint)
         if position.landmark.window > self._plan.num_windows:
             raise StateError(f"the state's landmark is {position.landmark}: the plan has fewer windows")
-        self._loaded = True
-        self._own_loads += 1
-        self._go_to(position, loaded=True)
+        self._place.move(position, loaded=True)
 
     def check_ranks(self) -> None:
         """Compare plan, position and corpus over all ranks by one small all-gather; every rank must call it.
@@ -246,7 +206,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
 
     def __getstate__(self) -> dict[str, Any]:
         """To another process go the world as it is known here and the position, not an iterator in use."""
-        return {**self.__dict__, "_world": self._ask_world(), "_pass": None}
+        return {**self.__dict__, "_world": self._ask_world()}
 
     def __copy__(self) -> Self:
         """Return a dataset with a position of its own."""
@@ -254,33 +214,16 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         other.__dict__.update(self.__getstate__(), _place=copy.copy(self._place))
         return other
 
-    @property
-    def _loads(self) -> tuple[int, int]:
-        return self._own_loads, self._place.loads
-
-    def _reached(self) -> Position:
-        """How far the latest pass is, or where the next one begins."""
-        run = self._pass
-        if run is not None and run.loads == self._loads:
-            return run.start._replace(batch=run.batch)
-        return self._place.read() if self._own is None else self._own
-
     def _next(self) -> Position:
-        """Where the next pass begins."""
+        """Where the next pass begins; in a worker, how far its pass is."""
         self._ask_world()
-        return self._reached() if get_worker_info() is not None else self._settled(self._place.read())
+        return self._place.reached() if get_worker_info() is not None else self._settled(self._place.read())
 
     def _settled(self, position: Position) -> Position:
         """The start of the next epoch, for a position at the end of one."""
         if position.batch == 0 or self._plan_at(position).has_batch(position.batch):
             return position
         return Position(position.epoch + 1, 0, position.group)
-
-    def _go_to(self, position: Position, *, loaded: bool = False) -> None:
-        if get_worker_info() is None:
-            self._place.move(position, loaded=loaded)
-        else:
-            self._own = position
 
     def _state(self, position: Position) -> dict[str, Any]:
         must_count = self._plan.must_count
@@ -292,7 +235,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
     def _ask_world(self) -> World:
         """The world; what is known only now makes the steps of a run that has not begun."""
         before, self._world = self._world, self._world.asked_again()
-        if before.size != self._world.size and not self._loaded:
+        if before.size != self._world.size and not self._place.kept:
             position = self._place.read()
             if position.batch == 0 and position.group == before.size:
                 self._place.move(position._replace(group=self._world.size))
@@ -301,7 +244,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
     def _plan_at(self, position: Position) -> AnyPlan:
         epoch, _, group, landmark = position
         plan = self._plan
-        if (epoch, group) != (plan.epoch, plan.group) or not plan.knows(landmark):
+        if (epoch, group) != (plan.epoch, plan.group) or (landmark.window and not plan.knows(landmark)):
             self._records = self.corpus.at_epoch(self.seed, epoch)
             self._plan = plan.at(epoch=epoch, group=group, records=self._records, landmark=landmark)
         return self._plan

@@ -10,131 +10,166 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch.utils.data import get_worker_info
 
-from fastcollate.errors import LimitError
-from fastcollate.plan.order import Landmark
+from fastcollate.dataset.shared_block import LOADS, MOVES, SharedBlock, is_alive
+from fastcollate.errors import StateError
 from fastcollate.plan.state import Position
 
 __all__ = ["Pass", "SharedPosition"]
 
-_MOST_WORKERS = 512
-# `moves` and `loads` count the times that a position was set, and set from a state. A worker's note says in which
-# count of moves its last pass began, with which seed (equal for the workers of one pass), at which epoch, in which
-# process; it is believed while nobody has moved the position since.
-_NOTE = [("moves", np.int64), ("seed", np.int64), ("epoch", np.int64), ("process", np.int64)]
-_BLOCK = np.dtype(
-    [("position", np.int64, 6), ("moves", np.int64), ("loads", np.int64), ("notes", _NOTE, _MOST_WORKERS)]
-)
-
 
 class Pass:
-    """One pass over the rest of an epoch: where it began, and how many batches were delivered since.
+    """One pass over the rest of an epoch: where it began, and how much was delivered since.
 
     Attributes:
         start: Where the pass began.
-        step: The global batches of the epoch that are delivered while this pass delivers one.
-        loads: The states that the dataset had loaded when the pass began.
+        batch: The global batches of the epoch that were delivered, also before the pass.
         delivered: The batches that this pass delivered.
     """
 
-    __slots__ = ("delivered", "loads", "start", "step")
+    __slots__ = ("_loads", "_place", "_shared", "_step", "batch", "delivered", "start")
 
-    def __init__(self, start: Position, *, step: int, loads: tuple[int, int]) -> None:
+    def __init__(self, place: SharedPosition, start: Position, *, step: int, shared: bool) -> None:
         self.start = start
-        self.step = step
-        self.loads = loads
+        self.batch = start.batch
         self.delivered = 0
+        self._place = place
+        self._step = step  # global batches that are delivered while this pass delivers one
+        self._shared = shared  # whether the position moves with this pass
+        self._loads = place.loads
+
+    def deliver(self) -> None:
+        """Count a batch that is handed to whoever iterates; the position moves with the latest pass."""
+        self.delivered += 1
+        self.batch += self._step
+        if self._shared and self._place.latest is self:
+            self._place.advance(self.batch)
+
+    def finish(self) -> None:
+        """Go on to the next epoch, after the last batch."""
+        if self._shared and self._place.latest is self:
+            self._place.move(Position(self.start.epoch + 1, 0, self.start.group))
 
     @property
-    def batch(self) -> int:
-        """The global batches of the epoch that were delivered."""
-        return self.start.batch + self.delivered * self.step
+    def position(self) -> Position:
+        """How far the pass is, or the position that was loaded since."""
+        return self._place.read() if self._loads != self._place.loads else self.start._replace(batch=self.batch)
+
+    @property
+    def overtaken(self) -> bool:
+        """Whether a state was loaded since, and this is still the latest pass: another one is to follow.
+
+        Raises:
+            StateError: A state was loaded in the main process while `DataLoader` workers iterate.
+        """
+        if self._loads == self._place.loads or self._place.latest is not self:
+            return False
+        if not self._shared and self._loads[0] == self._place.loads[0]:
+            raise StateError("load_state_dict was called while DataLoader workers iterate: begin a new iteration")
+        return True
 
 
 class SharedPosition:
-    """A position in memory that is shared with the workers of this process, and with no other process."""
+    """A position in memory that is shared with the workers of this process, and with no other process.
+
+    Attributes:
+        latest: The pass of this process that began last; None once it has ended, or the position was set.
+        kept: Whether the position is that of a state, and nothing was delivered since.
+    """
 
     def __init__(self, position: Position) -> None:
+        self.latest: Pass | None = None
+        self.kept = False
+        self._told: Position | None = None  # where a worker begins that has loaded a state of its own
+        self._own_loads = 0
         self._last_seen = position  # what a block begins with that is made when it is first needed
-        self._own: _Block | None = None
-        self._parents: _Block | None = None
+        self._own: SharedBlock | None = None
+        self._parents: SharedBlock | None = None
         _ALIVE.add(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """To another process goes the block, should it be a worker, and the position, should it be none."""
-        return {"_last_seen": self.read(), "_own": None, "_parents": self._block()}
+        here = {"_last_seen": self.read(), "_own": None, "_parents": self._block(), "latest": None}
+        return {**self.__dict__, **here}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         _ALIVE.add(self)
 
     @property
-    def loads(self) -> int:
-        """How many states were loaded so far."""
-        return int(self._block().record["loads"])
+    def loads(self) -> tuple[int, int]:
+        """How many states were loaded so far: in this process, and in the one that shares the position."""
+        return self._own_loads, int(self._block().numbers[LOADS])
 
     @property
-    def workers_began(self) -> bool:
-        """Whether workers have begun a pass since the position was last set: they alone know how far they are."""
-        return len(self._block().valid_notes()) > 0
+    def workers_iterate(self) -> bool:
+        """Whether a worker that began a pass since the position was set is alive: it alone knows how far it is."""
+        return not _in_worker() and any(map(is_alive, self._block().valid_notes()["process"].tolist()))
 
     def read(self) -> Position:
         """Return where the next pass of this process, or of the workers that it starts, begins."""
+        if _in_worker():
+            return self._told or self._block().position()
         block = self._block()
         begun, position = block.valid_notes()["epoch"], block.position()
         return Position(int(begun.max()) + 1, 0, position.group) if len(begun) else position
 
+    def reached(self) -> Position:
+        """Return how far the latest pass is, or else where the next one begins."""
+        return self.read() if self.latest is None else self.latest.position
+
     def move(self, position: Position, *, loaded: bool = False) -> None:
-        """Set where the next pass begins; what workers noted before is void."""
+        """Set where the next pass begins; what workers noted before is void.
+
+        Args:
+            position: Where the next pass begins.
+            loaded: Whether a state says so: then an iterator in use follows.
+        """
+        self.kept = loaded
+        if not loaded:
+            self.latest = None
+        if _in_worker():
+            self._told = position
+            self._own_loads += loaded
+            return
         block = self._block()
         block.set_position(position)
-        block.record["moves"] += 1
-        block.record["loads"] += loaded
+        block.numbers[MOVES] += 1
+        block.numbers[LOADS] += loaded
 
     def advance(self, batch: int) -> None:
         """Set how many global batches of the epoch were delivered."""
+        self.kept = False
         self._block().numbers[1] = batch
 
-    def begin_in_worker(self, worker: int, seed: int, settle: Callable[[Position], Position]) -> Position:
-        """Return where a worker's pass begins, and note it.
-
-        The first pass after the position was set begins there, and every later one an epoch after the pass before
-        it: the workers of one pass are known by their seed, and one that is persistent by its process.
+    def begin(self, settle: Callable[[Position], Position], size: int) -> Pass:
+        """Return a new pass, which is the latest one.
 
         Args:
-            worker: The worker's number.
-            seed: A number that the workers of one pass share.
-            settle: What turns the position into the next epoch's start where its epoch is over.
+            settle: What turns a position into the next epoch's start where its epoch is over.
+            size: The number of ranks.
         """
-        block, process = self._block(), os.getpid()
-        valid, mine = block.valid_notes(), block.note_of(worker)
-        start = settle(block.position())
-        if mine["moves"] == block.record["moves"]:
-            later = valid[(valid["seed"] == seed) & (valid["epoch"] > mine["epoch"])]["epoch"]
-            if mine["process"] == process:
-                epoch = int(mine["epoch"]) + 1
-            else:
-                epoch = int(later.max() if len(later) else valid["epoch"].max() + 1)
-        elif len(siblings := valid[valid["seed"] == seed]["epoch"]):
-            epoch = int(siblings.max())
+        info = get_worker_info()
+        if info is None:
+            reached = self.read()
+            start = settle(reached) if reached.batch else reached
+            if start != reached or len(self._block().valid_notes()):
+                kept = self.kept
+                self.move(start)
+                self.kept = kept
+            self.latest = Pass(self, start, step=size, shared=True)
+            return self.latest
+        block, seed = self._block(), info.seed - info.id
+        if self._told is None:
+            start = _start_in_worker(block, info.id, seed, settle)
         else:
-            epoch = int(valid["epoch"].max()) + 1 if len(valid) else start.epoch
-        self.note_in_worker(worker, seed, epoch)
-        return start if epoch == start.epoch else Position(epoch, 0, start.group)
-
-    def note_in_worker(self, worker: int, seed: int, epoch: int) -> None:
-        """Note at which epoch a worker's pass begins."""
-        block = self._block()
-        note = block.note_of(worker)
-        note["moves"] = 0  # no sibling believes a note that is half written
-        note["seed"], note["epoch"], note["process"] = seed, epoch, os.getpid()
-        note["moves"] = block.record["moves"]
+            start, self._told = self._told, None
+        block.note(info.id, seed, start.epoch)
+        self.latest = Pass(self, start, step=size * info.num_workers, shared=False)
+        return self.latest
 
     def prepare_for_fork(self) -> None:
         """In the parent, before: keep the position for a child that is no worker."""
@@ -145,51 +180,35 @@ class SharedPosition:
         if not _in_worker():
             self._own, self._parents = None, self._own
 
-    def _block(self) -> _Block:
+    def _block(self) -> SharedBlock:
         if self._parents is not None and _in_worker():
             return self._parents
         if self._own is None:
-            self._own = _Block.beginning_at(self._last_seen)
+            self._own = SharedBlock.beginning_at(self._last_seen)
         return self._own
 
 
-class _Block:
-    """The shared memory: a tensor that crosses process borders, and its numbers, which have names in `record`."""
+def _start_in_worker(
+    block: SharedBlock, worker: int, seed: int, settle: Callable[[Position], Position]
+) -> Position:
+    """Where a worker's pass begins.
 
-    def __init__(self, memory: torch.Tensor) -> None:
-        self._memory = memory
-        self.numbers = memory.numpy()
-        self.record = self.numbers.view(_BLOCK)[0]
-
-    @classmethod
-    def beginning_at(cls, position: Position) -> Self:
-        memory = torch.zeros(_BLOCK.itemsize // 8, dtype=torch.int64, device="cpu")
-        memory.share_memory_()  # type: ignore[no-untyped-call]
-        block = cls(memory)
-        block.set_position(position)
-        block.record["moves"] = 1
-        return block
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return _Block, (self._memory,)
-
-    def position(self) -> Position:
-        epoch, batch, group, *landmark = self.numbers[:6].tolist()
-        return Position(epoch, batch, group, Landmark(*landmark))
-
-    def set_position(self, position: Position) -> None:
-        self.numbers[:6] = [*position[:3], *position.landmark]
-
-    def note_of(self, worker: int) -> Any:
-        if worker >= _MOST_WORKERS:
-            raise LimitError(f"worker {worker} of a DataLoader: a dataset serves {_MOST_WORKERS} workers at most")
-        return self.record["notes"][worker]
-
-    def valid_notes(self) -> NDArray[Any]:
-        """What workers noted since the position was last set."""
-        notes = self.record["notes"]
-        valid: NDArray[Any] = notes[notes["moves"] == self.record["moves"]]
-        return valid
+    The first pass after the position was set begins there, and every later one an epoch after the pass before it:
+    the workers of one pass are known by their seed, and one that is persistent by its process.
+    """
+    valid, mine = block.valid_notes(), block.note_of(worker)
+    start = settle(block.position())
+    if mine["moves"] == block.numbers[MOVES]:
+        later = valid[(valid["seed"] == seed) & (valid["epoch"] > mine["epoch"])]["epoch"]
+        if mine["process"] == os.getpid():
+            epoch = int(mine["epoch"]) + 1
+        else:
+            epoch = int(later.max() if len(later) else valid["epoch"].max() + 1)
+    elif len(siblings := valid[valid["seed"] == seed]["epoch"]):
+        epoch = int(siblings.max())
+    else:
+        epoch = int(valid["epoch"].max()) + 1 if len(valid) else start.epoch
+    return start if epoch == start.epoch else Position(epoch, 0, start.group)
 
 
 def _in_worker() -> bool:

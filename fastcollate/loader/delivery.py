@@ -38,21 +38,17 @@ class Delivery(Iterator[Any]):
         begun = time.perf_counter()
         copied = next(self._source)
         stats.seconds_waited += time.perf_counter() - begun
-        item = self._copier.hand_over(copied)
-        self._dataset.deliver(self.run)
+        item = copied.item if copied.event is None else self._copier.hand_over(copied)
+        self.run.deliver()
         stats.batches += 1
-        stats.bytes_copied += copied.bytes
-        stats.copies += copied.copies
-        stats.seconds_on_bus = self._copier.seconds_on_bus
+        if copied.copies:
+            stats.bytes_copied += copied.bytes
+            stats.copies += copied.copies
+            stats.seconds_on_bus = self._copier.seconds_on_bus
         if isinstance(item, Batch):
             stats.tokens += item.num_tokens
             stats.cells += item["input_ids"].numel()
         return item
-
-    @property
-    def overtaken(self) -> bool:
-        """Whether a state was loaded since: another pass is to follow."""
-        return self._dataset.overtaken(self.run)
 
     def finish(self) -> None:
         """After the last batch: end the source, complete the statistics and go on to the next epoch."""

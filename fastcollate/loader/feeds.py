@@ -121,7 +121,9 @@ def _collate_here(
     copier: DeviceCopier,
     stats: LoaderStats,
 ) -> Generator[OnDevice, None, None]:
-    copier.enter_thread()
+    to_device = copier.device.type != "cpu"
+    if to_device:
+        copier.enter_thread()
     batches = iter(source)
     try:
         while True:
@@ -130,7 +132,7 @@ def _collate_here(
             if batch is None:
                 return
             gathered = time.perf_counter()
-            slab = copier.next_slab()
+            slab = copier.next_slab() if to_device else None
             collated = make(batch, new_arrays if slab is None else slab.allocate)
             made = time.perf_counter()
             copied = _send(collated, slab, copier)

@@ -138,7 +138,7 @@ class StreamLoader:
                     current.finish()
                     return
                 yield batch
-                if current.overtaken:
+                if current.run.overtaken:
                     self.close()
                     current = self._begin()
                 elif self._delivery is None:
@@ -151,9 +151,7 @@ class StreamLoader:
 
     def state_dict(self) -> dict[str, Any]:
         """Return how much was delivered, as JSON: the same on every rank, valid for any world size."""
-        if self._delivery is None or self._delivery.overtaken:
-            return self.dataset.state_dict()
-        return self.dataset.state_of(self._delivery.run)
+        return self.dataset.state_dict() if self._delivery is None else self.dataset.state_of(self._delivery.run)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`; an iteration in progress continues from there at once.

@@ -132,7 +132,8 @@ class RaggedBatch:
             for name, rows in self.columns.items()
         }
         tokens = Rows(self.tokens.values, self.tokens.starts + begins, lengths)
-        return RaggedBatch(tokens, self.record_ids, columns, self.width, self.packs, begins)
+        cuts = begins if self.cuts is None else self.cuts + begins
+        return RaggedBatch(tokens, self.record_ids, columns, self.width, self.packs, cuts)
 
     def clipped(self, longest: int, per_token: Collection[str] = ()) -> RaggedBatch:
         """Return the same rows cut on the right to `longest` tokens, and the columns `per_token` with them."""

@@ -109,7 +109,7 @@ def test_plain_rows_are_packs_of_one(rows, chosen, form):
 @settings(max_examples=60)
 @given(row_lists, options(), st.data())
 def test_rows_with_labels_and_spans(rows, chosen, data):
-    targets = st.sampled_from([7, 8, 9, chosen["ignore_index"]])
+    targets = st.sampled_from([7, 8, 9, -100, chosen["ignore_index"]])
     labels = [data.draw(st.lists(targets, min_size=len(row), max_size=len(row))) for row in rows]
     spans = [data.draw(spans_of(row)) for row in rows]
     dicts = [
@@ -123,7 +123,7 @@ def test_rows_with_labels_and_spans(rows, chosen, data):
 
 @given(row_lists, options(), st.data())
 def test_rows_with_a_prompt_length(rows, chosen, data):
-    prompts = [data.draw(st.integers(0, len(row) + 2)) for row in rows]
+    prompts = [data.draw(st.integers(0, len(row))) for row in rows]
     dicts = [{"input_ids": row, "prompt_length": n} for row, n in zip(rows, prompts, strict=True)]
     spans = [[(n, len(row))] for row, n in zip(rows, prompts, strict=True)]
     expected = pack_rows(rows, [[i] for i in range(len(rows))], 298, **chosen, spans=spans)
@@ -258,9 +258,9 @@ def test_batches_share_no_memory_with_each_other(chosen):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"layout": "columns"}, "layout is 'columns': it must be one of 'rows', 'flat'"),
-        ({"supervise": "some"}, "supervise is 'some': it must be one of 'all', 'response'"),
-        ({"keys": "jax"}, "keys is 'jax': it must be one of 'plain', 'transformers'"),
+        ({"layout": "columns"}, "layout is 'columns': it must be 'rows' or 'flat'"),
+        ({"supervise": "some"}, "supervise is 'some': it must be 'all' or 'response'"),
+        ({"keys": "jax"}, "keys is 'jax': it must be 'plain' or 'transformers'"),
         ({"layout": "flat", "attention_mask": True}, 'attention_mask=True is for layout="rows"'),
         ({"ignore_index": None}, "ignore_index is None"),
     ],

@@ -90,9 +90,8 @@ def test_ragged_batches_with_filler_rows(rows, chosen, data, dtype, fillers):
 @settings(max_examples=100)
 @given(row_lists, options(), st.data())
 def test_labels_given_with_the_rows(rows, chosen, data):
-    labels = [
-        data.draw(st.lists(st.sampled_from([7, 8, 9, -100]), min_size=len(r), max_size=len(r))) for r in rows
-    ]
+    targets = st.sampled_from([7, 8, 9, *([-100] if chosen["ignore_index"] is not None else [])])
+    labels = [data.draw(st.lists(targets, min_size=len(r), max_size=len(r))) for r in rows]
     spans = draw_spans(data, rows)
     dicts = [
         {"input_ids": torch.tensor(r), "labels": np.array(t), "spans": s}
@@ -171,7 +170,7 @@ def test_bad_rows_are_named(rows, message):
         ({"pad_to_multiple_of": None}, "pad_to_multiple_of is None: it must be an integer"),
         ({"end_token_id": "x"}, "end_token_id is 'x': it must be an integer"),
         ({"ignore_index": 1.5}, r"ignore_index is 1\.5: it must be an integer"),
-        ({"truncation": "middle"}, "truncation is 'middle': it must be one of 'right', 'left'"),
+        ({"truncation": "middle"}, "truncation is 'middle': it must be 'right', 'left', 'keep_end' or 'error'"),
         ({"padding_side": "top"}, "padding_side is 'top'"),
         ({"supervise": "some"}, "supervise is 'some'"),
         ({"labels": False, "as_tuple": True}, "it needs labels=True"),

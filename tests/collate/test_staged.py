@@ -90,10 +90,11 @@ def test_ragged_batches_are_padded_there_as_here(device, data, chosen, dtype):
 @given(st.data(), padding_options(), st.booleans(), st.booleans())
 def test_rows_with_labels_and_prompts_are_padded_there_as_here(device, data, chosen, labelled, prompted):
     rows = [{"input_ids": row} for row in data.draw(rows_of(np.uint16))]
+    targets = st.sampled_from([5, 2**40, *([-100] if chosen["ignore_index"] is not None else [])])
     for row in rows:
         size = len(row["input_ids"])
         if labelled:
-            row["labels"] = data.draw(st.lists(st.sampled_from([-100, 5, 2**40]), min_size=size, max_size=size))
+            row["labels"] = data.draw(st.lists(targets, min_size=size, max_size=size))
         if prompted:
             row["prompt_length"] = data.draw(st.integers(0, size))
     if not prompted:

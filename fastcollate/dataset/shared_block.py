@@ -1,0 +1,94 @@
+"""The memory that a dataset's position lies in: shared by a process and the `DataLoader` workers that it starts."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fastcollate.errors import LimitError
+from fastcollate.plan.order import Landmark
+from fastcollate.plan.state import Position
+
+__all__ = ["LOADS", "MOVES", "SharedBlock", "is_alive"]
+
+_MOST_WORKERS = 256
+# `moves` and `loads` count the times that a position was set, and set from a state. A worker's note says in which
+# count of moves its last pass began, with which seed (equal for the workers of one pass), at which epoch, in which
+# process; it is believed while nobody has moved the position since.
+_NOTE = [("moves", np.int64), ("seed", np.int64), ("epoch", np.int64), ("process", np.int64)]
+_BLOCK = np.dtype(
+    [("position", np.int64, 6), ("moves", np.int64), ("loads", np.int64), ("notes", _NOTE, _MOST_WORKERS)]
+)
+MOVES, LOADS = 6, 7  # their places in the block
+
+
+class SharedBlock:
+    """A tensor that crosses process borders, and the numbers in it: a position, counts, and notes of workers.
+
+    Attributes:
+        numbers: The position as six numbers, then the counts at `MOVES` and `LOADS`, then the notes.
+    """
+
+    def __init__(self, memory: torch.Tensor) -> None:
+        self._memory = memory
+        self.numbers = memory.numpy()
+        self._notes = self.numbers.view(_BLOCK)[0]["notes"]
+
+    @classmethod
+    def beginning_at(cls, position: Position) -> Self:
+        """Return a new block without notes."""
+        memory = torch.zeros(_BLOCK.itemsize // 8, dtype=torch.int64, device="cpu")
+        memory.share_memory_()  # type: ignore[no-untyped-call]
+        block = cls(memory)
+        block.set_position(position)
+        block.numbers[MOVES] = 1
+        return block
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return SharedBlock, (self._memory,)
+
+    def position(self) -> Position:
+        """Return the position that was set, or reached since."""
+        epoch, batch, group, *landmark = self.numbers[:6].tolist()
+        return Position(epoch, batch, group, Landmark(*landmark))
+
+    def set_position(self, position: Position) -> None:
+        """Set the position; the counts stay."""
+        self.numbers[:6] = [*position[:3], *position.landmark]
+
+    def note_of(self, worker: int) -> Any:
+        """Return a worker's note, in place.
+
+        Raises:
+            LimitError: There is no room for a worker of that number.
+        """
+        if worker >= _MOST_WORKERS:
+            raise LimitError(f"worker {worker} of a DataLoader: a dataset serves {_MOST_WORKERS} workers at most")
+        return self._notes[worker]
+
+    def note(self, worker: int, seed: int, epoch: int) -> None:
+        """Note at which epoch a worker's pass begins."""
+        note = self.note_of(worker)
+        note["moves"] = 0  # no sibling believes a note that is half written
+        note["seed"], note["epoch"], note["process"] = seed, epoch, os.getpid()
+        note["moves"] = self.numbers[MOVES]
+
+    def valid_notes(self) -> NDArray[Any]:
+        """Return what workers noted since the position was last set."""
+        valid: NDArray[Any] = self._notes[self._notes["moves"] == self.numbers[MOVES]]
+        return valid
+
+
+def is_alive(process: int) -> bool:
+    """Return whether a process of that number exists."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
