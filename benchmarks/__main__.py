@@ -13,24 +13,22 @@ from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-
-from corpora import RECORDS, here, put_store  # noqa: E402  # after the path
-from machine import cores, machine  # noqa: E402
-from processes import kill_tree  # noqa: E402
+from benchmarks.harness.corpora import RECORDS, here, put_store
+from benchmarks.harness.machine import cores, machine
+from benchmarks.harness.processes import kill_tree
 
 EPILOG = """\
 example:
   python -m benchmarks                           # all of it: two hours
   python -m benchmarks --quick                   # fewer records, rounds and peers: under three minutes
   python -m benchmarks --topic collate --topic resume --results mine.json
-  python tools/report.py mine.json --output report
+  python -m tools.report mine.json --output report
 
 Ctrl-C ends it; what was measured by then is written.
 """
+HERE = Path(__file__).parent
 KINDS = [*RECORDS, *here()]  # corpora of the peers
-MEASURE = HERE / "measure.py"
+MEASURE = (sys.executable, "-m", "benchmarks.harness.measure")
 PEERS = "peers"  # the topic of other people's loaders
 QUICK_PEERS = {"memmap_vectorised", "hf_datasets", "fastcollate"}  # each takes twenty seconds
 WORKERS, QUICK_WORKERS = (0, 2), (0,)
@@ -161,7 +159,7 @@ def run_peers(args, found):
     Each is measured in a process of its own.
     """
     names = sorted(path.stem for path in (HERE / "peers").glob("*.py") if path.stem != "__init__")
-    if not MEASURE.exists() or not names:
+    if not names:
         return
     if args.quick:
         names = [name for name in names if name in QUICK_PEERS] or names
@@ -185,8 +183,7 @@ def run_peers(args, found):
 def measure(name, home, workers, duration, onsets):
     """What `measure.py` prints about one peer, or `{"missing": reason}`."""
     command = [
-        sys.executable,
-        str(MEASURE),
+        *MEASURE,
         name,
         str(home),
         "--workers",

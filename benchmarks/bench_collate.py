@@ -5,8 +5,8 @@ from itertools import islice
 
 import pytest
 import torch
-from baselines import notebook_collate, row_loop
 
+from benchmarks.harness.baselines import notebook_collate, row_loop
 from fastcollate import BucketedDataset, PaddingCollator, padded_collate
 
 PAD = 256

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bench_collate import batches_of, each
-from bench_prepare import encoding_or_skip
-from corpora import instructions
-from timing import seconds
 
+from benchmarks.bench_collate import batches_of, each
+from benchmarks.bench_prepare import encoding_or_skip
+from benchmarks.harness.corpora import instructions
+from benchmarks.harness.timing import seconds
 from fastcollate import BucketedDataset, PaddingCollator, StreamLoader
 
 COLLATE = PaddingCollator(256)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from corpora import make_store
 
+from benchmarks.harness.corpora import make_store
 from fastcollate import BucketedDataset, PaddingCollator, StoreWriter, StreamLoader, TokenStore
 
 
@@ -41,7 +41,8 @@ def test_batches_of_many_shards_against_those_of_one(race, tmp_path, full_size, 
     one = make_store(tmp_path / "one", "short", records)
     with StoreWriter(tmp_path / "many", encoding="bytes", records_per_shard=records // 100) as writer:
         writer.append(one.take(range(records)))
-    many, collate = TokenStore(tmp_path / "many"), PaddingCollator(256)
+    collate = PaddingCollator(256)
+    many, one = (store.at_epoch(0, 0) for store in (TokenStore(tmp_path / "many"), one))
     chosen = np.random.default_rng(0).integers(0, records, (100 if full_size else 3, rows))
     for ids in chosen:
         found, wanted = collate(many.gather(ids)), collate(one.gather(ids))

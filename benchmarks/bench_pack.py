@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from floors import WINDOW, share_of_sorting
-from timing import seconds
 
+from benchmarks.harness.floors import WINDOW, share_of_sorting
+from benchmarks.harness.timing import seconds
 from fastcollate import PackedDataset, PackingCollator, Ragged, StoreWriter, TokenStore
 from fastcollate.plan.planning import plan_packs
 

@@ -2,19 +2,19 @@
 
 import json
 import subprocess
-import sys
 from collections import Counter
 from itertools import islice
 from pathlib import Path
 
-import measure
-import peers
 import pytest
-from corpora import make_store
-from delivered import check_delivered, rows_of
 
+from benchmarks import peers
+from benchmarks.harness import measure
+from benchmarks.harness.corpora import make_store
+from benchmarks.harness.delivered import check_delivered, rows_of
 from fastcollate import BucketedDataset, PaddingCollator
 
+ROOT = Path(__file__).parents[1]
 PAD = 256
 RECORDS = 403
 ARGUMENTS = {"batch_size": 32, "pad_token_id": PAD, "seed": 5}
@@ -41,7 +41,7 @@ def import_peer(name):
     try:
         return peers.load_peer(name)
     except ModuleNotFoundError as error:
-        if error.name.startswith(("peers", "fastcollate")):
+        if error.name.startswith(("benchmarks", "fastcollate")):
             raise
         pytest.skip(f"peer {name} is not installed: {error}")
 
@@ -86,13 +86,13 @@ def test_rows_that_are_not_the_stores_are_found(small_store):
 
 def test_a_failed_assertion_is_why_a_peer_is_missing():
     why = measure.as_row({"title": "a loader", "note on write": "AssertionError: 3 of 64 rows"})["missing"]
-    assert why == "write: AssertionError: 3 of 64 rows"  # which fails the run: tests/test_benchmarks_main.py
+    assert why == "write: AssertionError: 3 of 64 rows"  # which fails the run, as another test says
 
 
 def test_a_measurement_has_every_figure(tmp_path):
     make_store(tmp_path / "store", "short", RECORDS)
-    command = [sys.executable, measure.__file__, "megatron", str(tmp_path), "--seconds", "0.05"]
-    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    command = [*measure.COMMAND, "megatron", str(tmp_path), "--seconds", "0.05"]
+    found = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
     assert "missing" not in found, found
     assert found["note"] == peers.load_peer("megatron").NOTES
     assert found["records"] == RECORDS

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from corpora import lengths_of
-from floors import WINDOW, share_of_sorting
 
+from benchmarks.harness.corpora import lengths_of
+from benchmarks.harness.floors import WINDOW, share_of_sorting
 from fastcollate.plan.planning import plan_buckets
 from fastcollate.reports.plan_summary import least_cells, plain_cells, summarise_buckets
 
@@ -71,7 +71,7 @@ def test_planning_costs_the_same_at_any_size(figure, on_disk, rounds, exponent, 
 def test_padding_beside_its_bounds(figure, corpus):
     name, store = corpus
     for arguments in ({}, {"buckets": 8}):
-        plan = plan_buckets(store.length_histogram, store, batch_size=32, **arguments)
+        plan = plan_buckets(store.length_histogram(), store.at_epoch(0, 0), batch_size=32, **arguments)
         found = summarise_buckets(plan)
         assert found.tokens == store.num_tokens
         title = f"padding, {name}, batch 32{', 8 static widths' if arguments else ''}"
@@ -85,7 +85,7 @@ def test_padding_beside_its_bounds(figure, corpus):
 @pytest.mark.parametrize("batch_size", [4, 8, 16, 32, 64, 128, 256])
 def test_padding_against_batch_size(figure, corpus, batch_size):
     kind, store = corpus
-    plan = plan_buckets(store.length_histogram, store, batch_size=batch_size)
+    plan = plan_buckets(store.length_histogram(), store.at_epoch(0, 0), batch_size=batch_size)
     found = summarise_buckets(plan)
     assert (found.tokens, found.records) == (store.num_tokens, len(store))
     plain = 100 - 100 * store.num_tokens / plain_cells(plan, batch_size)

@@ -3,8 +3,8 @@
 from itertools import count
 
 import pytest
-from corpora import instructions
 
+from benchmarks.harness.corpora import instructions
 from fastcollate import EncodingError, load_encoding, prepare
 
 

@@ -5,9 +5,10 @@ from itertools import islice
 
 import pytest
 import torch
-from floors import share_of_sorting
-from timing import milliseconds
 
+from benchmarks.harness.floors import share_of_sorting
+from benchmarks.harness.states import state_after
+from benchmarks.harness.timing import milliseconds
 from fastcollate import BucketedDataset, PackedDataset, PackingCollator, PaddingCollator
 
 POSITIONS = (0, 25, 50, 75, 99)  # per cent of the epoch
@@ -57,15 +58,14 @@ def assert_same(found, expected):
 def test_resuming_against_skipping(figure, corpus, rounds, how):
     kind, store = corpus
     make, collate = entrants(store)[how]
-    whole = make()
-    batches = len(whole)
+    batches = len(make())
     for position in POSITIONS:
         number = batches * position // 100
-        state = whole.state_after(whole.position, number)
+        state = state_after(make(), number)
         assert_same(resume(make, collate, state), skip(make, collate, number))
         ours = milliseconds(partial(resume, make, collate, state), rounds)
         theirs = milliseconds(partial(skip, make, collate, number), min(rounds, SKIPPING_ROUNDS))
-        share = share_of_sorting(store.lengths_at, len(store), *(each / 1e3 for each in ours))
+        share = share_of_sorting(store.at_epoch(0, 0).lengths_at, len(store), *(each / 1e3 for each in ours))
         for title, series, times, limit in (
             ("resuming at", how, ours, share),
             ("skipping to", f"{how}, skipping what came before", theirs, {}),

@@ -4,10 +4,11 @@ from functools import partial
 
 import numpy as np
 import pytest
-from corpora import lengths_of
-from floors import share_of_hashing, share_of_sorting, share_of_two_bytes
-from timing import milliseconds
 
+from benchmarks.harness.corpora import lengths_of
+from benchmarks.harness.floors import share_of_hashing, share_of_sorting, share_of_two_bytes
+from benchmarks.harness.states import state_after
+from benchmarks.harness.timing import milliseconds
 from fastcollate import BucketedDataset, PaddingCollator, Ragged, StoreWriter, StreamLoader, TokenStore
 
 CHUNK = 1 << 20
@@ -66,7 +67,7 @@ def test_the_first_batch_and_restoring(figure, tiny, rounds, limit):
     with loader() as whole:
         assert_rows(next(iter(whole)), store)
     dataset = BucketedDataset(store, **SIZES[limit])
-    state = dataset.state_after(dataset.position, int(len(dataset) * 0.99))
+    state = state_after(dataset, int(len(dataset) * 0.99))
 
     def restored():
         with loader() as resumed:
@@ -88,7 +89,9 @@ def test_the_first_batch_and_restoring(figure, tiny, rounds, limit):
 
 def share_of_window(store, milliseconds_each):
     """Before its first batch a plan must know the lengths of a window."""
-    return share_of_sorting(store.lengths_at, len(store), *(each / 1e3 for each in milliseconds_each))
+    return share_of_sorting(
+        store.at_epoch(0, 0).lengths_at, len(store), *(each / 1e3 for each in milliseconds_each)
+    )
 
 
 @pytest.mark.parametrize("layout", ["arrow", "npy"])

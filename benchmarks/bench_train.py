@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
-import gpt
 import pytest
 import torch
-from train import CORPORA, LOADERS, check_equal_work, measure, set_up
+
+from benchmarks.harness import gpt
+from benchmarks.harness.train import CORPORA, LOADERS, check_equal_work, measure, set_up
 
 TOY = {"records": 16, "longest": 256, "pack_length": 256, "batch_size": 4}
 COUNTED = "tokens that are targets"

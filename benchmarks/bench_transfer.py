@@ -5,9 +5,9 @@ import time
 
 import pytest
 import torch
-from floors import share_of_two_bytes
-from timing import seconds
 
+from benchmarks.harness.floors import share_of_two_bytes
+from benchmarks.harness.timing import seconds
 from fastcollate import BucketedDataset, PackedDataset, PackingCollator, PaddingCollator, StreamLoader
 from fastcollate.device.ring import Slab
 

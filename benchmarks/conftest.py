@@ -12,9 +12,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from corpora import DISTRIBUTIONS, REAL, RECORDS, here, make_store, real_store
-from machine import machine
-from timing import seconds, spread
+
+from benchmarks.harness.corpora import DISTRIBUTIONS, REAL, RECORDS, here, make_store, real_store
+from benchmarks.harness.machine import machine
+from benchmarks.harness.timing import seconds, spread
 
 ROUNDS = 7
 QUICK_ROUNDS = 3

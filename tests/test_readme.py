@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import sys
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -69,8 +68,7 @@ def test_there_are_no_blocks_but_those_that_run():
 
 
 def test_the_table_is_what_the_results_file_says():
-    sys.path.insert(0, str(ROOT / "tools"))
-    from readme_table import MARKS, table
+    from tools.report.tables import MARKS, table
 
     found = MARKS.search(README)
     results = json.loads((ROOT / found["path"]).read_text())

@@ -6,7 +6,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from results_file import load_results
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tools.report.results_file import load_results  # found by the line above
 
 EPILOG = """\
 A case has changed when the intervals from least to most of its rounds do not meet, and the medians differ by

@@ -6,10 +6,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+sys.path.insert(0, str(ROOT))
 
-from corpora import DISTRIBUTIONS, bytes_on_disk, make_store  # noqa: E402  # found by the line above
-
+from benchmarks.harness.corpora import DISTRIBUTIONS, bytes_on_disk, make_store  # noqa: E402  # found by the line above
 from fastcollate import FastCollateError  # noqa: E402
 from fastcollate.reports.text import file_size, plural, progress  # noqa: E402
 

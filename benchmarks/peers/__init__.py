@@ -54,7 +54,7 @@ NAMES = (
 
 def load_peer(name):
     """The module of a peer; raises `ImportError` where what it needs is not installed."""
-    return import_module(f"peers.{name}")
+    return import_module(f"benchmarks.peers.{name}")
 
 
 def start_after(peer, directory, batches, **arguments):

@@ -1,7 +1,7 @@
 """This library: a `StreamLoader` over length-bucketed batches."""
 
-from mapped_rows import copy_store
-
+from benchmarks.harness.mapped_rows import copy_store
+from benchmarks.harness.states import state_after
 from fastcollate import BucketedDataset, PaddingCollator, StreamLoader, TokenStore
 
 # README: "Stream a corpus".
@@ -22,5 +22,4 @@ def loader(directory, *, batch_size, pad_token_id, num_workers, seed, start=0):
 
 
 def checkpoint(directory, *, batches, **arguments):
-    dataset = loader(directory, **arguments).dataset
-    return dataset.state_after(dataset.position, batches)
+    return state_after(loader(directory, **arguments).dataset, batches)

@@ -4,8 +4,8 @@ from functools import partial
 
 from transformers import DataCollatorWithFlattening
 
-from peers.hf_datasets import batches_of
-from peers.hf_datasets import write as write_with_labels
+from benchmarks.peers.hf_datasets import batches_of
+from benchmarks.peers.hf_datasets import write as write_with_labels
 
 # transformers: "Data Collator"; "Padding-free transformers" asks for the kernel's arguments with it.
 TITLE = "datasets, DataCollatorWithFlattening"

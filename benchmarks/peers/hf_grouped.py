@@ -8,8 +8,8 @@ from datasets import load_from_disk
 from torch.utils.data import DataLoader
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from peers.hf_datasets import make_collator
-from peers.hf_datasets import write as write_columns
+from benchmarks.peers.hf_datasets import make_collator
+from benchmarks.peers.hf_datasets import write as write_columns
 
 # transformers: TrainingArguments, group_by_length and length_column_name, "to minimize padding".
 TITLE = "datasets, group_by_length"

@@ -4,9 +4,9 @@ from functools import partial
 
 import numpy as np
 from litdata import StreamingDataLoader, StreamingDataset, optimize
-from mapped_rows import as_tensor, pad_rows
 
-from peers import earn_state
+from benchmarks.harness.mapped_rows import as_tensor, pad_rows
+from benchmarks.peers import earn_state
 
 # LitData's README: "Speed up model training" (optimize, 64 MB chunks), "Pause, resume data streaming".
 # Its `TokensLoader`, meant for pretraining, joins records and cuts them: no rows to pad are left.

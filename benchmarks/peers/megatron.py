@@ -5,8 +5,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from mapped_rows import as_tensor, pad_rows, shuffled_batches
 from torch.utils.data import DataLoader
+
+from benchmarks.harness.mapped_rows import as_tensor, pad_rows, shuffled_batches
 
 # Megatron-LM, megatron/core/datasets/readme.md: "IndexedDataset"; the sampler starts at `consumed_samples`.
 TITLE = "Megatron-style .bin/.idx"

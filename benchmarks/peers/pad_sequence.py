@@ -3,8 +3,9 @@
 from functools import partial
 
 import torch
-from mapped_rows import MappedRows, pad_rows, write_rows
 from torch.utils.data import DataLoader
+
+from benchmarks.harness.mapped_rows import MappedRows, pad_rows, write_rows
 
 # torch.utils.data: "Map-style datasets", "Data Loading Order and Sampler" and "Working with collate_fn".
 TITLE = "torch DataLoader, pad_sequence"

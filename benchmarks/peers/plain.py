@@ -4,8 +4,9 @@ from functools import partial
 from itertools import islice
 
 import torch
-from mapped_rows import MappedRows, write_rows
 from torch.utils.data import DataLoader
+
+from benchmarks.harness.mapped_rows import MappedRows, write_rows
 
 TITLE = "notebook's loop"
 REQUIRES = ()

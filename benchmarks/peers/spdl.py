@@ -2,8 +2,9 @@
 
 from functools import partial
 
-from mapped_rows import MappedRows, pad_rows, shuffled_batches, write_rows
 from spdl.dataloader import DataLoader
+
+from benchmarks.harness.mapped_rows import MappedRows, pad_rows, shuffled_batches, write_rows
 
 # SPDL: "Building High-Performance DataLoaders": the sampler is the source, reading and collating are stages.
 TITLE = "SPDL"

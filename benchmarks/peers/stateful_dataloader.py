@@ -3,10 +3,10 @@
 from functools import partial
 
 import torch
-from mapped_rows import MappedRows, pad_rows, write_rows
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from peers import earn_state
+from benchmarks.harness.mapped_rows import MappedRows, pad_rows, write_rows
+from benchmarks.peers import earn_state
 
 # torchdata: "Stateful DataLoader Tutorial", the map-style part: shuffle=True, state_dict after each batch.
 TITLE = "torchdata StatefulDataLoader"

@@ -3,8 +3,9 @@
 from functools import partial
 
 import numpy as np
-from mapped_rows import as_tensor, pad_rows
 from streaming import MDSWriter, StreamingDataLoader, StreamingDataset
+
+from benchmarks.harness.mapped_rows import as_tensor, pad_rows
 
 # Streaming: "Dataset Format" (MDS), "Fast Resumption"; shuffle_algo py1e is its default.
 TITLE = "MosaicML Streaming"

@@ -4,8 +4,8 @@ from functools import partial
 
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from peers.hf_datasets import batches_of
-from peers.hf_datasets import write as write_with_labels
+from benchmarks.peers.hf_datasets import batches_of
+from benchmarks.peers.hf_datasets import write as write_with_labels
 
 # TRL: "SFT Trainer", the default collator of a language-modelling dataset.
 TITLE = "TRL DataCollatorForLanguageModeling"

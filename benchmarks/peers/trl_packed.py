@@ -4,8 +4,8 @@ from datasets import load_from_disk
 from trl import pack_dataset
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from peers.hf_datasets import batches_of
-from peers.hf_datasets import write as write_rows
+from benchmarks.peers.hf_datasets import batches_of
+from benchmarks.peers.hf_datasets import write as write_rows
 
 # TRL: "SFT Trainer", packing, which makes batches padding-free; its default, "bfd", would drop long records' ends.
 TITLE = "TRL pack_dataset"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import webdataset as wds
-from mapped_rows import as_tensor, pad_rows
+
+from benchmarks.harness.mapped_rows import as_tensor, pad_rows
 
 # WebDataset's README and "Sharding, Parallel I/O, and DataLoader": batches are made inside the dataset.
 TITLE = "WebDataset"

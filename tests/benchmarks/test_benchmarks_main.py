@@ -27,13 +27,6 @@ if name != "silent":
     print(json.dumps({"peer": name, "options": options, "store": "store" in os.listdir(directory)}))
 """
 
-APART = """\
-import sys
-from benchmarks.__main__ import apart
-from machine import machine
-if __name__ == "__main__":
-    print(apart(machine, rounds=2, quick=True)["rounds"], "torch" in sys.modules)
-"""
 NAMES = ["broken", "dead", "ours", "silent"]
 HANGING = """\
 import os, subprocess, sys, time
@@ -56,7 +49,7 @@ def suite(tmp_path, monkeypatch):
         (tmp_path / "peers" / f"{name}.py").touch()
     (tmp_path / "measure.py").write_text(PEER)
     monkeypatch.setattr(module, "HERE", tmp_path)
-    monkeypatch.setattr(module, "MEASURE", tmp_path / "measure.py")
+    monkeypatch.setattr(module, "MEASURE", (sys.executable, str(tmp_path / "measure.py")))
     monkeypatch.setattr(module, "KINDS", ["short", "very-long", "real"])
     monkeypatch.setattr(module, "put_store", lambda home, *_, **__: (home / "store").mkdir())
     monkeypatch.setattr(module, "apart", lambda function, *args, **keywords: function(*args, **keywords))
@@ -160,7 +153,7 @@ def test_a_peer_that_delivers_other_rows_fails_the_run(suite, tmp_path, monkeypa
 
 
 def test_what_is_made_apart_comes_back_and_leaves_nothing_imported():
-    command = "import sys; from benchmarks.__main__ import apart; from machine import machine\n"
+    command = "import sys; from benchmarks.__main__ import apart; from benchmarks.harness.machine import machine\n"
     command += (
         "if __name__ == '__main__': print(apart(machine, rounds=2, quick=True)['rounds'], 'torch' in sys.modules)"
     )

@@ -1,15 +1,12 @@
 """Comparing two results files: noise is no change, a change is one, and what cannot be compared is said."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 from results import absent, figure, peer, race, results
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-
-from compare_bench import KINDS, main
+from tools.compare_bench import KINDS, main
 
 MACHINE = "the machine itself: three quarters of what is not ours differ by at most "
 

@@ -2,18 +2,13 @@
 
 import json
 import re
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-
-import make_corpus
-from corpora import DISTRIBUTIONS, chunks_of, instructions, lengths_of
-
+from benchmarks.harness.corpora import DISTRIBUTIONS, chunks_of, instructions, lengths_of
 from fastcollate import TokenStore
+from tools import make_corpus
 
 CHUNK = (1 << 25) // 65_536  # records of a chunk of very long ones, by the rule in corpora.py
 
@@ -91,7 +86,7 @@ def test_interrupted_it_leaves_no_store(tmp_path, capsys, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("corpora.chunks_of", stop)
+    monkeypatch.setattr("benchmarks.harness.corpora.chunks_of", stop)
     for path in (tmp_path / "store", tmp_path / "new" / "store"):
         assert make_corpus.main(["short", "10", str(path)]) == 130
         assert capsys.readouterr().err == "make_corpus: interrupted; no store is left behind\n"

@@ -1,18 +1,13 @@
 """The report's pictures: peers in the order of their own panel, ours in blue, nothing beyond an axis."""
 
-import sys
-from pathlib import Path
-
 import pytest
 from results import absent, figure, peer, results
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-
 pytest.importorskip("matplotlib", reason="the pictures are drawn with matplotlib")
 
-from chart_style import BLUE, GREY
-from dot_charts import Measure, draw_peers
-from line_charts import draw_records
+from tools.report.chart_style import BLUE, GREY
+from tools.report.dot_charts import Measure, draw_peers
+from tools.report.line_charts import draw_records
 
 SPEED = Measure("tokens_per_second", "M tokens/s", 1e-6, rising=True)
 MEMORY = Measure("peak_pss_megabytes", "MB", log=False)

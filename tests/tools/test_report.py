@@ -1,4 +1,4 @@
-"""`tools/report.py`: the page and the README's tables say what a results file says, and what it does not."""
+"""`tools/report`: the page and the tables say what a results file says, and what it does not."""
 
 import doctest
 import json
@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from results import absent, figure, peer, race, results
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+from tools.report import __main__ as report
+from tools.report import page, tables
+from tools.report.tables import MARKS, duration, peers, races, table, written
 
-import readme_table
-import report
-from readme_table import MARKS, duration, peers, races, table, written
-
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+MEASURED = RESULTS / "2026-11-23-two-cores.json"
 HEAD = ["short records", "M tokens/s", "with 2 workers", "ours ÷ theirs, short", "ours ÷ theirs, long-tailed"]
 HEAD += ["first batch", "resume at 99 %", "peak memory"]
 PEERS = [
@@ -47,7 +48,7 @@ def cells_of(html):
     return [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row) for row in rows]
 
 
-def test_the_readme_shows_each_peer_at_its_best():
+def test_the_tables_show_each_peer_at_its_best():
     assert peers(PEERS) == [
         f"| {' | '.join(HEAD)} |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
@@ -60,7 +61,7 @@ def test_the_readme_shows_each_peer_at_its_best():
     assert peers([]) == []
 
 
-def test_the_readme_shows_ours_beside_its_baselines():
+def test_the_tables_show_ours_beside_its_baselines():
     rows = [race("notebook: short, batch 32, bucketed", 4.0, 3.0, 5.0), race("row loop: short, batch 8", 9, 9, 9)]
     assert races(rows)[2:] == ["| notebook: short, batch 32, bucketed | 5.00 | 20.0 | 4.00 (3.00 to 5.00) |", ""]
 
@@ -76,17 +77,17 @@ def test_a_figure_near_a_limit_says_how_near():
     )
 
 
-def test_the_readme_changes_between_its_marks_only():
-    readme = "before\n<!-- measured: old.json -->\nold\n<!-- /measured -->\nafter\n"
+def test_a_text_changes_between_its_marks_only():
+    text = "before\n<!-- measured: old.json -->\nold\n<!-- /measured -->\nafter\n"
     content = results(peers=PEERS)
-    found = written(readme, content, "new.json")
+    found = written(text, content, "new.json")
     assert found == f"before\n<!-- measured: new.json -->\n{table(content)}<!-- /measured -->\nafter\n"
     assert MARKS.search(found)["path"] == "new.json"
     assert written(found, content, "new.json") == found
 
 
 def test_seconds_are_in_a_unit_people_read():
-    assert doctest.testmod(readme_table) == (0, 2)
+    assert doctest.testmod(tables) == (0, 2)
     assert [duration(value) for value in (0.0005, 0.25, 1.0, 75.25, None)] == [
         "0.5 ms",
         "250 ms",
@@ -99,7 +100,7 @@ def test_seconds_are_in_a_unit_people_read():
 def test_the_page_has_every_number_and_says_what_was_not_run():
     rows = [race("row loop: <short>", 4.0, 3.0, 5.0)]
     content = results(rows, [figure("planning", 42.0, "ns a record", 40.0, 50.0)], PEERS)
-    html = report.page(content, "mine", [("Padding", None), ("Ratios", '<?xml?>\n<svg width="1"></svg>')])
+    html = page.page(content, "mine", [("Padding", None), ("Ratios", '<?xml?>\n<svg width="1"></svg>')])
     missing = "loader, pack, prepare, transfer, resume, scale, limits, train"
     assert f'<p class="absent">Not run in this file: {missing}.</p>' in html
     assert '<h2>Padding</h2>\n<p class="absent">Not run: this file has no numbers for it.</p>' in html
@@ -115,21 +116,21 @@ def test_the_page_has_every_number_and_says_what_was_not_run():
 
 
 def test_every_topic_of_the_benchmarks_can_be_said_to_be_missing():
-    files = (Path(__file__).parents[2] / "benchmarks").glob("bench_*.py")
+    files = (ROOT / "benchmarks").glob("bench_*.py")
     topics = {path.stem.removeprefix("bench_") for path in files} - {"peers"}  # which have a word of their own
-    assert set(report.TOPICS) == topics
+    assert set(page.TOPICS) == topics
 
 
 def test_a_page_without_peers_or_topics_says_so():
     old = [{key: value for key, value in race("a", 1.0, 1.0, 1.0).items() if key != "topic"}]
-    html = report.page(results(old), "old", [])
+    html = page.page(results(old), "old", [])
     assert '<p class="absent">Not run in this file: other loaders.</p>' in html
     assert "<h3>all topics</h3>" in html
 
 
 def test_a_report_is_one_page_and_its_pictures(results_file, tmp_path, capsys):
     pytest.importorskip("matplotlib", reason="the pictures are drawn with matplotlib")
-    import chart_style
+    from tools.report import chart_style
 
     assert doctest.testmod(chart_style) == (0, 1)
     lines = {"chart": "planning", "series": "batch_size"}
@@ -161,16 +162,38 @@ def test_errors_are_one_line(results_file, tmp_path, capsys, monkeypatch):
     path = results_file(results())
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     for name in ("charts", "bar_charts", "dot_charts", "line_charts", "chart_style"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.delitem(sys.modules, f"tools.report.{name}", raising=False)
     (tmp_path / "words.json").write_text("words")
     not_json = (
         "is not JSON (Expecting value: line 1 column 1 (char 0)): give a file that `python -m benchmarks` wrote"
     )
+    no_marks = "no lines <!-- measured: ... --> and <!-- /measured --> to write between"
     for words, message in (
         ([path], "the pictures are drawn with matplotlib: pip install matplotlib"),
-        ([path, "--readme"], f"{path} is not in the repository: the README can only name a file that is"),
+        ([path, "--tables"], f"{path} is not in the repository: the tables can only name a file that is"),
+        (
+            [MEASURED, "--tables", path],
+            f"{path} has {no_marks}",
+        ),
         ([tmp_path / "nowhere.json"], f"{tmp_path / 'nowhere.json'}: No such file or directory"),
         ([tmp_path / "words.json"], f"{tmp_path / 'words.json'} {not_json}"),
     ):
         assert report.main([str(word) for word in words]) == 1
         assert capsys.readouterr() == ("", f"report: {message}\n")
+
+
+def test_the_tables_beside_the_results_are_what_the_file_says():
+    text = (RESULTS / "README.md").read_text()
+    found = MARKS.search(text)
+    assert found[0] == found[1] + table(json.loads((ROOT / found["path"]).read_text())) + found[3]
+
+
+def test_a_text_gets_its_tables_by_a_command(tmp_path, capsys):
+    path = tmp_path / "tables.md"
+    path.write_text("<!-- measured: nothing -->\n<!-- /measured -->\n")
+    assert report.main([str(MEASURED), "--tables", str(path)]) == 0
+    assert capsys.readouterr().out == f"wrote the tables of {MEASURED} into {path}\n"
+    name = "benchmarks/results/2026-11-23-two-cores.json"
+    assert path.read_text() == (
+        f"<!-- measured: {name} -->\n{table(json.loads(MEASURED.read_text()))}<!-- /measured -->\n"
+    )

@@ -1,21 +1,9 @@
-"""A results file of the benchmarks as one HTML page and its pictures, or as the README's tables."""
+"""A results file as one HTML page, with its pictures inside and every number in a table."""
 
-import argparse
 import html
-import sys
-from pathlib import Path
 
-from readme_table import MARKS, duration, memory, number, unit, written
-from results_file import load_results
+from tools.report.tables import duration, memory, number, unit
 
-ROOT = Path(__file__).parents[1]
-EPILOG = """\
-The page needs nothing else: its pictures are inside it. They are written beside it as PNG files too.
-
-example:
-  python tools/report.py benchmarks/results/2026-11-23-two-cores.json --output report
-  python tools/report.py benchmarks/results/2026-11-23-two-cores.json --readme
-"""
 TOPICS = ("collate", "loader", "plan", "pack", "prepare", "transfer", "resume", "scale", "limits", "train")
 UNNAMED = "all topics"  # of a file from before its rows named theirs
 LOOK = """\
@@ -36,70 +24,6 @@ td.n, th.n { text-align: right }
 td.n { white-space: nowrap }
 .absent { color: #6b7280; font-style: italic }
 """
-
-
-def main(argv=None):
-    """Write what was asked for; the exit code: 0, or 1 (an error, in one line)."""
-    args = parser().parse_args(argv)
-    try:
-        results = load_results(args.results)
-        if args.readme:
-            write_readme(results, args.results)
-        else:
-            write_report(results, args.output or args.results.with_suffix(""), args.results.stem)
-    except OSError as error:
-        return fail(f"{error.filename}: {error.strerror}")
-    except ValueError as error:
-        return fail(str(error))
-    return 0
-
-
-def fail(message):
-    print(f"report: {message}", file=sys.stderr)
-    return 1
-
-
-def parser():
-    made = argparse.ArgumentParser(
-        prog="report.py", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    made.add_argument("results", type=Path, metavar="FILE.json", help="what `python -m benchmarks` wrote")
-    made.add_argument("--output", type=Path, metavar="DIR", help="where to (default: FILE without .json)")
-    made.add_argument(
-        "--readme", action="store_true", help="write the README's tables instead, without matplotlib"
-    )
-    return made
-
-
-def write_readme(results, path):
-    """Put the tables into the README, which names the file as it lies in the repository."""
-    readme = ROOT / "README.md"
-    inside = path.resolve()
-    if not inside.is_relative_to(ROOT):
-        raise ValueError(f"{path} is not in the repository: the README can only name a file that is")
-    if not MARKS.search(readme.read_text()):
-        raise ValueError("README.md has no lines <!-- measured: ... --> and <!-- /measured --> to write between")
-    readme.write_text(written(readme.read_text(), results, inside.relative_to(ROOT).as_posix()))
-    print(f"wrote the tables of {path} into README.md")
-
-
-def write_report(results, directory, name):
-    """The page, and each picture beside it."""
-    try:
-        from charts import PICTURES, render  # noqa: PLC0415  # only a report with pictures needs matplotlib
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "matplotlib":
-            raise
-        raise ValueError("the pictures are drawn with matplotlib: pip install matplotlib") from None
-    directory.mkdir(parents=True, exist_ok=True)
-    drawn = []
-    for picture in PICTURES:
-        made = render(picture, results)
-        drawn.append((picture.title, made and made[1]))
-        if made:
-            (directory / f"{picture.name}.png").write_bytes(made[0])
-    (directory / "index.html").write_text(page(results, name, drawn))
-    print(f"wrote {directory / 'index.html'} and {sum(svg is not None for _, svg in drawn)} pictures")
 
 
 def page(results, name, drawn):
@@ -227,7 +151,3 @@ def rows_of(head, rows):
 def cell_of(text):
     kind = ' class="absent"' if text.startswith("not ") else ' class="n"' if text[:1].isdigit() else ""
     return f"<td{kind}>{html.escape(text)}</td>"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

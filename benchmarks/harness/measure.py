@@ -1,6 +1,6 @@
 """Measure one peer, each part in a fresh process, and print one JSON object (Linux: it reads /proc).
 
-    python benchmarks/measure.py PEER DIRECTORY --workers 2 --seconds 5
+    python -m benchmarks.harness.measure PEER DIRECTORY --workers 2 --seconds 5
 
 DIRECTORY has a `store`; the peer's own files are written beside it, once, and its first batches compared with the
 store's records. Whatever a first batch imports is imported before any clock starts, in all but worker processes.
@@ -28,9 +28,15 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from peers import load_peer, start_after
-from processes import kill_tree, tree_cpu_seconds, tree_pss_bytes
 
+from benchmarks.harness.processes import kill_tree, tree_cpu_seconds, tree_pss_bytes
+from benchmarks.peers import load_peer, start_after
+
+COMMAND = (
+    sys.executable,
+    "-m",
+    "benchmarks.harness.measure",
+)  # the repository is here, or on the path
 PARTS = (0.5, 0.99)
 PAD = 256
 SLICES = 10
@@ -118,7 +124,7 @@ def as_row(found):
 
 def run_phase(arguments, phase):
     """What a part reported, in a process of its own, stopped when it takes too long."""
-    command = [sys.executable, __file__, arguments.peer, str(arguments.directory), "--phase", phase]
+    command = [*COMMAND, arguments.peer, str(arguments.directory), "--phase", phase]
     for name in ("workers", "seconds", "batch_size"):
         command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
     limit = (arguments.limit + arguments.seconds) * LONGER.get(phase, 1)
@@ -175,7 +181,7 @@ def write_files(arguments):
 
 
 def check_first_batches(arguments, peer, store):
-    from delivered import check_delivered  # noqa: PLC0415  # it needs torch
+    from benchmarks.harness.delivered import check_delivered  # noqa: PLC0415  # it needs torch
 
     _, loader, _, _ = prepared(arguments)
     longest = getattr(peer, "LENGTH", None)

@@ -1,6 +1,6 @@
 """The picture of bars: shares of a limit."""
 
-from chart_style import BLUE, GREY, panels_of
+from tools.report.chart_style import BLUE, GREY, panels_of
 
 
 def draw_limits(results):

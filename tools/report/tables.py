@@ -1,9 +1,9 @@
-"""A results file as the README's tables; `tools/report.py FILE.json --readme` writes them."""
+"""A results file as Markdown tables, between two marks of a file."""
 
 import re
 
 OURS, RAN = "fastcollate", "tokens_per_second"
-# What the front door shows; the results file has everything.
+# What the tables show; the results file has everything.
 RACES = re.compile(
     r"^(?!.*(very-long|gsm8k))(notebook: .*batch 32, |row loop: .*batch (8|32), |padded_collate|stream)"
     r"|bfd|^preparing.*gpt2"
@@ -18,9 +18,9 @@ FIGURES = re.compile(
 MARKS = re.compile(r"(<!-- measured: (?P<path>\S+) -->\n).*?(<!-- /measured -->)", re.DOTALL)
 
 
-def written(readme, results, path):
-    """The README with the tables of `results`, which lie at `path`, in their place."""
-    return MARKS.sub(lambda found: f"<!-- measured: {path} -->\n{table(results)}{found.group(3)}", readme)
+def written(text, results, path):
+    """A Markdown text with the tables of `results`, which lie at `path`, in their place."""
+    return MARKS.sub(lambda found: f"<!-- measured: {path} -->\n{table(results)}{found.group(3)}", text)
 
 
 def table(results):

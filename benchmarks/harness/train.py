@@ -1,6 +1,6 @@
 """Training a GPT-2-shaped model from four loaders of the same records: how fast, and how long it waits for them.
 
-    python benchmarks/train.py [--device cpu|cuda] [--corpus long-tailed|short] [--steps N] [--seconds S]
+    python -m benchmarks.harness.train [--device cpu|cuda] [--corpus long-tailed|short] [--steps N] [--seconds S]
         [--json FILE]
 
 First, on a small corpus, every loader must deliver the same records, and each record must have the same losses.
@@ -22,12 +22,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from baselines import notebook_collate
-from corpora import make_store
-from gpt import GPT, IGNORED, Clock, Shape, Step, losses_by_record, train_step
 from torch.utils.data import DataLoader
 
 import fastcollate as fc
+from benchmarks.harness.baselines import notebook_collate
+from benchmarks.harness.corpora import make_store
+from benchmarks.harness.gpt import GPT, IGNORED, Clock, Shape, Step, losses_by_record, train_step
 
 SEED, CORPORA = 0, ("long-tailed", "short")
 WARM_UP = 5  # steps

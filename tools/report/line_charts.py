@@ -1,6 +1,6 @@
 """Pictures of lines: cost against records, padding against batch size, resuming against the position."""
 
-from chart_style import LINES, MARKERS, legend_below, panels_of
+from tools.report.chart_style import LINES, MARKERS, legend_below, panels_of
 
 SKIPPING = ", skipping what came before"  # the name of a line that is a rival of the line before the comma
 SCALES = {  # charts against the number of records: what their axis says

@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
-from chart_style import BLUE, GREY, INK, LIGHT_GREY, OURS, legend_below, panels_of, short_number
 from matplotlib.lines import Line2D
+
+from tools.report.chart_style import BLUE, GREY, INK, LIGHT_GREY, OURS, legend_below, panels_of, short_number
 
 
 class Measure(NamedTuple):

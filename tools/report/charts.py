@@ -6,10 +6,11 @@ from functools import partial
 from typing import NamedTuple
 
 import matplotlib as mpl
-from bar_charts import draw_limits
-from chart_style import STYLE
-from dot_charts import Measure, draw_peers, draw_ratios
-from line_charts import draw_padding, draw_records, draw_resume
+
+from tools.report.bar_charts import draw_limits
+from tools.report.chart_style import STYLE
+from tools.report.dot_charts import Measure, draw_peers, draw_ratios
+from tools.report.line_charts import draw_padding, draw_records, draw_resume
 
 DOTS_PER_INCH = 150
 

@@ -7,7 +7,8 @@ import hashlib
 import statistics
 
 import numpy as np
-from timing import seconds
+
+from benchmarks.harness.timing import seconds
 
 WINDOW = 65_536
 ROUNDS = 7  # of a limit, of which the fastest is taken: nothing but noise makes it slower

@@ -24,7 +24,7 @@ RECORDS = {
     "long-tailed": (200_000, 20_000, 2_000),
     "very-long": (10_000, 1_000, 100),
 }
-DATA = Path(__file__).parents[2] / "shared" / "data"  # real records, where they are
+DATA = Path(__file__).parents[3] / "shared" / "data"  # real records, where they are
 REAL = {"gsm8k": ("gsm8k_train.jsonl", {"instruction": "question", "output": "answer"})}
 _CHUNK_TOKENS = 1 << 25  # a chunk has this many tokens at most: 64 MB
 _SHARD_TOKENS = 1 << 31  # and a shard, which the writer holds in memory; a hundredth of it is usual
