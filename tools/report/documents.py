@@ -41,6 +41,7 @@ is never counted as a token.
 `python -m tools.report FILE.json` makes one HTML page of a file, with every number in it, and
 `python tools/compare_bench.py OLD.json NEW.json` tells a change from noise.
 """
+NO_GPU = "\nNo GPU was there: copies to one, and training on one, were not run."
 
 
 def front_door(readme, results, path):
@@ -125,7 +126,7 @@ def results_page(results, path):
         "# What was measured\n",
         f"{written}\n[{path.name}]({path.name}).\n",
         HOW,
-        f"{setting(results['machine'])}\n",
+        f"{setting(results['machine'])}{NO_GPU * (not results['machine'].get('gpu'))}\n",
         *shortfalls(results),
         "## Other loaders\n",
         *peers(results.get("peers", [])),
