@@ -10,7 +10,7 @@ from fastcollate import EncodingError, load_encoding, prepare
 
 def encoding_or_skip(name):
     try:
-        return load_encoding(name)
+        return load_encoding(name).encoding
     except EncodingError:
         pytest.skip(f"the {name} vocabulary is not here")
 

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from fastcollate.ragged.ragged_batch import RaggedBatch as RaggedBatch
     from fastcollate.store.reader import TokenStore as TokenStore
     from fastcollate.store.writer import StoreWriter as StoreWriter
-    from fastcollate.text.encodings import load_encoding as load_encoding
-    from fastcollate.text.prompts import PromptTemplate as PromptTemplate
+    from fastcollate.templates.fields import PromptTemplate as PromptTemplate
+    from fastcollate.tokenizers.load import load_encoding as load_encoding
 
 # Each name is imported when it is first used: whoever prepares data does not pay for torch.
 _HOMES = {
@@ -77,8 +77,8 @@ _HOMES = {
     "corpus.mixture": ("mix",),
     "store.reader": ("TokenStore",),
     "store.writer": ("StoreWriter",),
-    "text.encodings": ("load_encoding",),
-    "text.prompts": ("PromptTemplate",),
+    "templates.fields": ("PromptTemplate",),
+    "tokenizers.load": ("load_encoding",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

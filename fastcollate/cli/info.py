@@ -58,7 +58,7 @@ def describe(store: TokenStore) -> dict[str, Any]:
         "records": len(store),
         "tokens": store.num_tokens,
         "shards": len(manifest.shards),
-        "bytes": sum(file.bytes for shard in manifest.shards for file in shard.files),
+        "bytes": manifest.bytes,
         "lengths": summarise(*store.length_histogram()),
         "histogram": histogram(*store.length_histogram()),
         "rejected": manifest.rejected,

@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--layout", choices=["arrow", "npy"], default="arrow", help="of the files (default: arrow)")
     add("--records-per-shard", type=int, default=262_144, metavar="N", help="(default: 262144)")
     add("--workers", type=int, metavar="N", help="processes (default: as many as are worth it)")
-    add("--engine", choices=["local", "ray"], default="local", help="where they run (default: local)")
+    add("--engine", choices=["local"], default="local", help="where they run (default: local)")
+    add("--timeout", type=int, default=600, metavar="S", help="seconds a worker may be silent (default: 600)")
     on_error = "stop at a bad record, or skip and count it (default: raise)"
     add("--on-error", choices=["raise", "skip"], default="raise", help=on_error)
 
@@ -53,6 +54,7 @@ def run(args: argparse.Namespace) -> None:
             records_per_shard=args.records_per_shard,
             workers=args.workers,
             engine=args.engine,
+            timeout=args.timeout,
             on_error=args.on_error,
             progress=report,
         )
@@ -73,7 +75,7 @@ def _summary(store: TokenStore, seconds: float) -> dict[str, object]:
         "encoding": store.encoding,
         "template": manifest.template,
         "shards": len(manifest.shards),
-        "bytes": sum(file.bytes for shard in manifest.shards for file in shard.files),
+        "bytes": manifest.bytes,
         "fingerprint": store.fingerprint,
         "seconds": round(seconds, 3),
     }

@@ -21,13 +21,12 @@ def run(args: argparse.Namespace) -> None:
     """Hash everything; what has changed is an error that names the file."""
     begun = time.perf_counter()
     store = TokenStore(args.store)
-    files = [file for shard in store.manifest.shards for file in shard.files]
-    total = sum(file.bytes for file in files)
-    with announced(f"hashing {plural(len(files), 'file')}, {file_size(total)} ..."):
+    count, total = sum(len(shard.files) for shard in store.manifest.shards), store.manifest.bytes
+    with announced(f"hashing {plural(count, 'file')}, {file_size(total)} ..."):
         store.verify()
     seconds = round(time.perf_counter() - begun, 3)
     if args.json:
-        found = {"path": str(store.path), "ok": True, "files": len(files), "bytes": total}
+        found = {"path": str(store.path), "ok": True, "files": count, "bytes": total}
         print_json({**found, "fingerprint": store.fingerprint, "seconds": seconds})
     else:
-        print(f"ok: {plural(len(files), 'file')}, {file_size(total)}, {seconds:.2f} s")
+        print(f"ok: {plural(count, 'file')}, {file_size(total)}, {seconds:.2f} s")

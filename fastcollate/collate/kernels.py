@@ -125,10 +125,10 @@ def _copied(layout: RowLayout, first: int) -> list[int]:
     """How many tokens of each row go from `values` to a target that begins at token `first`."""
     if layout.tails is None or first < layout.shift:
         return layout.counts
-    if len(layout.tails.rows) == len(layout.counts):
+    if layout.tails.rows is None:
         return [count - 1 for count in layout.counts]
     counts = layout.counts.copy()
-    for row in layout.tails.rows.tolist():
+    for row in layout.tails.numbers().tolist():
         counts[row] -= 1
     return counts
 
@@ -141,12 +141,12 @@ def _places(layout: RowLayout) -> list[int]:
 
 def _place_tails(layout: RowLayout, tails: Tails, out: IntArray) -> None:
     """Put the last token of each row after its others."""
-    if layout.lead is None and layout.shortest < layout.columns:
-        out[tails.rows, layout.real[tails.rows] - 1] = tails.tokens
-    elif len(tails.rows) == len(out):  # in the last column of every row
+    at_end = layout.lead is not None or layout.shortest == layout.columns  # all in the last column
+    if at_end and tails.rows is None:
         out[:, layout.columns - 1] = tails.tokens
-    else:
-        out[tails.rows, layout.columns - 1] = tails.tokens
+        return
+    cells = np.arange(-1, out.size - 1, layout.columns) + (layout.columns if at_end else layout.real)
+    out.reshape(-1)[cells if tails.rows is None else cells[tails.rows]] = tails.tokens
 
 
 def join_sequences(rows: Rows, layout: RowLayout) -> NDArray[Any]:
@@ -161,6 +161,6 @@ def join_sequences(rows: Rows, layout: RowLayout) -> NDArray[Any]:
         kept = Rows(kept.joined().astype(dtype), np.cumsum(kept.lengths) - kept.lengths, kept.lengths)
     parts = kept.slices()
     ends = tokens.astype(dtype).data
-    for i, row in reversed(list(enumerate(layout.tails.rows.tolist()))):
+    for i, row in reversed(list(enumerate(layout.tails.numbers().tolist()))):
         parts.insert(row + 1, ends[i : i + 1])
     return np.frombuffer(b"".join(parts), dtype)

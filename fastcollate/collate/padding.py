@@ -112,16 +112,12 @@ class PaddingCollator:
             raise CollateError("as_tuple=True returns (input_ids, labels): it needs labels=True")
         if supervise == "response" and ignore_index is None:
             raise CollateError('supervise="response" marks the prompt with ignore_index: it cannot be None')
-
-        def checked(name: str, value: int | None, least: int | None = None) -> int | None:
-            return None if value is None else check_count(name, value, least, error=CollateError)
-
         self.pad_token_id, self.pad_to_multiple_of = check_counts(
             error=CollateError, pad_token_id=(pad_token_id, None), pad_to_multiple_of=(pad_to_multiple_of, 1)
         )
-        self.ignore_index = checked("ignore_index", ignore_index)
-        self.end_token_id = checked("end_token_id", end_token_id)
-        self.max_length = checked("max_length", max_length, 1)
+        self.ignore_index = _optional("ignore_index", ignore_index)
+        self.end_token_id = _optional("end_token_id", end_token_id)
+        self.max_length = _optional("max_length", max_length, 1)
         self.truncation: Truncation = truncation
         self.padding_side: PaddingSide = padding_side
         self.supervise = supervise
@@ -248,3 +244,7 @@ class PaddingCollator:
     def _count(self, labels: IntArray, layout: RowLayout) -> int:
         """The labels that count in the loss; the first column does not, unless labels are shifted already."""
         return int(np.count_nonzero(labels[:, 1 - layout.shift :] != self.ignore_index))
+
+
+def _optional(name: str, value: int | None, least: int | None = None) -> int | None:
+    return None if value is None else check_count(name, value, least, error=CollateError)

@@ -27,14 +27,18 @@ class Tails(NamedTuple):
     Letter: M, the rows that have a tail.
 
     Attributes:
-        rows: The numbers of the rows that have a tail, int64[M], rising.
+        rows: The numbers of the rows that have a tail, int64[M], rising; None if every row has one.
         tokens: The tail of each of these rows, int64[M].
         appended: Whether tails are an end token added to the rows, rather than kept from behind a cut.
     """
 
-    rows: IntArray
+    rows: IntArray | None
     tokens: IntArray
     appended: bool
+
+    def numbers(self) -> IntArray:
+        """Return the numbers of the rows that have a tail, int64[M]."""
+        return np.arange(len(self.tokens)) if self.rows is None else self.rows
 
 
 class RowLayout(NamedTuple):
@@ -92,7 +96,7 @@ class RowLayout(NamedTuple):
         """Return the same places for labels, one a token; a token kept from a row's end takes its label along."""
         tails = self.tails
         if tails is not None and not tails.appended:
-            tails = tails._replace(tokens=_row_ends(labels, tails.rows))
+            tails = tails._replace(tokens=_row_ends(labels, tails.numbers()))
         starts = labels.starts if self.cut is None else labels.starts + self.cut
         return self._replace(starts=starts, tails=tails)
 
@@ -122,15 +126,13 @@ def lay_out(
         CollateError: a row too long for `truncation="error"` or for the width the plan fixed.
     """
     starts, copied, cut = batch.tokens.starts, batch.tokens.lengths, None
-    fillers = bool(batch.record_ids[-1] < 0)  # they come last, and have no tokens and no end
-    tails = None if end_token_id is None else _appended(end_token_id, batch.record_ids, fillers=fillers)
+    tails = None if end_token_id is None else _appended(end_token_id, batch.record_ids)
     limit = None if max_length is None else max_length + shift
     if limit is not None and int(np.maximum.reduce(copied)) + (tails is not None) > limit:
         starts, copied, tails, cut = _truncate(batch.tokens, tails, limit, truncation)
-    real = _filled(copied, tails, shift, fillers=fillers)
-    counts: list[int] = real.tolist()
-    columns = _columns(batch.width, max(counts), max_length, pad_to_multiple_of)
+    real, counts = _filled(copied, tails, shift)
     shortest = min(counts)
+    columns = _columns(batch.width, max(counts), max_length, pad_to_multiple_of)
     spread = columns - shortest
     return RowLayout(
         starts=starts,
@@ -148,27 +150,34 @@ def lay_out(
     )
 
 
-def _appended(end_token_id: int, record_ids: IntArray, *, fillers: bool) -> Tails:
-    """An end token for each row but the filler rows."""
-    count = int(np.count_nonzero(record_ids >= 0)) if fillers else len(record_ids)
-    tokens = np.empty(count, np.int64)
+def _appended(end_token_id: int, record_ids: IntArray) -> Tails:
+    """An end token for each row but the filler rows, which come last."""
+    fillers = record_ids[-1] < 0
+    rows = np.flatnonzero(record_ids >= 0) if fillers else None
+    tokens = np.empty(len(record_ids) if rows is None else len(rows), np.int64)
     tokens.fill(end_token_id)
-    return Tails(np.arange(count), tokens, appended=True)
+    return Tails(rows, tokens, appended=True)
 
 
-def _filled(copied: IntArray, tails: Tails | None, shift: int, *, fillers: bool) -> IntArray:
-    """int64[B]: the columns that each row fills, its tail included."""
-    if fillers or (tails is not None and len(tails.rows) < len(copied)):
-        return np.maximum(_with_tails(copied, tails) - shift, 0)
-    more = (tails is not None) - shift
-    return copied + more if more else copied
+def _filled(copied: IntArray, tails: Tails | None, shift: int) -> tuple[IntArray, list[int]]:
+    """int64[B]: the columns that each row fills, its tail included; and the same as a list."""
+    if tails is not None and tails.rows is not None:
+        real = _with_tails(copied, tails) - shift
+    else:
+        more = (tails is not None) - shift
+        real = copied + more if more else copied
+    counts: list[int] = real.tolist()
+    if min(counts) < 0:  # filler rows
+        real = np.maximum(real, 0)
+        counts = real.tolist()
+    return real, counts
 
 
 def _with_tails(copied: IntArray, tails: Tails | None) -> IntArray:
     """int64[B]: the number of tokens of each row and its tail."""
     if tails is None:
         return copied
-    if len(tails.rows) == len(copied):
+    if tails.rows is None:
         return copied + 1
     sequences = copied.copy()
     sequences[tails.rows] += 1
@@ -195,8 +204,9 @@ def _truncate(rows: Rows, tails: Tails | None, limit: int, truncation: Truncatio
         return _Cut(starts + cut, lengths - cut, tails, cut)
     if truncation == "right":
         if tails is not None:
-            kept = ~over[tails.rows]
-            tails = tails._replace(rows=tails.rows[kept], tokens=tails.tokens[kept])
+            numbers = tails.numbers()
+            kept = ~over[numbers]
+            tails = tails._replace(rows=numbers[kept], tokens=tails.tokens[kept])
         return _Cut(starts, np.minimum(lengths, limit), tails, None)
     if tails is None:
         numbers = np.flatnonzero(over)

@@ -59,7 +59,7 @@ def runs_of_rows(batch: RaggedBatch, layout: RowLayout) -> Runs:
     least, most, moved = (begins + layout.shift)[owner], ends[owner], moved[owner]  # `shift` tokens are no labels
     starts, stops = ((values[i::2] + moved).clip(least, most) for i in (0, 1))
     if layout.tails is not None:
-        rows = layout.tails.rows
+        rows = layout.tails.numbers()
         if not layout.tails.appended:
             stored = batch.tokens.lengths if batch.cuts is None else batch.tokens.lengths + batch.cuts
             last = stored[owner] - 1

@@ -17,10 +17,10 @@ from fastcollate.dataset.gather import gather_planned
 from fastcollate.dataset.position import Pass, SharedPosition
 from fastcollate.dataset.world import World
 from fastcollate.errors import PlanError, StateError
-from fastcollate.plan.order import WindowedPlan
+from fastcollate.plan.order import Landmark, WindowedPlan
 from fastcollate.plan.ranks import rank_batches
 from fastcollate.plan.state import Position, check_state, make_state
-from fastcollate.ragged import RaggedBatch
+from fastcollate.ragged import IntArray, RaggedBatch
 
 __all__ = ["PlannedDataset"]
 
@@ -38,7 +38,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             )
         self.corpus = corpus
         self.seed = plan.seed
-        self._plan, self._records = plan, records  # of the epoch that was asked for last
+        self._plan, self._records = plan, records  # of the epoch that was asked for last, if any was
         self._world = world
         self._place = SharedPosition(Position(0, 0, world.size))
         self._fingerprint = {"corpus": corpus.fingerprint, **plan.fingerprint()}
@@ -205,8 +205,9 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         check_agreement({**compared, "world_size": self.world_size}, self.rank)
 
     def __getstate__(self) -> dict[str, Any]:
-        """To another process go the world as it is known here and the position, not an iterator in use."""
-        return {**self.__dict__, "_world": self._ask_world()}
+        """To another process go the world as it is known here and the position; it reads records of its own."""
+        plan = self._plan.at(epoch=-1, group=self._plan.group, records=_UNREAD, landmark=Landmark())
+        return {**self.__dict__, "_world": self._ask_world(), "_plan": plan, "_records": _UNREAD}
 
     def __copy__(self) -> Self:
         """Return a dataset with a position of its own."""
@@ -248,3 +249,16 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             self._records = self.corpus.at_epoch(self.seed, epoch)
             self._plan = plan.at(epoch=epoch, group=group, records=self._records, landmark=landmark)
         return self._plan
+
+
+class _Unread:
+    """The records of no epoch: those of a dataset in another process, until it asks for its own."""
+
+    def lengths_at(self, indices: IntArray) -> IntArray:
+        raise NotImplementedError
+
+    def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:
+        raise NotImplementedError
+
+
+_UNREAD = _Unread()

@@ -1,4 +1,4 @@
-"""The memory that a dataset's position lies in: shared by a process and the `DataLoader` workers that it starts."""
+"""The memory that a position lies in, shared by a process and the `DataLoader` workers that it starts."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from fastcollate.reports.text import plural, printable
 from fastcollate.store.reader import TokenStore
-from fastcollate.text.encodings import decode, load_encoding
+from fastcollate.tokenizers.load import load_encoding
 
 _RESET = "\x1b[0m"
 _STYLES = {"prompt": "\x1b[2m", "response": "\x1b[32m", "text": ""}  # dim, green, as it is
@@ -27,13 +27,13 @@ class Part:
 
 def parts_of(store: TokenStore, index: int) -> list[Part]:
     """Record `index` in parts, in order and without a gap."""
-    tokens, encoding = store[index], load_encoding(store.encoding)
+    tokens, tokenizer = store[index], load_encoding(store.encoding)
     if not store.has_spans:
-        return [Part("text", 0, len(tokens), decode(encoding, tokens))]
+        return [Part("text", 0, len(tokens), tokenizer.decode(tokens))]
     # Spans (3, 5), (9, 12) of 12 tokens cut at 0, 3, 5, 9, 12: prompts and responses take turns.
     cuts = [0, *chain.from_iterable(store.spans(index).tolist()), len(tokens)]
     return [
-        Part("response" if turn % 2 else "prompt", start, stop, decode(encoding, tokens[start:stop]))
+        Part("response" if turn % 2 else "prompt", start, stop, tokenizer.decode(tokens[start:stop]))
         for turn, (start, stop) in enumerate(pairwise(cuts))
         if start < stop
     ]

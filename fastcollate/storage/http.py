@@ -9,29 +9,29 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 from fastcollate.errors import InputError
 
-__all__ = ["fetch"]
+__all__ = ["downloaded", "fetch"]
 
 _TIMEOUT_SECONDS = 30
 _BLOCK_BYTES = 1 << 20
 
 
 def fetch(url: str, *, cache_dir: Path | None = None) -> Path:
-    """The local file with a URL's content: from the cache, or downloaded into it whole or not at all.
+    """Return the local file with a URL's content: from the cache, or downloaded into it whole or not at all.
 
     Args:
-        url: http or https.
-        cache_dir: where to keep it; by default `$FASTCOLLATE_CACHE_DIR`, else `fastcollate` in
+        url: The address, http or https.
+        cache_dir: The directory that keeps the file; by default `$FASTCOLLATE_CACHE_DIR`, else `fastcollate` in
             `$XDG_CACHE_HOME`, else in `~/.cache`.
 
     Raises:
-        InputError: the URL cannot be read to its end (`no_download`), or the cache cannot be written.
+        InputError: The URL cannot be read to its end (`no_download`), or the cache cannot be written.
 
     >>> fetch("ftp://x.org")
     Traceback (most recent call last):
@@ -52,6 +52,24 @@ def fetch(url: str, *, cache_dir: Path | None = None) -> Path:
                 "free space there or set FASTCOLLATE_CACHE_DIR to another directory",
             ) from error
     return target
+
+
+@contextmanager
+def downloaded(url: str) -> Iterator[Path]:
+    """Lend the local file with a URL's content; one that turns out to be bad input is not kept.
+
+    It may be an error page, or a damaged copy, or what the server mends meanwhile: the next try must not meet it.
+
+    Raises:
+        InputError: The URL cannot be read to its end (`no_download`), or the cache cannot be written.
+    """
+    path = fetch(url)
+    try:
+        yield path
+    except InputError:
+        with suppress(OSError):
+            path.unlink()
+        raise
 
 
 def _default_cache() -> Path:

@@ -1,3 +1,5 @@
+"""The directory of a store while it is written."""
+
 from __future__ import annotations
 
 import os
@@ -7,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from fastcollate.errors import StoreWriteError
-from fastcollate.storage.local import storage_errors
+from fastcollate.storage.local import storage_error, write_whole
 from fastcollate.store.manifest import MANIFEST, is_store_file
 
 __all__ = ["StoreDirectory"]
@@ -18,73 +20,91 @@ class StoreDirectory:
 
     On POSIX systems the directory is locked, which ends with the process however it ends; elsewhere two
     writers are not told apart.
+
+    Args:
+        path: The directory, which is made, or taken over if it is empty or holds what a killed writer left.
+
+    Raises:
+        StoreWriteError: The directory holds something else, or another process is writing there.
+        StorageError: The disk failed.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._path = path
         self._made = False
         self._handle: int | None = None
-
-    def claim(self) -> None:
-        """Make the directory, or take over one that is empty or holds what a killed writer left.
-
-        Raises:
-            StoreWriteError: it holds something else, or another process is writing there.
-        """
-        with storage_errors(self.path):
-            if self.path.exists() and not self.path.is_dir():
-                raise StoreWriteError(f"{self.path} is a file: a store is a directory; choose another path")
-            if not self.path.exists():
-                self.path.mkdir(parents=True)
+        try:
+            if path.exists() and not path.is_dir():
+                raise StoreWriteError(f"{path} is a file: a store is a directory; choose another path")
+            if not path.exists():
+                path.mkdir(parents=True)
                 self._made = True
             self._lock()
             self._clear()
+        except OSError as error:
+            raise storage_error(path, error) from error
 
-    def release(self, *, keep: bool) -> None:
-        """Give the directory back, without what this writer wrote unless it is to `keep`.
+    def release(self, manifest: bytes | None) -> None:
+        """Give the directory back: with a manifest as a store, with None as it was before.
 
-        The first error is the one to report, so removing stays silent.
+        Raises:
+            StorageError: The disk failed; the directory is as it was before.
         """
-        with suppress(OSError):
-            if not keep and self._made:
-                shutil.rmtree(self.path)
-            elif not keep:
-                for entry in self.path.iterdir():
-                    if is_store_file(entry.name):
-                        entry.unlink()
-        self._unlock()
+        try:
+            if manifest is not None:
+                self._commit(manifest)
+        except BaseException:
+            manifest = None
+            raise
+        finally:
+            if manifest is None:
+                self._remove()
+            self._unlock()
 
-    def sync(self) -> None:
-        """Make a rename inside the directory durable, where the system can."""
+    def _commit(self, manifest: bytes) -> None:
+        """Write the manifest, which comes last, and durably where the system can."""
+        write_whole(self._path / MANIFEST, manifest)
         if self._handle is not None:
-            with storage_errors(self.path):
+            try:
                 os.fsync(self._handle)
+            except OSError as error:
+                raise storage_error(self._path, error) from error
+
+    def _remove(self) -> None:
+        """Remove what this writer wrote, in silence: the first error is the one to report."""
+        with suppress(OSError):
+            if self._made:
+                shutil.rmtree(self._path)
+                return
+            for entry in self._path.iterdir():
+                if is_store_file(entry.name):
+                    entry.unlink()
 
     def _clear(self) -> None:
-        found = sorted(entry.name for entry in self.path.iterdir())
+        found = sorted(entry.name for entry in self._path.iterdir())
         if MANIFEST in found:
             self._unlock()
-            raise StoreWriteError(f"{self.path} already holds a store: remove it or choose another directory")
+            raise StoreWriteError(f"{self._path} already holds a store: remove it or choose another directory")
         if strange := [name for name in found if not is_store_file(name)]:
             self._unlock()
             raise StoreWriteError(
-                f"{self.path} already holds {strange[0]!r}: a store needs a directory of its own; choose another"
+                f"{self._path} already holds {strange[0]!r}: a store needs a directory of its own; choose another"
             )
         for name in found:
-            (self.path / name).unlink()
+            (self._path / name).unlink()
 
     def _lock(self) -> None:
         if sys.platform == "win32":
             return
         import fcntl  # noqa: PLC0415  # not on Windows
 
-        handle = os.open(self.path, os.O_RDONLY)
+        handle = os.open(self._path, os.O_RDONLY)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(handle)
             raise StoreWriteError(
-                f"another process is writing a store at {self.path}: wait for it, or choose another directory"
+                f"another process is writing a store at {self._path}: wait for it, or choose another directory"
             ) from None
         self._handle = handle
 

@@ -21,6 +21,7 @@ path, so equal input gives equal bytes. Its SHA-256 is the store's fingerprint.
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import json
 import re
@@ -29,10 +30,11 @@ from functools import cached_property
 from typing import Literal
 
 from fastcollate.errors import StoreCorruptError, StoreVersionError, UnsafeStoreError
-from fastcollate.store.typed_json import build, canonical, plain
-from fastcollate.text.encodings import EncodingInfo
+from fastcollate.store.typed_json import build, sealed
+from fastcollate.tokenizers.tokenizer import TokenizerInfo
 
 VERSION = 1
+_FORMAT = "fastcollate"
 MANIFEST = "manifest.json"
 ARRAYS = ("input_ids", "offsets", "spans", "span_offsets", "source_row")
 
@@ -42,7 +44,7 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 
 
 def file_names(shard: int, layout: Layout) -> list[str]:
-    """The files of shard number `shard`.
+    """Return the files of shard number `shard`.
 
     >>> file_names(3, "arrow")
     ['shard-00003.arrow']
@@ -52,7 +54,7 @@ def file_names(shard: int, layout: Layout) -> list[str]:
 
 
 def is_store_file(name: str) -> bool:
-    """Whether `name` is one that a writer of this format makes, finished or not.
+    """Return whether `name` is one that a writer of this format makes, finished or not.
 
     >>> is_store_file("shard-00000.offsets.npy.tmp"), is_store_file("notes.txt")
     (True, False)
@@ -72,7 +74,7 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class ShardEntry:
-    """One shard: counts, the hash of its token offsets, and the first and last row of the source."""
+    """One shard: counts, the hash of all its bytes but the token ids, and its first and last row of the source."""
 
     records: int
     tokens: int
@@ -87,7 +89,7 @@ class ShardEntry:
 class Manifest:
     """All of `manifest.json`; `lengths` is the histogram as sorted [length, count] pairs."""
 
-    encoding: EncodingInfo
+    encoding: TokenizerInfo
     template: str | None
     dtype: str
     layout: Layout
@@ -108,18 +110,22 @@ class Manifest:
         return sum(shard.tokens for shard in self.shards)
 
     @property
+    def bytes(self) -> int:
+        """Bytes of all shards, on disk."""
+        return sum(file.bytes for shard in self.shards for file in shard.files)
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the manifest's bytes, and through the hashes in it, of the whole store."""
         return hashlib.sha256(self.as_bytes).hexdigest()
 
     @cached_property
-    def as_bytes(self) -> bytes:
+    def as_bytes(self) -> builtins.bytes:
         """Canonical JSON that carries its own hash: the same store gives the same bytes."""
-        content = {"format": "fastcollate", "version": VERSION, **plain(self)}
-        return canonical({**content, "sha256": hashlib.sha256(canonical(content)).hexdigest()})
+        return sealed(self, format=_FORMAT, version=VERSION)
 
     @classmethod
-    def from_bytes(cls, data: bytes, path: str) -> Manifest:
+    def from_bytes(cls, data: builtins.bytes, path: str) -> Manifest:
         """Parse and check a manifest; `path` is for the messages.
 
         Raises:
@@ -133,7 +139,7 @@ class Manifest:
             raise StoreCorruptError(
                 f"{path} is not JSON ({error}): restore it or prepare the store again"
             ) from None
-        if not isinstance(content, dict) or content.get("format") != "fastcollate":
+        if not isinstance(content, dict) or content.get("format") != _FORMAT:
             raise StoreVersionError(f"{path} is not a fastcollate manifest: give the directory of a store")
         if content.get("version") != VERSION:
             raise StoreVersionError(
@@ -141,7 +147,6 @@ class Manifest:
                 "install the version that wrote it, or prepare the store again"
             )
         manifest = build(cls, {k: v for k, v in content.items() if k not in ("format", "version", "sha256")}, path)
-        assert isinstance(manifest, cls)
         _check(manifest, path)
         if manifest.as_bytes != data:
             raise StoreCorruptError(

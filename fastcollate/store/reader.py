@@ -17,8 +17,8 @@ from fastcollate.ragged import Column, IntArray, Ragged, row_numbers
 from fastcollate.store.manifest import Manifest
 from fastcollate.store.shard_files import Shard, map_shard
 from fastcollate.store.sharded import ShardedRecords
-from fastcollate.store.verify import check_counts, check_files, check_hashes, check_index, read_manifest
-from fastcollate.text.encodings import decode, describe, load_encoding
+from fastcollate.store.verify import check_files, check_hashes, check_index, read_manifest
+from fastcollate.tokenizers.load import load_encoding
 
 __all__ = ["TokenStore", "Verify"]
 
@@ -76,9 +76,7 @@ class TokenStore:
         if self._verify != "none":
             check_files(self.path, manifest)
             check_index(self.path, manifest)
-        numbers = range(len(manifest.shards))
-        shards = [map_shard(self.path, number, manifest.layout, manifest.dtype) for number in numbers]
-        check_counts(self.path, manifest, shards)
+        shards = [map_shard(self.path, entry, manifest.layout, manifest.dtype) for entry in manifest.shards]
         if self._verify == "full":
             check_hashes(self.path, manifest)
         return _Opened(manifest, shards)
@@ -186,13 +184,13 @@ class TokenStore:
 
     def text(self, index: int) -> str:
         """Return record `index` decoded; bytes that are not UTF-8 become U+FFFD."""
-        encoding, written = load_encoding(self.encoding), self.manifest.encoding
-        if describe(encoding).sha256 != written.sha256:
+        tokenizer, written = load_encoding(self.encoding), self.manifest.encoding
+        if tokenizer.sha256 != written.sha256:
             raise EncodingError(
                 f"{self.path} was written with another encoding named {written.name!r} than this machine's: "
                 "decode `store[i]` with the one that wrote it"
             )
-        return decode(encoding, self[index])
+        return tokenizer.decode(self[index])
 
     def verify(self) -> None:
         """Hash every byte of every file against the manifest.

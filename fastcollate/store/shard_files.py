@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
@@ -14,9 +15,12 @@ from numpy.typing import NDArray
 from fastcollate.errors import InputError, StoreCorruptError
 from fastcollate.ragged import IntArray, Ragged
 from fastcollate.storage.local import replacing
-from fastcollate.store.hashes import file_hash, index_hash
+from fastcollate.store.hashes import shard_hashes
 from fastcollate.store.manifest import ARRAYS, FileEntry, Layout, ShardEntry, file_names
 
+__all__ = ["Arrays", "Shard", "map_shard", "write_shard"]
+
+_DTYPES = {"offsets": "int64", "spans": "uint32", "span_offsets": "int64", "source_row": "int64"}
 # What pyarrow and NumPy raise for files that are not what they should be.
 _UNREADABLE = (
     ValueError,
@@ -31,53 +35,86 @@ _UNREADABLE = (
 )
 
 
+Arrays = Mapping[str, NDArray[Any]]
+"""The arrays of a shard by their names in `manifest.ARRAYS`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One shard in memory or mapped: tokens uint16|uint32, spans uint32 (flat pairs), source_rows int64[N]."""
+    """One shard, mapped: tokens uint16|uint32, spans uint32 (flat pairs), source_rows int64[N]."""
 
     tokens: Ragged
     spans: Ragged
     source_rows: IntArray
 
 
-def write_shard(directory: Path, number: int, layout: Layout, shard: Shard) -> ShardEntry:
-    """Write shard `number` and return its line of the manifest."""
+def write_shard(directory: Path, number: int, layout: Layout, arrays: Arrays) -> ShardEntry:
+    """Write shard `number` and return its line of the manifest.
+
+    Raises:
+        StorageError: The disk failed.
+    """
     paths = [directory / name for name in file_names(number, layout)]
     if layout == "arrow":
-        _write_arrow(paths[0], shard)
+        _write_arrow(paths[0], arrays)
     else:
-        for path, array in zip(paths, _arrays(shard), strict=True):
+        for path, name in zip(paths, ARRAYS, strict=True):
             with replacing(path) as file:
-                np.lib.format.write_array(file, array, allow_pickle=False)
-    values_at = _values_at(paths[0], shard.tokens.values)
+                np.lib.format.write_array(file, arrays[name], allow_pickle=False)
+    tokens, rows = arrays["input_ids"], arrays["source_row"]
+    values_at = _values_at(paths[0], tokens)
+    index_sha256, hashes = shard_hashes(paths, values_at, tokens.nbytes)
     return ShardEntry(
         values_at=values_at,
-        records=len(shard.tokens),
-        tokens=len(shard.tokens.values),
-        span_values=len(shard.spans.values),
-        index_sha256=index_hash(paths, values_at, shard.tokens.values.nbytes),
-        source_rows=[int(shard.source_rows[0]), int(shard.source_rows[-1])],
-        files=[FileEntry(path.name, path.stat().st_size, file_hash(path)) for path in paths],
+        records=len(rows),
+        tokens=len(tokens),
+        span_values=len(arrays["spans"]),
+        index_sha256=index_sha256,
+        source_rows=[int(rows[0]), int(rows[-1])],
+        files=[
+            FileEntry(path.name, path.stat().st_size, sha256) for path, sha256 in zip(paths, hashes, strict=True)
+        ],
     )
 
 
-def map_shard(directory: Path, number: int, layout: Layout, dtype: str) -> Shard:
-    """Memory-map shard `number`; its arrays are read-only views of the files.
+def map_shard(directory: Path, entry: ShardEntry, layout: Layout, dtype: str) -> Shard:
+    """Memory-map the shard of a manifest's line; its arrays are read-only views of the files.
 
     Raises:
-        StoreCorruptError: a file that is not of the layout.
+        StoreCorruptError: A file is not of the layout, or holds other counts than the manifest says.
     """
-    paths = [directory / name for name in file_names(number, layout)]
+    paths = [directory / file.name for file in entry.files]
     try:
-        arrays = _map_arrow(paths[0]) if layout == "arrow" else [_map_npy(path) for path in paths]
-        expected = [dtype, "int64", "uint32", "int64", "int64"]
-        if [str(array.dtype) for array in arrays] != expected:
-            raise ValueError(f"its arrays are {[str(a.dtype) for a in arrays]}, not {expected}")
-        return Shard(Ragged(arrays[0], arrays[1]), Ragged(arrays[2], arrays[3]), arrays[4])
+        arrays = (
+            _map_arrow(paths[0]) if layout == "arrow" else dict(zip(ARRAYS, map(_map_npy, paths), strict=True))
+        )
+        found = {name: str(array.dtype) for name, array in arrays.items()}
+        if found != (expected := {**_DTYPES, "input_ids": dtype}):
+            raise ValueError(f"its arrays are {found}, not {expected}")
+        tokens = Ragged(arrays["input_ids"], arrays["offsets"])
+        spans = Ragged(arrays["spans"], arrays["span_offsets"])
     except _UNREADABLE as error:
         raise StoreCorruptError(
             f"{paths[0]} is not a shard of this store ({error}): restore the file or prepare the store again"
         ) from error
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if lengths != _lengths(entry):
+        raise StoreCorruptError(
+            f"{paths[0]} has other records than the manifest says (swapped or changed): restore the file or "
+            "prepare the store again"
+        )
+    return Shard(tokens, spans, arrays["source_row"])
+
+
+def _lengths(entry: ShardEntry) -> dict[str, int]:
+    """Return how long each array is, by the manifest."""
+    return {
+        "input_ids": entry.tokens,
+        "offsets": entry.records + 1,
+        "spans": entry.span_values,
+        "span_offsets": entry.records + 1,
+        "source_row": entry.records,
+    }
 
 
 def _values_at(path: Path, values: NDArray[Any]) -> int:
@@ -91,36 +128,24 @@ def _values_at(path: Path, values: NDArray[Any]) -> int:
         return int(pa.ipc.open_file(whole).get_batch(0).column(0).values.buffers()[1].address - whole.address)
 
 
-def _arrays(shard: Shard) -> list[NDArray[Any]]:
-    arrays = [
-        shard.tokens.values,
-        shard.tokens.offsets,
-        shard.spans.values,
-        shard.spans.offsets,
-        shard.source_rows,
-    ]
-    assert len(arrays) == len(ARRAYS)
-    return arrays
-
-
-def _write_arrow(path: Path, shard: Shard) -> None:
+def _write_arrow(path: Path, arrays: Arrays) -> None:
     import pyarrow as pa  # noqa: PLC0415  # the npy layout and `import fastcollate` do without it
 
-    values, offsets, spans, span_offsets, source_rows = (
-        pa.Array.from_buffers(pa.from_numpy_dtype(array.dtype), len(array), [None, pa.py_buffer(array)])
-        for array in map(np.ascontiguousarray, _arrays(shard))
-    )
+    of = {
+        name: pa.Array.from_buffers(pa.from_numpy_dtype(array.dtype), len(array), [None, pa.py_buffer(array)])
+        for name, array in ((name, np.ascontiguousarray(arrays[name])) for name in ARRAYS)
+    }
     columns = {
-        "input_ids": pa.LargeListArray.from_arrays(offsets, values),
-        "spans": pa.LargeListArray.from_arrays(span_offsets, spans),
-        "source_row": source_rows,
+        "input_ids": pa.LargeListArray.from_arrays(of["offsets"], of["input_ids"]),
+        "spans": pa.LargeListArray.from_arrays(of["span_offsets"], of["spans"]),
+        "source_row": of["source_row"],
     }
     batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
     with replacing(path) as file, pa.ipc.new_file(file, batch.schema) as writer:
         writer.write_batch(batch)
 
 
-def _map_arrow(path: Path) -> list[NDArray[Any]]:
+def _map_arrow(path: Path) -> dict[str, NDArray[Any]]:
     import pyarrow as pa  # noqa: PLC0415
 
     file = pa.ipc.open_file(pa.memory_map(str(path)))
@@ -131,8 +156,13 @@ def _map_arrow(path: Path) -> list[NDArray[Any]]:
     tokens, spans, source_rows = batch.columns
     if any(column.null_count for column in (tokens, spans, source_rows, tokens.values, spans.values)):
         raise ValueError("it holds nulls")
-    arrays = (tokens.values, tokens.offsets, spans.values, spans.offsets, source_rows)
-    return [_view(array) for array in arrays]
+    return {
+        "input_ids": _view(tokens.values),
+        "offsets": _view(tokens.offsets),
+        "spans": _view(spans.values),
+        "span_offsets": _view(spans.offsets),
+        "source_row": _view(source_rows),
+    }
 
 
 def _view(array: Any) -> NDArray[Any]:

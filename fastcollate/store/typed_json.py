@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import fields, is_dataclass
 from inspect import get_annotations
 from itertools import chain
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from fastcollate.errors import StoreCorruptError
 
-__all__ = ["build", "canonical", "plain"]
+__all__ = ["build", "sealed"]
+
+Built = TypeVar("Built")
 
 
-def canonical(content: dict[str, Any]) -> bytes:
-    """JSON with sorted keys and no white space: equal content gives equal bytes."""
+def sealed(value: Any, **head: Any) -> bytes:
+    """Return a dataclass as canonical JSON that carries its own SHA-256: equal values give equal bytes.
+
+    Args:
+        value: The dataclass; its fields may be dataclasses again, or lists of them.
+        head: Further fields, which the hash covers too.
+    """
+    content = head | _plain(value)
+    return _canonical(content | {"sha256": hashlib.sha256(_canonical(content)).hexdigest()})
+
+
+def _canonical(content: dict[str, Any]) -> bytes:
+    """Return JSON with sorted keys and no white space."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"
 
 
-def build(kind: Any, content: Any, path: str) -> object:
-    """Turn JSON into the dataclass `kind`, with every field present and of its declared type."""
+def build(kind: type[Built], content: Any, path: str) -> Built:
+    """Turn JSON into the dataclass `kind`, with every field present and of its declared type.
+
+    Raises:
+        StoreCorruptError: A field is missing, unknown or of another type; `path` is named.
+    """
     hints = get_annotations(kind, eval_str=True)
     if not isinstance(content, dict) or set(content) != set(hints):
         odd = sorted(set(content) ^ set(hints)) if isinstance(content, dict) else [repr(content)[:40]]
@@ -35,7 +53,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return items if _are_counts(inner[0], items) else [_convert(inner[0], item, where) for item in items]
     if kind is dict:
         return {key: _convert(inner[1], item, where) for key, item in _typed(dict, value, where).items()}
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return build(hint, value, where)
     if hint is int:
         return _count(value, where)
@@ -44,13 +62,13 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     return _typed(bool if hint is bool else str, value, where)
 
 
-def plain(value: Any) -> Any:
-    """Dataclasses as dicts, as `asdict` makes them, but for the deep copy of every number."""
+def _plain(value: Any) -> Any:
+    """Return dataclasses as dicts, as `asdict` makes them, but for the deep copy of every number."""
     if is_dataclass(value):
-        return {part.name: plain(getattr(value, part.name)) for part in fields(value)}
-    return (
-        [plain(item) for item in value] if isinstance(value, list) and value and is_dataclass(value[0]) else value
-    )
+        return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
+    if isinstance(value, list) and value and is_dataclass(value[0]):
+        return [_plain(item) for item in value]
+    return value
 
 
 def _typed(kind: type, value: Any, where: str) -> Any:

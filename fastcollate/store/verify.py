@@ -9,17 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from fastcollate.errors import StoreCorruptError, StoreError, StoreIncompleteError
-from fastcollate.storage.local import storage_errors
+from fastcollate.storage.local import storage_error
 from fastcollate.store.hashes import file_hash, index_hash
 from fastcollate.store.manifest import MANIFEST, Manifest, ShardEntry, is_store_file
-from fastcollate.store.shard_files import Shard
 
-__all__ = ["check_counts", "check_files", "check_hashes", "check_index", "read_manifest"]
+__all__ = ["check_files", "check_hashes", "check_index", "read_manifest"]
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest of the store at `path`; without one it is no store."""
-    with storage_errors(path):
+    """Return the manifest of the store at `path`; without one it is no store."""
+    try:
         if not path.is_dir():
             raise StoreError(f"{path} is not a directory: give the directory that `fastcollate prepare` made")
         if not (path / MANIFEST).is_file():
@@ -28,7 +27,10 @@ def read_manifest(path: Path) -> Manifest:
                     f"{path} has no {MANIFEST}: its writer was stopped before it finished; prepare it again"
                 )
             raise StoreError(f"{path} holds no store: give the directory that `fastcollate prepare` made")
-        return Manifest.from_bytes((path / MANIFEST).read_bytes(), str(path / MANIFEST))
+        data = (path / MANIFEST).read_bytes()
+    except OSError as error:
+        raise storage_error(path, error) from error
+    return Manifest.from_bytes(data, str(path / MANIFEST))
 
 
 def check_files(path: Path, manifest: Manifest) -> None:
@@ -60,17 +62,6 @@ def _check_shard_index(path: Path, dtype: str, entry: ShardEntry) -> None:
             f"{paths[0]} is not the shard the manifest lists here (swapped or changed): restore the file or "
             "prepare the store again"
         )
-
-
-def check_counts(path: Path, manifest: Manifest, shards: list[Shard]) -> None:
-    """The mapped arrays have the lengths the manifest says."""
-    for entry, shard in zip(manifest.shards, shards, strict=True):
-        found = (len(shard.tokens), len(shard.tokens.values), len(shard.spans.values), len(shard.source_rows))
-        if found != (entry.records, entry.tokens, entry.span_values, entry.records):
-            raise StoreCorruptError(
-                f"{path / entry.files[0].name} has other records than the manifest says (swapped or changed): "
-                "restore the file or prepare the store again"
-            )
 
 
 def check_hashes(path: Path, manifest: Manifest) -> None:

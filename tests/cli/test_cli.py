@@ -96,7 +96,7 @@ def test_every_option_reaches_prepare(monkeypatch):
     monkeypatch.setattr("fastcollate.cli.prepare.prepare", prepare)
     options = (
         "--encoding cl100k_base --template text --fields text=body,b=c --max-length 9 --overlong drop --no-eot "
-        "--layout npy --records-per-shard 7 --workers 3 --engine ray --on-error skip"
+        "--layout npy --records-per-shard 7 --workers 3 --engine local --timeout 9 --on-error skip"
     )
     assert fail("prepare", "a", "b*", "--output", "o", *options.split()) == "reached"
     assert seen == {
@@ -111,7 +111,8 @@ def test_every_option_reaches_prepare(monkeypatch):
         "layout": "npy",
         "records_per_shard": 7,
         "workers": 3,
-        "engine": "ray",
+        "engine": "local",
+        "timeout": 9,
         "on_error": "skip",
         "progress": None,
     }

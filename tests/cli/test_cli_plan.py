@@ -64,7 +64,7 @@ def test_the_bounds_equal_their_slow_definitions(store):
     values, counts = np.unique(lengths, return_counts=True)
     ordered = np.sort(lengths)[::-1]
     for rows in (1, 7, 16, 2000):
-        plan = plan_buckets(store.length_histogram, store, batch_size=rows)
+        plan = plan_buckets(store.length_histogram(), store.at_epoch(0, 0), batch_size=rows)
         expected = sum(
             int(ordered[i : i + rows].max()) * len(ordered[i : i + rows]) for i in range(0, len(ordered), rows)
         )
@@ -72,7 +72,7 @@ def test_the_bounds_equal_their_slow_definitions(store):
         shuffled = lengths[plan.order(0, len(store))]
         chunks = [shuffled[i : i + rows] for i in range(0, len(store), rows)]
         assert plain_cells(plan, rows) == sum(int(chunk.max()) * len(chunk) for chunk in chunks)
-    budget = plan_buckets(store.length_histogram, store, max_tokens=500)
+    budget = plan_buckets(store.length_histogram(), store.at_epoch(0, 0), max_tokens=500)
     at = cells = 0
     while at < len(ordered):
         rows = 500 // int(ordered[at])
@@ -80,7 +80,9 @@ def test_the_bounds_equal_their_slow_definitions(store):
         at += rows
     assert least_cells(budget, values, counts) == cells
     few, few_counts = values[:8], counts[:8]
-    static = plan_buckets(store.length_histogram, store, batch_size=4, max_length=int(few[-1]), buckets=3)
+    static = plan_buckets(
+        store.length_histogram(), store.at_epoch(0, 0), batch_size=4, max_length=int(few[-1]), buckets=3
+    )
     assert least_cells(static, *_clipped(lengths, int(few[-1]))) >= best_widths(
         few.tolist(), few_counts.tolist(), 3
     )

@@ -224,6 +224,7 @@ def test_workers_give_the_same_batches(store, strategy):
     dataset = PackedDataset(store, length=256, batch_size=8, strategy=strategy)
     collator = PackingCollator(256, layout="flat", keys="transformers", supervise="response")
     alone = [content(collator(batch)) for batch in dataset]
+    dataset.set_epoch(0)
     loader = DataLoader(dataset, batch_size=None, collate_fn=collator, num_workers=2)
     assert [content(batch) for batch in loader] == alone
 

@@ -94,8 +94,9 @@ class Tokenised(Dataset):
     def __init__(self, records):
         encoding = load_encoding("gpt2")
         template = PromptTemplate.named("alpaca")
-        texts = ["".join(segment.text for segment in template.segments(record)) for record in records]
-        self.rows = [encoding.encode_ordinary(text) for text in texts]
+        documents = [document for record in records for document in template.documents(record)]
+        texts = ["".join(segment.text for segment in document.segments) for document in documents]
+        self.rows = [encoding.encode(text).tolist() for text in texts]
 
     def __getitem__(self, index):
         return self.rows[index]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastcollate import EncodingError, InputError, PromptTemplate, TokenStore, load_encoding, prepare
-from fastcollate.text.prompts import Part
+from fastcollate.templates.fields import Part
 
 DATA = Path(__file__).parents[3] / "shared/data"
 SHORT = "Below is an instruction that describes a task. Write a response that appropriately completes the request."
@@ -70,8 +70,8 @@ def split_text(record, template):
 def encode_slowly(record, template, encoding, eot):
     """(tokens, spans) of one record: a token is supervised if all its bytes are of the response."""
     prompt, response = split_text(record, template)
-    tokens = encoding.encode_ordinary(prompt + response)
-    starts = np.cumsum([0] + [len(encoding.decode_single_token_bytes(token)) for token in tokens]).tolist()
+    tokens = encoding.encode(prompt + response).tolist()
+    starts = np.cumsum([0, *encoding.byte_lengths()[tokens]]).tolist()
     learned = [p for p in range(len(tokens)) if starts[p] >= len(prompt.encode())]
     if eot is not None:
         tokens, learned = [*tokens, eot], [*learned, len(tokens)]
@@ -239,10 +239,10 @@ def test_any_number_of_workers_gives_the_same_bytes(tmp_path, layout):
 
 
 def test_little_work_starts_no_processes(out, monkeypatch):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise AssertionError
 
-    monkeypatch.setattr("multiprocessing.get_context", refuse)
+    monkeypatch.setattr("subprocess.Popen", refuse)
     options = {"encoding": "bytes", "template": "prompt_completion"}
     assert len(prepare(many_records(), out, **options)) == 3000
     with pytest.raises(AssertionError):

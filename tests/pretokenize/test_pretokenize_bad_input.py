@@ -2,14 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from fastcollate import EncodingError, InputError, PromptTemplate, StoreWriteError, WorkerError, prepare
-from fastcollate.text.prompts import Part
+from fastcollate.templates.fields import Part
 
 ROOT = Path(__file__).parents[2]
 GOOD = {"prompt": "2+2=", "completion": "4"}
@@ -232,23 +230,3 @@ def test_a_worker_that_dies_is_our_error(out):
     template = PromptTemplate(Deadly("deadly"), (Part("{prompt}"), Part("{completion}", supervised=True)))
     message = r"a worker process died: .*set workers=1 to stay in one process"
     refused(WorkerError, message, [GOOD] * 3000, out, workers=2, template=template)
-
-
-UNGUARDED = """
-from fastcollate import prepare
-records = [{"text": str(i)} for i in range(3000)]
-prepare(records, OUTPUT, encoding="bytes", template="text", workers=2)
-"""
-
-
-def test_a_script_without_a_main_guard_is_told_the_fix(source, out):
-    script = source(UNGUARDED.replace("OUTPUT", repr(str(out))), "script.py")
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 1
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("fastcollate.errors.WorkerError: a worker process died")
-    assert "the script lacks `if __name__ == '__main__':` around its main code; set workers=1" in last
-    assert not out.exists()

@@ -7,16 +7,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from fastcollate.errors import InputError
+from fastcollate.sources.resolve import resolve
+from fastcollate.sources.source import read_chunks
 from fastcollate.storage import http
 from fastcollate.storage.http import fetch
-from fastcollate.text.records import Chunk, read_chunks
 
 RULE = "a file holds one JSON array of objects, or JSON Lines: one object a line"
 
 
+def read(source) -> list[tuple]:
+    return [(chunk.origin.at(0), chunk.records) for chunk in read_chunks(resolve(source))]
+
+
 def error_of(source) -> InputError:
     with pytest.raises(InputError) as caught:
-        list(read_chunks(source))
+        read(source)
     assert "\n" not in str(caught.value)
     return caught.value
 
@@ -62,8 +67,8 @@ def cache(monkeypatch, tmp_path):
 def test_a_url_is_downloaded_once(cache):
     with serving(b'{"a": 1}\n') as (server, asked):
         url = f"{server}/some/data%20set.jsonl?raw=true"
-        first, second = list(read_chunks(url)), list(read_chunks([url]))
-    assert first == second == [Chunk(url, "line", [1], [{"a": 1}], {})]
+        first, second = read(url), read([url])
+    assert first == second == [(f"{url}, line 1", [{"a": 1}])]
     assert asked == ["/some/data%20set.jsonl?raw=true"]
     (file,) = cache.iterdir()
     assert file.name[16:] == "-data_set.jsonl"

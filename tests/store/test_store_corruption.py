@@ -29,8 +29,8 @@ ROWS = [[7, 7, 7], [8, 8], [9], [10, 10, 10, 10], [11]]
 
 
 def write(path, layout, rows=ROWS):
-    with StoreWriter(path, encoding="bytes", layout=layout, records_per_shard=2) as writer:
-        writer.template = "alpaca"
+    options = {"layout": layout, "records_per_shard": 2, "template": "alpaca"}
+    with StoreWriter(path, encoding="bytes", **options) as writer:
         writer.append(Ragged.from_rows(rows), Ragged.from_rows([[0, 1]] * len(rows)))
     return path
 
@@ -272,7 +272,7 @@ def test_another_version_asks_for_the_fastcollate_that_wrote_it(path, version):
 @pytest.mark.parametrize("value", ["text", -1, 1.5, None, [[1]], {"a": "b"}])
 def test_a_field_of_another_type_is_named(path, field, value):
     edit(path, lambda content: content.update({field: value}))
-    with pytest.raises(StoreCorruptError, match=field.rstrip("s").replace("encoding", "Encoding")):
+    with pytest.raises(StoreCorruptError, match=field.rstrip("s").replace("encoding", "Tokenizer")):
         TokenStore(path)
 
 

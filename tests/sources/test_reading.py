@@ -3,12 +3,14 @@ import os
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fastcollate.errors import InputError
-from fastcollate.text.records import Chunk, read_chunks
+from fastcollate.sources.resolve import resolve
+from fastcollate.sources.source import read_chunks
 
 NOTEBOOK = Path(__file__).parents[3] / "shared/data/instruction-data.json"
 RULE = "a file holds one JSON array of objects, or JSON Lines: one object a line"
@@ -24,13 +26,26 @@ def write(tmp_path):
     return write
 
 
+def read(source, **options) -> list:
+    return list(read_chunks(resolve(source), **options))
+
+
 def records(source, **options) -> list[dict]:
-    return [record for chunk in read_chunks(source, **options) for record in chunk.records]
+    return [record for chunk in read(source, **options) for record in chunk.records]
+
+
+def content(chunk) -> tuple:
+    assert chunk.rows.dtype == np.int64
+    return chunk.rows.tolist(), chunk.records, chunk.rejected
+
+
+def addresses(chunk) -> list[str]:
+    return [chunk.origin.at(row) for row in chunk.rows.tolist()]
 
 
 def error_of(source, **options) -> InputError:
     with pytest.raises(InputError) as caught:
-        list(read_chunks(source, **options))
+        read(source, **options)
     assert "\n" not in str(caught.value)
     return caught.value
 
@@ -50,26 +65,26 @@ def test_content_decides_not_the_name(write, name, bom):
     assert records(write(bom + b' \n{"a": 1}\r\n\n{"a": 2}', name)) == [{"a": 1}, {"a": 2}]
 
 
-def test_lines_are_numbered_from_one_with_the_blank_ones(write):
+def test_rows_are_lines_with_the_blank_ones_and_people_count_them_from_one(write):
     path = write('\n{"a": 1}\n\n  \n{"a": 2}\n{"a": 3}\n')
-    first, second = read_chunks(path, size=2)
-    assert first == Chunk(path, "line", [2, 5], [{"a": 1}, {"a": 2}], {})
-    assert second == Chunk(path, "line", [6], [{"a": 3}], {})
-    assert first.where(1) == f"{path}, line 5"
+    first, second = read(path, size=5)
+    assert content(first) == ([1, 4], [{"a": 1}, {"a": 2}], {})
+    assert content(second) == ([5], [{"a": 3}], {})
+    assert addresses(first) == [f"{path}, line 2", f"{path}, line 5"]
 
 
 def test_records_of_an_array_are_numbered_from_zero(write):
     path = write('[{"a": 1}, {"a": 2}]')
-    (chunk,) = read_chunks(path)
-    assert chunk == Chunk(path, "record", [0, 1], [{"a": 1}, {"a": 2}], {})
-    assert chunk.where(1) == f"{path}, record 1"
+    (chunk,) = read(path)
+    assert content(chunk) == ([0, 1], [{"a": 1}, {"a": 2}], {})
+    assert addresses(chunk) == [f"{path}, record 0", f"{path}, record 1"]
 
 
 def test_an_iterable_gives_its_dicts():
-    (chunk,) = read_chunks({"a": i} for i in range(2))
-    assert chunk == Chunk(None, "record", [0, 1], [{"a": 0}, {"a": 1}], {})
-    assert chunk.where(1) == "record 1 of the given iterable"
-    assert list(read_chunks([])) == []
+    (chunk,) = read({"a": i} for i in range(2))
+    assert content(chunk) == ([0, 1], [{"a": 0}, {"a": 1}], {})
+    assert addresses(chunk) == ["record 0 of the given iterable", "record 1 of the given iterable"]
+    assert read([]) == []
 
 
 @given(st.lists(st.dictionaries(st.text(), st.text() | st.integers() | st.none())), st.integers(1, 4))
@@ -109,7 +124,7 @@ def test_a_pipe_can_be_read(tmp_path):
 
 @pytest.mark.skipif(not NOTEBOOK.exists(), reason="needs the notebook's records")
 def test_the_notebooks_records_are_all_there():
-    chunks = list(read_chunks(NOTEBOOK, size=1000))
+    chunks = read(NOTEBOOK, size=1000)
     assert [len(chunk.records) for chunk in chunks] == [1000, 100]
 
 
@@ -119,7 +134,7 @@ def test_the_notebooks_records_are_all_there():
 def test_a_missing_file_is_reported_at_the_call(tmp_path):
     path = str(tmp_path / "no.json")
     with pytest.raises(InputError) as caught:
-        read_chunks(path)
+        resolve(path)
     assert (caught.value.reason, str(caught.value)) == ("not_found", f"{path}: no such file: check the path")
     assert caught.value.path == path
 
@@ -174,7 +189,7 @@ def test_a_broken_array_has_line_and_column(write):
     path = write('\n[{"a": 1},\n {"a" 2}]')
     message = f"{path}, line 3, column 7: not JSON (Expecting ':' delimiter): {RULE}"
     assert_error(path, "not_json", message)
-    assert_error(path, "not_json", message, on_error="skip")
+    assert_error(path, "not_json", message, skip=True)
 
 
 def test_text_that_is_no_json_is_an_error(write):
@@ -189,14 +204,14 @@ def test_a_web_page_is_called_one(write):
 
 
 @pytest.mark.parametrize("content", ['{\n "a": 1\n}\n', '{"a": 1,\n "b": 2}', '{"data": [\n{"a": 1},\n{"a": 2}]}'])
-@pytest.mark.parametrize("on_error", ["raise", "skip"])
-def test_an_object_over_several_lines_asks_for_an_array(write, content, on_error):
+@pytest.mark.parametrize("skip", [False, True])
+def test_an_object_over_several_lines_asks_for_an_array(write, content, skip):
     path = write(content)
     message = (
         f"{path}: holds one JSON object spread over several lines: {RULE}; "
         "put [ and ] around it, or write it on one line"
     )
-    assert_error(path, "not_json", message, on_error=on_error)
+    assert_error(path, "not_json", message, skip=skip)
 
 
 def test_lines_with_commas_are_not_called_one_object(write):
@@ -252,28 +267,24 @@ def test_paths_and_dicts_do_not_mix(write):
     assert error_of([{"a": 1}, "data.json"]).reason == "not_object"
 
 
-def test_wrong_arguments_are_refused():
-    with pytest.raises(InputError, match="size is 0: a chunk holds at least 1 record"):
-        read_chunks([], size=0)
-    with pytest.raises(InputError, match='on_error is \'ignore\': it must be "raise" or "skip"'):
-        read_chunks([], on_error="ignore")
-
-
 # What is skipped
 
 
 def test_skipping_counts_what_it_passes_over(write):
     path = write(b'oops\n{"a": 1}\n[2]\n{"a": "\xff"}\n{"a": 2}\n{"a"\n')
-    assert list(read_chunks(path, size=2, on_error="skip")) == [
-        Chunk(path, "line", [2, 5], [{"a": 1}, {"a": 2}], {"not_json": 1, "not_object": 1, "not_utf8": 1}),
-        Chunk(path, "line", [], [], {"not_json": 1}),
+    assert [content(chunk) for chunk in read(path, size=5, skip=True)] == [
+        ([1, 4], [{"a": 1}, {"a": 2}], {"not_json": 1, "not_object": 1, "not_utf8": 1}),
+        ([], [], {"not_json": 1}),
     ]
-    assert list(read_chunks([1, {"a": 1}], on_error="skip")) == [
-        Chunk(None, "record", [1], [{"a": 1}], {"not_object": 1})
-    ]
+    assert [content(chunk) for chunk in read([1, {"a": 1}], skip=True)] == [([1], [{"a": 1}], {"not_object": 1})]
+
+
+def test_bad_rows_do_not_make_a_chunk_longer(write):
+    path = write('{"a": 1}\n' + "oops\n" * 5 + '{"a": 2}\n')
+    assert [chunk.stop for chunk in read(path, size=3, skip=True)] == [3, 6, 7]
 
 
 def test_skipping_everything_is_an_error(write):
     path = write("a\nb\n1\n")
     message = f"{path}: holds no records (2 rejected as not_json, 1 rejected as not_object): {RULE}"
-    assert_error(path, "no_records", message, on_error="skip")
+    assert_error(path, "no_records", message, skip=True)

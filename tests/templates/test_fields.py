@@ -3,7 +3,8 @@ import pickle
 import pytest
 
 from fastcollate.errors import InputError
-from fastcollate.text.prompts import Part, PromptTemplate, Segment
+from fastcollate.templates.fields import Part, PromptTemplate
+from fastcollate.templates.segments import Segment
 
 SENTENCE = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request."
@@ -15,73 +16,83 @@ PAIRED = (
 RECORD = {"instruction": "Add.", "input": "2, 2", "output": "4"}
 
 
+def segments_of(template: PromptTemplate | str, record: dict) -> list[Segment]:
+    """The segments of the only document."""
+    template = PromptTemplate.named(template) if isinstance(template, str) else template
+    (document,) = template.documents(record)
+    assert document.group is None
+    assert not any(segment.control for segment in document.segments)
+    return document.segments
+
+
 def text_of(segments: list[Segment]) -> str:
-    return "".join(text for text, _ in segments)
+    return "".join(segment.text for segment in segments)
 
 
 def learned(segments: list[Segment]) -> str:
-    return "".join(text for text, supervised in segments if supervised)
+    assert {segment.weight for segment in segments} <= {0.0, 1.0}
+    return "".join(segment.text for segment in segments if segment.weight)
 
 
-def message_of(template: PromptTemplate, record: dict, **options) -> tuple[str, str]:
+def message_of(template: PromptTemplate, record: dict, fields: dict | None = None) -> tuple[str, str]:
     with pytest.raises(InputError) as caught:
-        template.segments(record, **options)
+        (template if fields is None else template.renamed(fields)).documents(record)
     assert "\n" not in str(caught.value)
     return caught.value.reason, str(caught.value)
 
 
 def test_alpaca_learns_its_response_header():
-    segments = PromptTemplate.named("alpaca").segments(RECORD)
+    segments = segments_of("alpaca", RECORD)
     assert text_of(segments) == (SENTENCE + "\n\n### Instruction:\nAdd.\n\n### Input:\n2, 2\n\n### Response:\n4")
     assert learned(segments) == "\n\n### Response:\n4"
 
 
 @pytest.mark.parametrize("absent", [{}, {"input": None}, {"input": ""}])
 def test_alpaca_leaves_an_empty_input_out(absent):
-    segments = PromptTemplate.named("alpaca").segments({"instruction": "Hi.", "output": "Yo", **absent})
+    segments = segments_of("alpaca", {"instruction": "Hi.", "output": "Yo", **absent})
     assert text_of(segments) == SENTENCE + "\n\n### Instruction:\nHi.\n\n### Response:\nYo"
 
 
 def test_stanford_alpaca_learns_the_output_only():
-    segments = PromptTemplate.named("stanford_alpaca").segments(RECORD)
+    segments = segments_of("stanford_alpaca", RECORD)
     assert text_of(segments) == (PAIRED + "\n\n### Instruction:\nAdd.\n\n### Input:\n2, 2\n\n### Response:\n4")
     assert learned(segments) == "4"
 
 
 def test_stanford_alpaca_without_input_has_the_short_sentence():
-    segments = PromptTemplate.named("stanford_alpaca").segments({"instruction": "Hi.", "output": "Yo"})
+    segments = segments_of("stanford_alpaca", {"instruction": "Hi.", "output": "Yo"})
     assert text_of(segments) == SENTENCE + "\n\n### Instruction:\nHi.\n\n### Response:\nYo"
 
 
 def test_prompt_completion_puts_nothing_between():
-    segments = PromptTemplate.named("prompt_completion").segments({"prompt": "a", "completion": "b"})
-    assert segments == [("a", False), ("b", True)]
+    segments = segments_of("prompt_completion", {"prompt": "a", "completion": "b"})
+    assert segments == [Segment("a", 0.0), Segment("b", 1.0)]
 
 
 def test_text_learns_everything():
-    assert PromptTemplate.named("text").segments({"text": "abc"}) == [("abc", True)]
+    assert segments_of("text", {"text": "abc"}) == [Segment("abc", 1.0)]
 
 
 def test_a_required_field_may_be_an_empty_string():
-    assert PromptTemplate.named("text").segments({"text": ""}) == [("", True)]
+    assert segments_of("text", {"text": ""}) == [Segment("", 1.0)]
 
 
 def test_braces_in_data_are_data():
     record = {"prompt": "{completion} {0} {{x}}", "completion": "{prompt.__class__}"}
-    assert text_of(PromptTemplate.named("prompt_completion").segments(record)) == (
-        "{completion} {0} {{x}}{prompt.__class__}"
-    )
+    assert text_of(segments_of("prompt_completion", record)) == ("{completion} {0} {{x}}{prompt.__class__}")
 
 
 def test_double_braces_in_a_template_are_braces():
-    assert PromptTemplate("t", (Part("{{{a}}} {{a}}"),)).segments({"a": "x"}) == [("{x} {a}", False)]
+    template = PromptTemplate("t", (Part("{{{a}}} {{a}}"),))
+    assert segments_of(template, {"a": "x"}) == [Segment("{x} {a}", 0.0)]
 
 
 def test_fields_rename_keys_of_the_record():
-    segments = PromptTemplate.named("alpaca").segments(
-        {"question": "Why?", "answer": "So."}, fields={"instruction": "question", "output": "answer"}
-    )
+    template = PromptTemplate.named("alpaca").renamed({"instruction": "question", "output": "answer"})
+    segments = segments_of(template, {"question": "Why?", "answer": "So."})
     assert text_of(segments) == SENTENCE + "\n\n### Instruction:\nWhy?\n\n### Response:\nSo."
+    again = segments_of(template.renamed({"output": "reply"}), {"question": "Why?", "reply": "So."})
+    assert again == segments
 
 
 def test_a_field_is_optional_only_where_every_mention_depends_on_it():
@@ -93,7 +104,7 @@ def test_a_template_survives_pickling():
     template = PromptTemplate.named("stanford_alpaca")
     copy = pickle.loads(pickle.dumps(template))
     assert copy == template
-    assert copy.segments(RECORD) == template.segments(RECORD)
+    assert copy.documents(RECORD) == template.documents(RECORD)
 
 
 def test_a_missing_field_is_named_with_what_the_record_has():
@@ -176,3 +187,21 @@ def test_conditions_take_plain_names(condition):
 def test_a_template_needs_a_part():
     with pytest.raises(InputError, match='template "t" has no parts: give at least one Part'):
         PromptTemplate("t", ())
+
+
+def test_a_fingerprint_changes_with_whatever_changes_the_text():
+    template = PromptTemplate("t", (Part("{a}"), Part("{b}", supervised=True, when="b")))
+    others = [
+        PromptTemplate("u", template.parts),
+        PromptTemplate("t", template.parts[:1]),
+        PromptTemplate("t", (Part("{a} "), template.parts[1])),
+        PromptTemplate("t", (template.parts[0], Part("{b}", when="b"))),
+        PromptTemplate("t", (template.parts[0], Part("{b}", supervised=True))),
+        PromptTemplate("t", (template.parts[0], Part("{b}", supervised=True, unless="b"))),
+        template.renamed({"a": "c"}),
+    ]
+    assert len({template.fingerprint, *(other.fingerprint for other in others)}) == len(others) + 1
+    assert template.renamed({"a": "c"}).renamed({"a": "a"}).fingerprint == template.fingerprint
+    assert PromptTemplate.named("alpaca").fingerprint == (
+        "20ea2d6e2913543ed5e6023edf10615b543ea2547de481e637599128313418a1"
+    )

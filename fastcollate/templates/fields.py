@@ -1,38 +1,31 @@
-"""Templates: how the fields of a record become one text, and which parts of that text are learned."""
+"""Templates of sections with fields: how the fields of a record become one text, and what of it is learned."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from string import Formatter
-from typing import Any, NamedTuple
+from typing import Any
 
 from fastcollate.errors import InputError
+from fastcollate.templates.built_in import BUILT_IN
+from fastcollate.templates.segments import Document, Segment
 
-__all__ = ["Part", "PromptTemplate", "Segment"]
-
-
-class Segment(NamedTuple):
-    """A stretch of a record's text, and whether a model learns to write it.
-
-    >>> Segment("2 + 2 is ", supervised=False), Segment("4", supervised=True)
-    (Segment(text='2 + 2 is ', supervised=False), Segment(text='4', supervised=True))
-    """
-
-    text: str
-    supervised: bool
+__all__ = ["Part", "PromptTemplate"]
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    r"""A section of a template: literal text with `{field}` placeholders (`{{` and `}}` are braces).
+    r"""`Part` is a section of a template: literal text with `{field}` placeholders (`{{` and `}}` are braces).
 
     Args:
-        text: plain names only between the braces: no attribute, index, conversion or format.
-        supervised: whether a model learns to write this section.
-        when: leave the section out unless this field is present and not empty.
-        unless: leave the section out if this field is present and not empty.
+        text: The section; between its braces stand plain names, without attribute, index, conversion or format.
+        supervised: True makes a model learn to write this section, False (default) does not.
+        when: A field without which (missing, None or "") the section is left out; none by default.
+        unless: A field with which the section is left out; none by default.
 
     Raises:
         InputError: `text` is not such a text, or `when` or `unless` is not a plain name.
@@ -62,25 +55,28 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class PromptTemplate:
-    r"""The sections a record's text is made of, one after another with nothing between them.
+    r"""`PromptTemplate` makes one text of a record: its sections, one after another with nothing between them.
 
     A field is optional if every part that mentions it has `when=` that field (missing, None and "" then
     leave the part out); any other field must be a string in every record.
 
     Args:
-        name: what error messages and a store's manifest call it.
-        parts: the sections in order.
+        name: What error messages and a store's manifest call the template.
+        parts: The sections in order.
+        renames: Pairs of a field and the key it has in the records, where they differ; `renamed` makes them.
 
     Raises:
-        InputError: there are no parts.
+        InputError: There are no parts.
 
     >>> template = PromptTemplate("qa", (Part("Q: {q}\nA: "), Part("{a}", supervised=True)))
-    >>> template.segments({"q": "2 + 2?", "a": "4"})
-    [Segment(text='Q: 2 + 2?\nA: ', supervised=False), Segment(text='4', supervised=True)]
+    >>> (document,) = template.documents({"q": "2 + 2?", "a": "4"})
+    >>> [(segment.text, segment.weight) for segment in document.segments]
+    [('Q: 2 + 2?\nA: ', 0.0), ('4', 1.0)]
     """
 
     name: str
     parts: tuple[Part, ...]
+    renames: tuple[tuple[str, str], ...] = ()
     required: tuple[str, ...] = field(init=False, repr=False, compare=False)
     """The fields every record must have as a string (an empty one will do)."""
     optional: tuple[str, ...] = field(init=False, repr=False, compare=False)
@@ -92,70 +88,56 @@ class PromptTemplate:
             raise InputError(f"template {_short(self.name)} has no parts: give at least one Part")
         required = _unique(name for part in self.parts for name in part.mentions if name != part.when)
         conditions = (name for part in self.parts for name in (part.when, part.unless) if name is not None)
+        optional = tuple(name for name in _unique(conditions) if name not in required)
+        keys = dict(self.renames)
         object.__setattr__(self, "required", required)
-        object.__setattr__(self, "optional", tuple(n for n in _unique(conditions) if n not in required))
-        object.__setattr__(self, "_keys", tuple((name, name) for name in self.required + self.optional))
+        object.__setattr__(self, "optional", optional)
+        object.__setattr__(self, "_keys", tuple((name, keys.get(name, name)) for name in required + optional))
 
     @classmethod
     def named(cls, name: str) -> PromptTemplate:
-        """The built-in template of that name.
+        """Return the built-in template of that name.
 
         Raises:
-            InputError: there is none.
+            InputError: There is none.
 
         >>> PromptTemplate.named("alpaca").required, PromptTemplate.named("alpaca").optional
         (('instruction', 'output'), ('input',))
         """
-        if name not in _BUILT_IN:
-            near = get_close_matches(str(name), _BUILT_IN, n=1)
+        if name not in BUILT_IN:
+            near = get_close_matches(str(name), BUILT_IN, n=1)
             hint = f'; did you mean "{near[0]}"?' if near else ""
             raise InputError(
-                f"template {_short(name)} is unknown: use one of {', '.join(sorted(_BUILT_IN))}, "
+                f"template {_short(name)} is unknown: use one of {', '.join(sorted(BUILT_IN))}, "
                 f"or a PromptTemplate of your own{hint}",
                 reason="unknown_template",
             )
-        return cls(name, _BUILT_IN[name])
+        return cls(name, tuple(Part(**part) for part in BUILT_IN[name]))
 
-    def segments(self, record: Mapping[str, Any], *, fields: Mapping[str, str] | None = None) -> list[Segment]:
-        """The text of one record, one segment for each part that applies to it.
+    @property
+    def fingerprint(self) -> str:
+        """64 hex digits that change with the name, the parts and the renamed keys.
+
+        >>> PromptTemplate.named("text").fingerprint[:8], PromptTemplate.named("alpaca").fingerprint[:8]
+        ('13663374', '20ea2d6e')
+        """
+        parts = [(part.text, part.supervised, part.when, part.unless) for part in self.parts]
+        content = json.dumps([self.name, parts, self._keys])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def renamed(self, fields: Mapping[str, str]) -> PromptTemplate:
+        """Return the same template for records that call its fields otherwise.
 
         Args:
-            record: what is filled in; text in it is never read as a template.
-            fields: the record's own name for a field, where it differs: `{"output": "answer"}`.
+            fields: The key of the records for each field whose name differs: `{"output": "answer"}`.
 
         Raises:
-            InputError: a required field is missing (`missing_field`), a field is not a string (`not_string`),
-                or `fields` names a field this template does not have (`unknown_field`).
+            InputError: `fields` names a field this template does not have, or a key that is no string
+                (`unknown_field`).
 
-        >>> PromptTemplate.named("prompt_completion").segments(
-        ...     {"question": "2 + 2 = ", "completion": "4"}, fields={"prompt": "question"}
-        ... )
-        [Segment(text='2 + 2 = ', supervised=False), Segment(text='4', supervised=True)]
-        """
-        values = {"": ""}  # "" follows a literal that no field follows
-        for name, key in self._keys if fields is None else self.field_keys(fields):
-            value = record.get(key)
-            if isinstance(value, str):
-                values[name] = value
-            elif value is None and name not in self.required:
-                values[name] = ""
-            else:
-                raise self._field_error(name, key, record)
-        segments = []
-        for part in self.parts:
-            if (part.when and not values[part.when]) or (part.unless and values[part.unless]):
-                continue
-            text = ""
-            for literal, name in part.pieces:
-                text += literal + values[name]
-            segments.append(Segment(text, part.supervised))
-        return segments
-
-    def field_keys(self, fields: Mapping[str, str]) -> list[tuple[str, str]]:
-        """Each field of the template beside the key it has in the records.
-
-        Raises:
-            InputError: `fields` names a field the template does not have, or a key that is no string.
+        >>> template = PromptTemplate.named("prompt_completion").renamed({"prompt": "question"})
+        >>> template.documents({"question": "2 + 2 = ", "completion": "4"})[0].segments[0].text
+        '2 + 2 = '
         """
         known = [name for name, _ in self._keys]
         for name, key in fields.items():
@@ -170,7 +152,35 @@ class PromptTemplate:
                     f'fields["{name}"] is {_short(key)}: it must be a key of the records, a string',
                     reason="unknown_field",
                 )
-        return [(name, fields.get(name, name)) for name in known]
+        return replace(self, renames=tuple((dict(self.renames) | dict(fields)).items()))
+
+    def documents(self, record: Mapping[str, Any]) -> list[Document]:
+        """Return the text of one record as one document, with a segment for each part that applies.
+
+        Args:
+            record: The values to fill in; text in a value is never read as a template.
+
+        Raises:
+            InputError: A required field is missing (`missing_field`), or a field is not a string (`not_string`).
+        """
+        values = {"": ""}  # "" follows a literal that no field follows
+        for name, key in self._keys:
+            value = record.get(key)
+            if isinstance(value, str):
+                values[name] = value
+            elif value is None and name not in self.required:
+                values[name] = ""
+            else:
+                raise self._field_error(name, key, record)
+        segments = []
+        for part in self.parts:
+            if (part.when and not values[part.when]) or (part.unless and values[part.unless]):
+                continue
+            text = ""
+            for literal, name in part.pieces:
+                text += literal + values[name]
+            segments.append(Segment(text, weight=float(part.supervised)))
+        return [Document(segments)]
 
     def _field_error(self, name: str, key: str, record: Mapping[str, Any]) -> InputError:
         value = record.get(key)
@@ -225,29 +235,3 @@ def _short(value: object) -> str:
     """A value on one line, however long it is, with the quotes JSON gives a string."""
     shown = '"' + repr(value)[1:-1] + '"' if isinstance(value, str) else repr(value)
     return shown if len(shown) <= 60 else shown[:57] + "..."
-
-
-_SHORT = (
-    "Below is an instruction that describes a task. Write a response that appropriately completes the request."
-)
-_PAIRED = (
-    "Below is an instruction that describes a task, paired with an input that provides further context. "
-    "Write a response that appropriately completes the request."
-)
-_INSTRUCTION = Part("\n\n### Instruction:\n{instruction}")
-_INPUT = Part("\n\n### Input:\n{input}", when="input")
-
-_BUILT_IN: dict[str, tuple[Part, ...]] = {
-    # The header "### Response:" is learned: one prompts without it and the model writes it.
-    "alpaca": (Part(_SHORT), _INSTRUCTION, _INPUT, Part("\n\n### Response:\n{output}", supervised=True)),
-    "stanford_alpaca": (
-        Part(_PAIRED, when="input"),
-        Part(_SHORT, unless="input"),
-        _INSTRUCTION,
-        _INPUT,
-        Part("\n\n### Response:\n"),
-        Part("{output}", supervised=True),
-    ),
-    "prompt_completion": (Part("{prompt}"), Part("{completion}", supervised=True)),
-    "text": (Part("{text}", supervised=True),),
-}

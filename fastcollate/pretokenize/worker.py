@@ -1,0 +1,76 @@
+"""What a worker process runs: it reads tasks from a line and answers each, until the line ends."""
+
+from __future__ import annotations
+
+import os
+import threading
+import traceback
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
+from queue import SimpleQueue
+from typing import Any, NamedTuple
+
+from fastcollate.errors import FastCollateError, WorkerError
+
+__all__ = ["serve"]
+
+
+class _Unreadable(NamedTuple):
+    """A message that cannot be loaded here."""
+
+    error: Exception
+
+
+def serve(handle: int) -> None:
+    """Do the work that comes first with each task that follows, until the main process ends.
+
+    Args:
+        handle: The descriptor of a socket to the main process.
+    """
+    line = Connection(handle)
+    messages: SimpleQueue[Any] = SimpleQueue()
+    # A thread takes messages as they come: the main process never waits to send, and its end is noticed at once.
+    threading.Thread(target=_take, args=(line, messages), daemon=True).start()
+    work = messages.get()
+    with suppress(OSError):  # the main process has ended, however it did
+        while True:
+            line.send_bytes(_answer(work, messages.get()))
+
+
+def _take(line: Connection, messages: SimpleQueue[Any]) -> None:
+    while True:
+        try:
+            messages.put(line.recv())
+        except (EOFError, OSError):  # the main process has ended: nobody waits for what is being done
+            os._exit(1)
+        except Exception as error:  # noqa: BLE001  # whatever the objects in it raise
+            messages.put(_Unreadable(error))
+
+
+def _answer(work: Any, task: Any) -> memoryview:
+    """Return the message that holds what became of a task: the result, or the error."""
+    try:
+        return _message(_do(work, task), None)
+    except BaseException as error:  # noqa: BLE001  # whatever the work raises is the main process's to raise
+        if not isinstance(error, FastCollateError):
+            error.add_note(f"In a worker process:\n{traceback.format_exc()}")
+        try:
+            message = _message(None, error)
+            ForkingPickler.loads(message)  # some errors can be sent, but not made again
+        except Exception:  # noqa: BLE001
+            return _message(None, WorkerError(f"{type(error).__name__} in a worker process: {error}"))
+        return message
+
+
+def _do(work: Any, task: Any) -> Any:
+    for part, what in ((work, "the template or the encoding"), (task, "a record")):
+        if isinstance(part, _Unreadable):
+            raise WorkerError(
+                f"{what} cannot be loaded in a worker process ({part.error}); set workers=1 to stay in one process"
+            )
+    return work(task)
+
+
+def _message(done: Any, error: BaseException | None) -> memoryview:
+    return ForkingPickler.dumps((done, error))

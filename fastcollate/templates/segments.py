@@ -1,0 +1,59 @@
+"""What a template makes of a record: documents, each of segments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+__all__ = ["Document", "Segment", "Template"]
+
+
+class Segment(NamedTuple):
+    """A stretch of a document's text.
+
+    Attributes:
+        text: The text itself, or the name of a special token.
+        weight: 1 makes the tokens targets, 0 (default) does not.
+        control: True makes the whole text one special token of the encoding, which no record's text can become.
+
+    >>> Segment("2 + 2 is "), Segment("4", weight=1.0)
+    (Segment(text='2 + 2 is ', weight=0.0, control=False), Segment(text='4', weight=1.0, control=False))
+    """
+
+    text: str
+    weight: float = 0.0
+    control: bool = False
+
+
+class Document(NamedTuple):
+    """The segments of one document, in order and with nothing between them.
+
+    Attributes:
+        segments: The text.
+        group: Documents of one record with equal groups stay together; None (default) is alone.
+    """
+
+    segments: Sequence[Segment]
+    group: int | None = None
+
+
+class Template(Protocol):
+    """How a record becomes documents; it must survive pickling, and give the same for the same record."""
+
+    @property
+    def name(self) -> str:
+        """What error messages and a store's manifest call the template."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """64 hex digits that change with whatever changes the documents."""
+        ...
+
+    def documents(self, record: Mapping[str, Any]) -> Sequence[Document]:
+        """Return the documents of one record.
+
+        Raises:
+            InputError: The record is not what the template needs; `reason` says why in a word.
+        """
+        ...

@@ -1,0 +1,37 @@
+"""Which worker processes run, as the system tells it."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+
+
+def children(pid=None):
+    """The workers that `pid`, or this process, started and that still run."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            command = (stat.parent / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if int(parent) == (pid or os.getpid()) and state != "Z" and b"pretokenize.worker" in command:
+            found.append(int(stat.parent.name))
+    return found
+
+
+def wait_until(happened, limit):
+    end = time.monotonic() + limit
+    while not happened():
+        assert time.monotonic() < end, f"it took more than {limit} seconds"
+        time.sleep(0.01)
+
+
+def is_running(pid):
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
