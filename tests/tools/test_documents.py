@@ -1,4 +1,4 @@
-"""`python -m tools.report FILE.json --readmes`: what two READMEs say of a results file, in tables and sentences."""
+"""`python -m tools.report FILE.json --readmes`: two READMEs say what a file says, in tables and sentences."""
 
 import doctest
 from pathlib import Path
