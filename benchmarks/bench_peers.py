@@ -12,6 +12,7 @@ from benchmarks import peers
 from benchmarks.harness import measure
 from benchmarks.harness.corpora import make_store
 from benchmarks.harness.delivered import check_delivered, rows_of
+from benchmarks.harness.peer_row import as_row
 from fastcollate import BucketedDataset, PaddingCollator
 
 ROOT = Path(__file__).parents[1]
@@ -85,7 +86,7 @@ def test_rows_that_are_not_the_stores_are_found(small_store):
 
 
 def test_a_failed_assertion_is_why_a_peer_is_missing():
-    why = measure.as_row({"title": "a loader", "note on write": "AssertionError: 3 of 64 rows"})["missing"]
+    why = as_row({"title": "a loader", "note on write": "AssertionError: 3 of 64 rows"})["missing"]
     assert why == "write: AssertionError: 3 of 64 rows"  # which fails the run, as another test says
 
 

@@ -108,7 +108,7 @@ def traces(directory: Path, encoding: str) -> Iterator[tuple[str, Trace]]:
     """By name, what each step of two records' journey runs; each takes what the steps before it made."""
     source, path = directory / "records.jsonl", directory / "store"
     source.write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
-    pad = fastcollate.load_encoding(encoding).eot_token  # which reads the vocabulary: once a process
+    pad = fastcollate.load_encoding(encoding).eot_token_id  # which reads the vocabulary: once a process
     trace, _ = watched(partial(fastcollate.prepare, source, path, encoding=encoding, workers=1))
     yield "prepare(file)", trace
     trace, store = watched(partial(fastcollate.TokenStore, path))

@@ -29,6 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.harness.peer_row import PARTS, as_row
 from benchmarks.harness.processes import kill_tree, tree_cpu_seconds, tree_pss_bytes
 from benchmarks.peers import load_peer, start_after
 
@@ -37,7 +38,6 @@ COMMAND = (
     "-m",
     "benchmarks.harness.measure",
 )  # the repository is here, or on the path
-PARTS = (0.5, 0.99)
 PAD = 256
 SLICES = 10
 LONGER = {"write": 10, "resume": 3}  # files are written once; some run up to a checkpoint, twice
@@ -99,27 +99,6 @@ def onset(arguments, phase):
         if isinstance(value, float)
     }
     return runs[0] | medians
-
-
-def as_row(found):
-    """What a results file has of a peer."""
-    notes = [
-        found.get("notes"),
-        *(f"{name[8:]}: {why}" for name, why in found.items() if name.startswith("note on")),
-    ]
-    note = "; ".join(filter(None, notes))
-    row = {name: found[name] for name in ("title", "resume", "records", "batches") if name in found}
-    row["version"] = ", ".join(found.get("versions", {}).values())
-    if "tokens_per_second" not in found:
-        return {**row, "missing": found.get("missing") or note or "it delivered no batch"}
-    rate, waits, peak = found["tokens_per_second"], found["batch_seconds"], found.get("peak_pss_bytes")
-    row |= {"tokens_per_second": rate["median"]}
-    row |= {f"tokens_per_second_{end}": rate[end] for end in ("min", "max")}
-    row["cpu_seconds_per_million_tokens"] = found["cpu_seconds_per_million_tokens"]
-    row["first_batch_seconds"] = found.get("first_batch_seconds")
-    row |= {f"{name}_milliseconds": 1e3 * waits[name] for name in ("p50", "p99", "max")}
-    row |= {f"resume_{100 * part:.0f}_seconds": found.get(f"resume {part}") for part in PARTS}
-    return row | {"padding": found["padding_fraction"], "peak_pss_megabytes": peak and peak / 1e6, "note": note}
 
 
 def run_phase(arguments, phase):
