@@ -108,7 +108,7 @@ class StateError(FastCollateError):
 
 
 class StateMismatchError(StateError):
-    """A `StateMismatchError` says that a state or a rank has other data, arguments or seed, and names the field."""
+    """A `StateMismatchError` says that a state or a rank has other data or arguments, and names the field."""
 
 
 class LimitError(FastCollateError):
