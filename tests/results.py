@@ -57,3 +57,15 @@ def absent(name, reason, *, workers=0, corpus="short"):
 def results(rows=(), figures=(), peers=None, **machine):
     found = {"machine": {**MACHINE, **machine}, "rows": list(rows), "figures": list(figures)}
     return found if peers is None else {**found, "peers": list(peers)}
+
+
+PEERS = [
+    peer("fastcollate", 100e6, first_batch_seconds=0.012, resume_99_seconds=0.008),
+    peer("fastcollate", 80e6, workers=2, peak_pss_megabytes=400.0),
+    peer("slow", 2e6, version="1.2, 3.4"),
+    peer("slow", 4e6, workers=2, first_batch_seconds=0.04, resume_99_seconds=None, peak_pss_megabytes=None),
+    absent("nobody", "pip install a|b"),
+    peer("late", 1e6, workers=2, resume_99_seconds=None),
+    peer("fastcollate", 300e6, corpus="long-tailed"),
+    peer("slow", 9e6, corpus="long-tailed"),
+]

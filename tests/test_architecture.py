@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import fastcollate
+import fastcollate.ragged
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "fastcollate"
@@ -106,8 +107,20 @@ def test_what_is_large_is_imported_in_few_rooms(module):
 
 
 @pytest.mark.parametrize("folder", ROOMS, ids=lambda folder: folder.name)
-def test_a_room_says_at_its_door_what_it_is(folder):
-    assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), f"{folder.name} has no docstring"
+def test_a_room_says_at_its_door_what_it_is_and_what_it_imports(folder):
+    said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    assert said.count("\n") >= 2, f"{folder.name} has no docstring of three lines"
+    assert "import" in said, f"{folder.name} does not say what it may import"
+
+
+def test_the_letters_of_shapes_are_explained_in_one_place():
+    known = set(re.findall(r"(?:^| ) {2,4}([A-Z])  \w", fastcollate.ragged.__doc__, re.MULTILINE))
+    shapes = [
+        (dims, path) for path in MODULES for dims in re.findall(r"\b(?:u?int|float)\d+\[(.*?)\]", path.read_text())
+    ]
+    strange = {(letter, name_of(path)) for dims, path in shapes for letter in re.findall(r"\b[A-Z]\b", dims)}
+    assert {found for found in strange if found[0] not in known} == set()
+    assert len(known) == 8
 
 
 @pytest.mark.parametrize("folder", ROOMS, ids=lambda folder: folder.name)

@@ -11,6 +11,7 @@ import pytest
 
 from fastcollate import EncodingError, load_encoding
 from fastcollate.cli.main import main
+from tools.report.documents import MARKS, front_door, results_page
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -67,9 +68,18 @@ def test_there_are_no_blocks_but_those_that_run():
     assert README.count("```") == 2 * len(BLOCKS)
 
 
-def test_the_table_is_what_the_results_file_says():
-    from tools.report.tables import MARKS, table
+def test_the_figures_are_what_the_results_file_says():
+    path = MARKS.search(README)["path"]
+    assert front_door(README, json.loads((ROOT / path).read_text()), path) == README
 
-    found = MARKS.search(README)
-    results = json.loads((ROOT / found["path"]).read_text())
-    assert found[0] == found[1] + table(results) + found[3]
+
+def test_the_page_of_results_is_what_the_same_file_says():
+    path = ROOT / MARKS.search(README)["path"]
+    assert path.with_name("README.md").read_text() == results_page(json.loads(path.read_text()), path)
+
+
+def test_the_front_door_is_short_and_its_links_lead_somewhere():
+    assert README.count("\n") <= 130
+    links = re.findall(r"\]\(([^)]+)\)", README)
+    assert {"benchmarks/results/README.md", ".github/CHANGELOG.md", ".github/CONTRIBUTING.md"} <= set(links)
+    assert [link for link in links if not (ROOT / link).is_file()] == []

@@ -70,7 +70,7 @@ def _between(
 
 
 def _uneven_steps(rows: IntArray) -> Collection[int]:
-    """The steps in which a batch has filler rows only and another two real rows or more; `rows: int64[S, R]`."""
+    """Steps in which a batch has filler rows only, and another two rows or more; `rows: int64[steps, group]`."""
     if rows.all():
         return ()
     return frozenset(np.flatnonzero((rows.min(axis=1) == 0) & (rows.max(axis=1) > 1)).tolist())

@@ -1,0 +1,5 @@
+"""What people look at: aligned lines and JSON, histograms of lengths, a plan's costs, a record as a transcript.
+
+Every function here takes what it shows and returns text or plain values; only `text` writes to the screen.
+The room imports `store`, `plan`, `tokenizers`, `ragged` and what lies below; torch is not allowed here.
+"""

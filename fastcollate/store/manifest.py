@@ -1,23 +1,4 @@
-"""The store format, version 1.
-
-A store is a directory of shards and one `manifest.json`. Each shard holds `records_per_shard` records (the
-last one may hold fewer) in one of two layouts, both plain enough to be read without this library:
-
-    arrow   shard-00000.arrow             Arrow IPC file with one record batch:
-                                          input_ids   large_list<uint16 | uint32>
-                                          spans       large_list<uint32>   start, stop, start, stop, ...
-                                          source_row  int64                row of the source it came from
-    npy     shard-00000.input_ids.npy     uint16|uint32[V], all records side by side
-            shard-00000.offsets.npy       int64[N+1], record i is input_ids[offsets[i]:offsets[i+1]]
-            shard-00000.spans.npy         uint32[2S]
-            shard-00000.span_offsets.npy  int64[N+1], into spans
-            shard-00000.source_row.npy    int64[N]
-
-Token ids have the smallest of the two dtypes that holds the vocabulary. Spans are the supervised tokens,
-relative to their record. The manifest is canonical JSON (sorted keys, no white space) and is renamed into
-place last: a directory with a manifest is a whole store, one without is none. It names no clock, host or
-path, so equal input gives equal bytes. Its SHA-256 is the store's fingerprint.
-"""
+"""`manifest.json`: what a store says about itself, checked when it is read; `fastcollate.store` has the format."""
 
 from __future__ import annotations
 

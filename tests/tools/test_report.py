@@ -1,4 +1,4 @@
-"""`tools/report`: the page and the tables say what a results file says, and what it does not."""
+"""`python -m tools.report`: the page and its pictures say what a results file says, and what it does not."""
 
 import doctest
 import json
@@ -7,27 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from results import absent, figure, peer, race, results
+from results import PEERS, figure, race, results
 
 from tools.report import __main__ as report
-from tools.report import page, tables
-from tools.report.tables import MARKS, duration, peers, races, table, written
+from tools.report import documents, page
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 MEASURED = RESULTS / "2026-11-23-two-cores.json"
-HEAD = ["short records", "M tokens/s", "with 2 workers", "ours ÷ theirs, short", "ours ÷ theirs, long-tailed"]
-HEAD += ["first batch", "resume at 99 %", "peak memory"]
-PEERS = [
-    peer("fastcollate", 100e6, first_batch_seconds=0.012, resume_99_seconds=0.008),
-    peer("fastcollate", 80e6, workers=2, peak_pss_megabytes=400.0),
-    peer("slow", 2e6, version="1.2, 3.4"),
-    peer("slow", 4e6, workers=2, first_batch_seconds=0.04, resume_99_seconds=None, peak_pss_megabytes=None),
-    absent("nobody", "pip install a|b"),
-    peer("late", 1e6, workers=2, resume_99_seconds=None),
-    peer("fastcollate", 300e6, corpus="long-tailed"),
-    peer("slow", 9e6, corpus="long-tailed"),
-]
 
 
 @pytest.fixture
@@ -46,55 +33,6 @@ def cells_of(html):
     """The rows of all tables of a page, as texts."""
     rows = re.findall(r"<tr>(.*?)</tr>", html, re.DOTALL)
     return [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row) for row in rows]
-
-
-def test_the_tables_show_each_peer_at_its_best():
-    assert peers(PEERS) == [
-        f"| {' | '.join(HEAD)} |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
-        "| fastcollate's loader 1.2 | 100 | 80 | 1 | 1 | 12 ms | 8 ms | 400 MB |",
-        "| slow's loader | 2 | 4 | 25 | 33.3 | 40 ms | 3 s | 456 MB |",
-        "| late's loader 1.2 | not run | 1 | 100 | not run | 50 ms | not measured | 456 MB |",
-        "| nobody | not run: pip install a/b |  |  |  |  |  |  |",
-        "",
-    ]
-    assert peers([]) == []
-
-
-def test_the_tables_show_ours_beside_its_baselines():
-    rows = [race("notebook: short, batch 32, bucketed", 4.0, 3.0, 5.0), race("row loop: short, batch 8", 9, 9, 9)]
-    assert races(rows)[2:] == ["| notebook: short, batch 32, bucketed | 5.00 | 20.0 | 4.00 (3.00 to 5.00) |", ""]
-
-
-def test_a_figure_near_a_limit_says_how_near():
-    near = figure("collating batches of 32, short", 5.0, "GB/s", limit="filling the tensors", share=0.25)
-    text = table(results(figures=[near, figure("padding, short, batch 32: plan", 99.954, "%")]))
-    assert "| collating batches of 32, short | 5 | GB/s, 25% of filling the tensors |\n" in text
-    assert "| padding, short, batch 32: plan | 99.95 | % |\n" in text
-    assert text.endswith(
-        "\na processor, 2 cores, memory refilled at 20 GB/s, Python 3.11.7, NumPy 2.4.6, torch 2.13.0; "
-        "medians of 7 rounds, of a loader's speed of ten parts of five seconds.\n"
-    )
-
-
-def test_a_text_changes_between_its_marks_only():
-    text = "before\n<!-- measured: old.json -->\nold\n<!-- /measured -->\nafter\n"
-    content = results(peers=PEERS)
-    found = written(text, content, "new.json")
-    assert found == f"before\n<!-- measured: new.json -->\n{table(content)}<!-- /measured -->\nafter\n"
-    assert MARKS.search(found)["path"] == "new.json"
-    assert written(found, content, "new.json") == found
-
-
-def test_seconds_are_in_a_unit_people_read():
-    assert doctest.testmod(tables) == (0, 2)
-    assert [duration(value) for value in (0.0005, 0.25, 1.0, 75.25, None)] == [
-        "0.5 ms",
-        "250 ms",
-        "1 s",
-        "75.2 s",
-        "not measured",
-    ]
 
 
 def test_the_page_has_every_number_and_says_what_was_not_run():
@@ -167,14 +105,9 @@ def test_errors_are_one_line(results_file, tmp_path, capsys, monkeypatch):
     not_json = (
         "is not JSON (Expecting value: line 1 column 1 (char 0)): give a file that `python -m benchmarks` wrote"
     )
-    no_marks = "no lines <!-- measured: ... --> and <!-- /measured --> to write between"
     for words, message in (
         ([path], "the pictures are drawn with matplotlib: pip install matplotlib"),
-        ([path, "--tables"], f"{path} is not in the repository: the tables can only name a file that is"),
-        (
-            [MEASURED, "--tables", path],
-            f"{path} has {no_marks}",
-        ),
+        ([path, "--readmes"], f"{path} is not in the repository: README.md can only name a file that is"),
         ([tmp_path / "nowhere.json"], f"{tmp_path / 'nowhere.json'}: No such file or directory"),
         ([tmp_path / "words.json"], f"{tmp_path / 'words.json'} {not_json}"),
     ):
@@ -182,18 +115,20 @@ def test_errors_are_one_line(results_file, tmp_path, capsys, monkeypatch):
         assert capsys.readouterr() == ("", f"report: {message}\n")
 
 
-def test_the_tables_beside_the_results_are_what_the_file_says():
-    text = (RESULTS / "README.md").read_text()
-    found = MARKS.search(text)
-    assert found[0] == found[1] + table(json.loads((ROOT / found["path"]).read_text())) + found[3]
-
-
-def test_a_text_gets_its_tables_by_a_command(tmp_path, capsys):
-    path = tmp_path / "tables.md"
-    path.write_text("<!-- measured: nothing -->\n<!-- /measured -->\n")
-    assert report.main([str(MEASURED), "--tables", str(path)]) == 0
-    assert capsys.readouterr().out == f"wrote the tables of {MEASURED} into {path}\n"
-    name = "benchmarks/results/2026-11-23-two-cores.json"
-    assert path.read_text() == (
-        f"<!-- measured: {name} -->\n{table(json.loads(MEASURED.read_text()))}<!-- /measured -->\n"
+def test_both_readmes_are_written_by_a_command(results_file, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(report, "ROOT", tmp_path)
+    path, content = results_file(results(peers=PEERS)), results(peers=PEERS)
+    (tmp_path / "README.md").write_text("no marks")
+    assert report.main([str(path), "--readmes"]) == 1
+    assert capsys.readouterr().err == (
+        "report: README.md has no lines <!-- measured: ... --> and <!-- /measured --> to write between\n"
     )
+    (tmp_path / "results").mkdir()
+    path = path.rename(tmp_path / "results" / "mine.json")
+    (tmp_path / "README.md").write_text("<!-- measured: nothing -->\n<!-- /measured -->\n")
+    assert report.main([str(path), "--readmes"]) == 0
+    assert capsys.readouterr().out == f"wrote the figures of {path} into README.md and results/README.md\n"
+    assert (tmp_path / "README.md").read_text() == (
+        f"<!-- measured: results/mine.json -->\n{documents.five(content)}<!-- /measured -->\n"
+    )
+    assert (tmp_path / "results" / "README.md").read_text() == documents.results_page(content, path)

@@ -1,21 +1,20 @@
-"""A results file of the benchmarks as one HTML page and its pictures, or as the tables of a Markdown file."""
+"""A results file of the benchmarks as one HTML page and its pictures, or as the tables of two READMEs."""
 
 import argparse
 import sys
 from pathlib import Path
 
+from tools.report.documents import MARKS, front_door, results_page
 from tools.report.page import page
 from tools.report.results_file import load_results
-from tools.report.tables import MARKS, written
 
 ROOT = Path(__file__).parents[2]
-TABLES = ROOT / "benchmarks" / "results" / "README.md"
 EPILOG = """\
 The page needs nothing else: its pictures are inside it. They are written beside it as PNG files too.
 
 example:
   python -m tools.report benchmarks/results/2026-11-23-two-cores.json --output report
-  python -m tools.report benchmarks/results/2026-11-23-two-cores.json --tables
+  python -m tools.report benchmarks/results/2026-11-23-two-cores.json --readmes
 """
 
 
@@ -24,8 +23,8 @@ def main(argv=None):
     args = parser().parse_args(argv)
     try:
         results = load_results(args.results)
-        if args.tables:
-            write_tables(results, args.results, args.tables)
+        if args.readmes:
+            write_readmes(results, args.results)
         else:
             write_report(results, args.output or args.results.with_suffix(""), args.results.stem)
     except OSError as error:
@@ -49,21 +48,21 @@ def parser():
     )
     made.add_argument("results", type=Path, metavar="FILE.json", help="what `python -m benchmarks` wrote")
     made.add_argument("--output", type=Path, metavar="DIR", help="where to (default: FILE without .json)")
-    tables = "write tables between the marks of a Markdown file instead (default: the one beside the results)"
-    made.add_argument("--tables", type=Path, nargs="?", const=TABLES, metavar="FILE.md", help=tables)
+    readmes = "write README.md's five figures and all tables beside the file instead; needs no matplotlib"
+    made.add_argument("--readmes", action="store_true", help=readmes)
     return made
 
 
-def write_tables(results, path, target):
-    """Put the tables into a Markdown file, which names the results file as it lies in the repository."""
-    inside = path.resolve()
+def write_readmes(results, path):
+    """Put the five figures into README.md, and every table into the README beside the results file."""
+    front, inside = ROOT / "README.md", path.resolve()
     if not inside.is_relative_to(ROOT):
-        raise ValueError(f"{path} is not in the repository: the tables can only name a file that is")
-    text = target.read_text()
-    if not MARKS.search(text):
-        raise ValueError(f"{target} has no lines <!-- measured: ... --> and <!-- /measured --> to write between")
-    target.write_text(written(text, results, inside.relative_to(ROOT).as_posix()))
-    print(f"wrote the tables of {path} into {target}")
+        raise ValueError(f"{path} is not in the repository: README.md can only name a file that is")
+    if not MARKS.search(front.read_text()):
+        raise ValueError("README.md has no lines <!-- measured: ... --> and <!-- /measured --> to write between")
+    front.write_text(front_door(front.read_text(), results, inside.relative_to(ROOT).as_posix()))
+    inside.with_name("README.md").write_text(results_page(results, inside))
+    print(f"wrote the figures of {path} into README.md and {inside.with_name('README.md').relative_to(ROOT)}")
 
 
 def write_report(results, directory, name):

@@ -9,6 +9,7 @@ import matplotlib as mpl
 
 from tools.report.bar_charts import draw_limits
 from tools.report.chart_style import STYLE
+from tools.report.documents import TITLES
 from tools.report.dot_charts import Measure, draw_peers, draw_ratios
 from tools.report.line_charts import draw_padding, draw_records, draw_resume
 
@@ -19,8 +20,11 @@ class Picture(NamedTuple):
     """A picture to be: `draw(results)` gives a matplotlib figure, or None where the file has nothing for it."""
 
     name: str
-    title: str
     draw: Callable
+
+    @property
+    def title(self):
+        return TITLES[self.name]
 
 
 SPEED = Measure("tokens_per_second", "M tokens/s", 1e-6, rising=True)
@@ -28,17 +32,15 @@ FIRST = Measure("first_batch_seconds", "seconds")
 RESUME = Measure("resume_99_seconds", "seconds")
 MEMORY = Measure("peak_pss_megabytes", "MB, proportional set size", log=False)
 PICTURES = (
-    Picture("peers-tokens", "Tokens a second, padding not counted", partial(draw_peers, measure=SPEED)),
-    Picture("peers-first-batch", "From nothing to the first batch", partial(draw_peers, measure=FIRST)),
-    Picture(
-        "peers-resume", "From a state at 99 % of an epoch to its next batch", partial(draw_peers, measure=RESUME)
-    ),
-    Picture("peers-memory", "Peak memory of all processes", partial(draw_peers, measure=MEMORY)),
-    Picture("ratios", "Speed beside a baseline in the same run", draw_ratios),
-    Picture("limits", "How near the hot paths come to physical limits", draw_limits),
-    Picture("records", "What grows with the number of records, and what does not", draw_records),
-    Picture("padding", "Padding against batch size", draw_padding),
-    Picture("resume", "Time to the next batch, against the position in the epoch", draw_resume),
+    Picture("peers-tokens", partial(draw_peers, measure=SPEED)),
+    Picture("peers-first-batch", partial(draw_peers, measure=FIRST)),
+    Picture("peers-resume", partial(draw_peers, measure=RESUME)),
+    Picture("peers-memory", partial(draw_peers, measure=MEMORY)),
+    Picture("ratios", draw_ratios),
+    Picture("limits", draw_limits),
+    Picture("records", draw_records),
+    Picture("padding", draw_padding),
+    Picture("resume", draw_resume),
 )
 
 

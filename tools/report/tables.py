@@ -1,8 +1,8 @@
-"""A results file as Markdown tables, between two marks of a file."""
+"""The Markdown tables of a results file: other loaders, races with a baseline, single figures."""
 
 import re
 
-OURS, RAN = "fastcollate", "tokens_per_second"
+OURS, OURS_PACKED, RAN = "fastcollate", "fastcollate_packed", "tokens_per_second"
 # What the tables show; the results file has everything.
 RACES = re.compile(
     r"^(?!.*(very-long|gsm8k))(notebook: .*batch 32, |row loop: .*batch (8|32), |padded_collate|stream)"
@@ -15,18 +15,6 @@ FIGURES = re.compile(
     r"|^training GPT-2 small on cuda, long-tailed, .*targets"
     r"|^planning, batch_size, 10\^[58]|^(first batch|restoring).*10\^7 records, [^,]*$"
 )
-MARKS = re.compile(r"(<!-- measured: (?P<path>\S+) -->\n).*?(<!-- /measured -->)", re.DOTALL)
-
-
-def written(text, results, path):
-    """A Markdown text with the tables of `results`, which lie at `path`, in their place."""
-    return MARKS.sub(lambda found: f"<!-- measured: {path} -->\n{table(results)}{found.group(3)}", text)
-
-
-def table(results):
-    """The Markdown tables of a results file: peers if there are any, races with a baseline, and single figures."""
-    lines = [*peers(results.get("peers", [])), *races(results["rows"]), *figures(results["figures"])]
-    return "\n".join([*lines, setting(results["machine"])]) + "\n"
 
 
 def peers(rows):
