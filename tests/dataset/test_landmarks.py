@@ -112,6 +112,7 @@ def test_a_landmark_that_is_none_is_refused(store, landmark):
         dataset.load_state_dict({**state, "landmark": landmark})
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
 @pytest.mark.parametrize("kind", DATASETS)
 def test_loaders_resume_in_a_new_process(store, kind, tmp_path):
