@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
+import torch
 from pools import FORK, LARGE, METHODS, endless, lives, pids_of, pool_of
 
 from fastcollate import WorkerError
@@ -41,6 +42,7 @@ def test_a_worker_that_leaves_is_told():
         next(pool)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, LARGE], ids=["small", "within a message"])
 def test_a_stopped_worker_is_told_after_the_timeout(size):
     with pool_of(partial(endless, size=size), timeout=0.5) as pool:
@@ -97,6 +99,7 @@ def script(tmp_path, *arguments):
                 os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_workers_end_when_their_parent_is_killed(method, tmp_path):
     with script(tmp_path, method, LARGE, "wait") as (process, pids):
@@ -110,6 +113,7 @@ def test_workers_end_when_their_parent_is_killed(method, tmp_path):
         assert not any(map(lives, pids))
 
 
+@pytest.mark.slow
 def test_a_script_that_ends_ends_its_workers_without_a_word(tmp_path):
     with script(tmp_path, FORK, 0) as (process, pids):
         os.kill(pids[0], signal.SIGSTOP)
@@ -131,6 +135,21 @@ def test_closing_is_quick_silent_and_leaves_no_process(work, capfd):
         assert not any(map(lives, pids))
         assert list(pool) == []
     assert capfd.readouterr() == ("", "")
+
+
+def tidy(worker, workers, *, noted):
+    try:
+        yield from endless(worker, workers, size=LARGE)
+    finally:
+        noted[worker] += 1
+
+
+def test_workers_of_a_closed_pool_end_by_themselves_where_they_can():
+    noted = torch.zeros(3, dtype=torch.int64).share_memory_()
+    with pool_of(partial(tidy, noted=noted), workers=3) as pool, pool_of(endless, workers=1):
+        pids_of(pool)
+        pool.close()
+        assert noted.tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("in_a_cycle", [False, True])
@@ -157,6 +176,7 @@ def test_closing_from_another_thread_ends_an_iteration_that_waits():
         assert time.monotonic() - begun < 1.5
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_the_workers_to_the_main_process():
     with pool_of(partial(endless, hangs_at=2)) as pool:
         pids = pids_of(pool)
