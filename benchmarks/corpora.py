@@ -96,7 +96,8 @@ def instructions(count, seed=0):
     """(records, texts): instruction records, and what the `alpaca` template makes of each."""
     template = PromptTemplate.named("alpaca")
     records = make_corpus(count, seed=seed)
-    return records, ["".join(segment.text for segment in template.segments(record)) for record in records]
+    documents = [document for record in records for document in template.documents(record)]
+    return records, ["".join(segment.text for segment in document.segments) for document in documents]
 
 
 def _chunk_sizes(kind, records):
