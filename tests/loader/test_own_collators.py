@@ -1,0 +1,73 @@
+"""Collators of one's own: called, or staged where they say how; what only overrides the call is called."""
+
+import pytest
+import torch
+
+from fastcollate import BucketedDataset, InputError, PaddingCollator, Ragged, StreamLoader
+from fastcollate.loader.feeds import fills_memory
+
+ROWS = Ragged.from_rows([[i + 1] * (i % 5 + 1) for i in range(40)])
+
+
+class Marked(PaddingCollator):
+    def __call__(self, rows):
+        return {**super().__call__(rows), "mark": torch.ones(2)}
+
+
+class Doubled(PaddingCollator):
+    def collate(self, rows, allocate):
+        batch = super().collate(rows, allocate)
+        batch["input_ids"] *= 2
+        return batch
+
+
+class Own:
+    """Keeps the protocol, and is derived from nothing of ours."""
+
+    columns = frozenset({"labels"})
+
+    def __init__(self):
+        self.inner = PaddingCollator(0)
+        self.asked = []
+
+    def __call__(self, rows):
+        raise AssertionError("it fills given memory: nobody need call it")
+
+    def collate(self, batch, allocate):
+        self.asked.append(sorted(batch.columns))
+        return self.inner.collate(batch, allocate)
+
+    def stage(self, batch, allocate):
+        self.asked.append(sorted(batch.columns))
+        return self.inner.stage(batch, allocate)
+
+
+def loader(collate, **arguments):
+    return StreamLoader(BucketedDataset(ROWS, batch_size=4), collate, **arguments)
+
+
+def tensors(batches):
+    return [batch["input_ids"].tolist() for batch in batches]
+
+
+def test_what_a_subclass_overrides_is_what_happens():
+    plain = tensors(loader(PaddingCollator(0)))
+    assert all(torch.equal(batch["mark"], torch.ones(2)) for batch in loader(Marked(0)))
+    doubled = [[[2 * token for token in row] for row in batch] for batch in plain]
+    assert tensors(loader(Doubled(0))) == doubled
+    assert [fills_memory(c) for c in (PaddingCollator(0), Doubled(0), Own(), Marked(0), print)] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("transfer", ["padded", "ragged"])
+def test_a_collator_that_keeps_the_protocol_fills_given_memory(transfer):
+    own = Own()
+    assert tensors(loader(own, transfer=transfer)) == tensors(loader(PaddingCollator(0)))
+    assert own.asked == [[]] * 10
+    with pytest.raises(InputError, match="transfer='ragged' with a Marked: only collators that can `stage`"):
+        loader(Marked(0), transfer="ragged")
