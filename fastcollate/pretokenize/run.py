@@ -147,7 +147,7 @@ def _write(writer: StoreWriter, chunks: Iterator[Encoded], progress: Callable[[i
 
 
 def _template(template: str | Template, fields: Mapping[str, str] | None) -> Template:
-    chosen = PromptTemplate.named(template) if isinstance(template, str) else template
+    chosen = template if isinstance(template, PromptTemplate | Template) else PromptTemplate.named(template)
     if fields is None:
         return chosen
     if not isinstance(chosen, PromptTemplate):

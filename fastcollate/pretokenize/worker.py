@@ -41,9 +41,11 @@ def serve(handle: int) -> None:
 def _take(line: Connection, messages: SimpleQueue[Any]) -> None:
     while True:
         try:
-            messages.put(line.recv())
+            message = line.recv_bytes()
         except (EOFError, OSError):  # the main process has ended: nobody waits for what is being done
             os._exit(1)
+        try:
+            messages.put(ForkingPickler.loads(message))
         except Exception as error:  # noqa: BLE001  # whatever the objects in it raise
             messages.put(_Unreadable(error))
 

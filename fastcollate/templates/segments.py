@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 __all__ = ["Document", "Segment", "Template"]
 
@@ -37,6 +37,7 @@ class Document(NamedTuple):
     group: int | None = None
 
 
+@runtime_checkable
 class Template(Protocol):
     """How a record becomes documents; it must survive pickling, and give the same for the same record."""
 

@@ -166,6 +166,11 @@ def test_fields_rename_those_of_a_prompt_template_only(out):
             {"encoding": "gpt5"},
             "encoding 'gpt5' is unknown: use one of bytes, .*or a tiktoken.Encoding",
         ),
+        (
+            InputError,
+            {"template": 3},
+            "template 3 is unknown: use one of alpaca, .*or a PromptTemplate of your own",
+        ),
         (InputError, {"max_length": 0}, "max_length is 0: it must be an integer, at least 1"),
         (InputError, {"max_length": -3}, "max_length is -3: it must be an integer, at least 1"),
         (InputError, {"workers": 0}, "workers is 0: it must be an integer, at least 1"),
