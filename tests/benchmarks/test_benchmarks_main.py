@@ -121,6 +121,7 @@ def test_a_peer_that_fails_is_missing_with_its_reason(suite, tmp_path):
     assert [row["options"][-3::2] for row in rows if "missing" not in row] == [["1", "1"]]
 
 
+@pytest.mark.slow
 def test_a_peer_that_never_ends_is_missing_and_ended_with_all_it_began(suite, tmp_path, monkeypatch):
     (tmp_path / "measure.py").write_text(HANGING)
     monkeypatch.setattr(suite, "PATIENCE", 1.5)
@@ -152,6 +153,7 @@ def test_a_peer_that_delivers_other_rows_fails_the_run(suite, tmp_path, monkeypa
     assert {row["missing"] for row in json.loads(path.read_text())["peers"]} == {why}
 
 
+@pytest.mark.slow
 def test_what_is_made_apart_comes_back_and_leaves_nothing_imported():
     command = "import sys; from benchmarks.__main__ import apart; from benchmarks.harness.machine import machine\n"
     command += (
@@ -219,6 +221,7 @@ def test_a_file_is_named_after_the_day_and_the_machine(suite):
     assert suite.file_name(parse(["--corpus", "short", "--machine", "laptop"])) == f"{today}-laptop-short"
 
 
+@pytest.mark.slow
 def test_a_topic_runs_and_says_what_each_case_took(tmp_path):
     path = tmp_path / "mine.json"
     command = [sys.executable, "-m", "benchmarks", "--quick", "--topic", "loader", "--results", str(path)]

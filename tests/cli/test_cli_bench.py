@@ -235,6 +235,7 @@ def test_on_cuda(store, transfer):
     assert all(copies["bytes_per_second"] > 0 for copies in found["copies"].values())
 
 
+@pytest.mark.slow
 def test_progress_is_for_terminals(store):
     screen, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 80))

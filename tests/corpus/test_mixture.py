@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import tiktoken
+from contracts import assert_resumes_everywhere
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import write_store
@@ -85,17 +86,7 @@ def test_a_mixture_resumes_at_every_batch(stores):
     def make():
         return BucketedDataset(mix([(stores[0], 0.5), (stores[1], 1.3)]), batch_size=8, seed=3)
 
-    for epoch in (0, 1):
-        whole, model = make(), make()
-        whole.set_epoch(epoch)
-        model.set_epoch(epoch)
-        everything, following = delivered(model), delivered(model)
-        iterator = iter(whole)
-        for taken in range(len(everything) + 1):
-            resumed = make()
-            resumed.load_state_dict(whole.state_dict())
-            assert delivered(resumed) == (everything[taken:] or following)
-            next(iterator, None)
+    assert_resumes_everywhere(make)
     other = BucketedDataset(mix([(stores[0], 0.5), (stores[1], 1.4)]), batch_size=8, seed=3)
     with pytest.raises(StateMismatchError, match="taken with corpus"):
         other.load_state_dict(make().state_dict())

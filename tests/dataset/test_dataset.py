@@ -98,6 +98,7 @@ def test_any_number_of_workers_gives_the_same_stream(store, workers):
     assert content(loader) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_a_new_epoch_reaches_persistent_workers(store, context):
     dataset = BucketedDataset(store, batch_size=100)
@@ -142,6 +143,7 @@ def test_the_world_comes_from_torchruns_environment(store, monkeypatch):
         BucketedDataset(store, batch_size=16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_real_processes_end_their_epoch_together(store, tmp_path, world_size):
     script = f"""

@@ -6,49 +6,37 @@ import sys
 from pathlib import Path
 
 import pytest
+from batches import DATASETS, outlines
 
-from fastcollate import BucketedDataset, PackedDataset, StateError
+from fastcollate import StateError
 
-KINDS = {
-    "rows": lambda store, **world: BucketedDataset(store, batch_size=20, window=200, **world),
-    "tokens": lambda store, **world: BucketedDataset(store, max_tokens=1500, window=150, **world),
-    "static": lambda store, **world: BucketedDataset(store, max_tokens=1500, buckets=4, window=150, **world),
-    "packs": lambda store, **world: PackedDataset(store, length=300, batch_size=2, window=150, **world),
-    "wrap": lambda store, **world: PackedDataset(
-        store, length=300, batch_size=2, window=150, strategy="wrap", **world
-    ),
-}
-COUNTED = [name for name in KINDS if name != "rows"]
-
-
-def contents(batches):
-    return [[batch.record_ids.tolist(), batch.lengths.tolist(), batch.width] for batch in batches]
+COUNTED = [name for name in DATASETS if name != "rows"]
 
 
 def states_of(dataset):
     """The state before each batch of an epoch and after the last, and the batches."""
     iterator, states, batches = iter(dataset), [dataset.state_dict()], []
     for batch in iterator:
-        batches += contents([batch])
+        batches += outlines([batch])
         states.append(dataset.state_dict())
     return states, batches
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DATASETS)
 @pytest.mark.parametrize("epoch", [0, 3])
 def test_every_state_resumes_with_the_rest(store, kind, epoch):
-    dataset = KINDS[kind](store)
+    dataset = DATASETS[kind](store)
     dataset.set_epoch(epoch)
     states, batches = states_of(dataset)
-    following = contents(dataset)  # once the last batch was delivered, the next epoch begins
+    following = outlines(dataset)  # once the last batch was delivered, the next epoch begins
     assert (states[0]["landmark"] is None) == (kind == "rows")
     assert all(state["fingerprint"] == states[0]["fingerprint"] for state in states)
     for taken, state in enumerate(states):
         assert state["batch"] == taken
-        resumed = KINDS[kind](store)
+        resumed = DATASETS[kind](store)
         resumed.load_state_dict(json.loads(json.dumps(state)))
         assert resumed.state_dict() == state
-        assert contents(resumed) == (batches[taken:] or following)
+        assert outlines(resumed) == (batches[taken:] or following)
         after = epoch + 1 if batches[taken:] else epoch + 2
         assert (resumed.state_dict()["epoch"], resumed.state_dict()["batch"]) == (after, 0)
 
@@ -56,11 +44,11 @@ def test_every_state_resumes_with_the_rest(store, kind, epoch):
 @pytest.mark.parametrize("kind", COUNTED)
 def test_all_ranks_take_the_same_states(store, kind):
     for world_size in (2, 3):
-        ranks = [states_of(KINDS[kind](store, rank=r, world_size=world_size))[0] for r in range(world_size)]
+        ranks = [states_of(DATASETS[kind](store, rank=r, world_size=world_size))[0] for r in range(world_size)]
         assert ranks[1:] == ranks[:-1]
         for state in ranks[0][1::5]:
             for other in (1, 2, 5):
-                resumed = [KINDS[kind](store, rank=r, world_size=other) for r in range(other)]
+                resumed = [DATASETS[kind](store, rank=r, world_size=other) for r in range(other)]
                 for dataset in resumed:
                     dataset.load_state_dict(state)
                 taken = [states_of(dataset)[0] for dataset in resumed]
@@ -70,8 +58,8 @@ def test_all_ranks_take_the_same_states(store, kind):
 @pytest.mark.parametrize("kind", COUNTED)
 @pytest.mark.parametrize("world_size", [1, 3])
 def test_resuming_late_reads_a_few_windows(store, kind, world_size, monkeypatch):
-    states, _ = states_of(KINDS[kind](store))
-    late = KINDS[kind](store, rank=0, world_size=world_size)
+    states, _ = states_of(DATASETS[kind](store))
+    late = DATASETS[kind](store, rank=0, world_size=world_size)
     read = []
     records = type(store.at_epoch(0, 0))
     look_up = records.lengths_at
@@ -85,22 +73,22 @@ def test_resuming_late_reads_a_few_windows(store, kind, world_size, monkeypatch)
 
 @pytest.mark.parametrize("kind", COUNTED)
 def test_a_batch_moved_by_hand_is_found_by_counting(store, kind):
-    states, batches = states_of(KINDS[kind](store))
+    states, batches = states_of(DATASETS[kind](store))
     for moved in (0, 1, 7, len(batches) - 1):
-        resumed = KINDS[kind](store)
+        resumed = DATASETS[kind](store)
         resumed.load_state_dict({**states[9], "batch": moved})
-        assert contents(resumed) == batches[moved:]
+        assert outlines(resumed) == batches[moved:]
 
 
 @pytest.mark.parametrize("kind", COUNTED)
 def test_a_landmark_of_another_epoch_or_group_is_not_believed(store, kind):
-    states, _ = states_of(KINDS[kind](store))
+    states, _ = states_of(DATASETS[kind](store))
     for change in ({"epoch": 1}, {"group": 2}):
         state = {**states[9], **change}
-        expected, found = KINDS[kind](store), KINDS[kind](store)
+        expected, found = DATASETS[kind](store), DATASETS[kind](store)
         expected.load_state_dict({**state, "landmark": None})
         found.load_state_dict(state)
-        assert contents(found) == contents(expected)
+        assert outlines(found) == outlines(expected)
 
 
 @pytest.mark.parametrize(
@@ -118,35 +106,35 @@ def test_a_landmark_of_another_epoch_or_group_is_not_believed(store, kind):
     ],
 )
 def test_a_landmark_that_is_none_is_refused(store, landmark):
-    dataset = KINDS["tokens"](store)
+    dataset = DATASETS["tokens"](store)
     state = dataset.state_dict()
     with pytest.raises(StateError, match="the state's landmark is"):
         dataset.load_state_dict({**state, "landmark": landmark})
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DATASETS)
 def test_loaders_resume_in_a_new_process(store, kind, tmp_path):
-    states, batches = states_of(KINDS[kind](store))
+    states, batches = states_of(DATASETS[kind](store))
     chosen = list(range(0, len(states) - 1, 7))
     (tmp_path / "states.json").write_text(json.dumps([states[i] for i in chosen]))
     script = """
 import json, sys
-sys.path[:0] = sys.argv[4:]
+sys.path.insert(0, sys.argv[4])
 from torchdata.stateful_dataloader import StatefulDataLoader
 from fastcollate import StreamLoader, TokenStore
-from test_landmarks import KINDS, contents
+from batches import DATASETS, outlines
 found, store = [], TokenStore(sys.argv[1])
 for state in json.load(open(sys.argv[2])):
-    stream = StreamLoader(KINDS[sys.argv[3]](store), lambda batch: batch)
+    stream = StreamLoader(DATASETS[sys.argv[3]](store), lambda batch: batch)
     stream.load_state_dict(state)
-    dataset = KINDS[sys.argv[3]](store)
+    dataset = DATASETS[sys.argv[3]](store)
     dataset.load_state_dict(state)
     stateful = StatefulDataLoader(dataset, batch_size=None, collate_fn=lambda batch: batch)
-    found.append([contents(stream), contents(stateful)])
+    found.append([outlines(stream), outlines(stateful)])
 print(json.dumps(found))
 """
-    folders = [Path(__file__).parent, Path(__file__).parents[1]]
-    argv = [sys.executable, "-c", script, store.path, tmp_path / "states.json", kind, *folders]
+    argv = [sys.executable, "-c", script, store.path, tmp_path / "states.json", kind, Path(__file__).parents[1]]
     output = subprocess.run(list(map(str, argv)), capture_output=True, text=True, check=True).stdout
     assert json.loads(output) == [[batches[i:]] * 2 for i in chosen]

@@ -1,6 +1,9 @@
 """`PackedDataset`: packs anew each epoch, resumes everywhere, and names what it cannot pack."""
 
+from functools import partial
+
 import pytest
+from contracts import assert_exactly_once, assert_resumes_everywhere, assert_same_stream
 from stores import write_store
 from torch.utils.data import DataLoader
 
@@ -39,6 +42,12 @@ def test_real_tokens_are_delivered_exactly_once(store, strategy):
     assert packs <= -(-store.num_tokens // 256) + 1
 
 
+@pytest.mark.parametrize("world_size", [1, 3])
+@pytest.mark.parametrize("strategy", ["best_fit", "wrap"])
+def test_every_token_comes_once_over_all_ranks(store, strategy, world_size):
+    assert_exactly_once(partial(PackedDataset, store, length=256, batch_size=4, strategy=strategy), world_size)
+
+
 @pytest.mark.parametrize("strategy", ["best_fit", "wrap"])
 def test_packs_differ_each_epoch_and_come_back(store, strategy):
     dataset = PackedDataset(store, length=256, strategy=strategy)
@@ -56,19 +65,13 @@ def test_it_resumes_at_every_batch_with_workers_and_in_a_loader(store, strategy)
     def make(**world):
         return PackedDataset(store, length=300, batch_size=3, strategy=strategy, window=400, **world)
 
-    whole, model = make(), make()
-    everything, following = collated(model), collated(model)
-    iterator = iter(whole)
-    for taken in range(len(everything) + 1):
-        resumed = make()
-        resumed.load_state_dict(whole.state_dict())
-        assert collated(resumed) == (everything[taken:] or following)
-        next(iterator, None)
-    loader = DataLoader(make(), batch_size=None, num_workers=2, collate_fn=PackingCollator(256))
-    assert content(loader) == everything
-    assert content(StreamLoader(make(), PackingCollator(256))) == everything
+    assert_resumes_everywhere(make, epochs=(0,))
+    collate = PackingCollator(256)
+    expected = list(map(collate, make()))
+    assert_same_stream(DataLoader(make(), batch_size=None, num_workers=2, collate_fn=collate), expected)
+    assert_same_stream(StreamLoader(make(), collate), expected)
     with pytest.raises(StateMismatchError, match="length 300, this dataset has 301"):
-        PackedDataset(store, length=301, batch_size=3, strategy=strategy).load_state_dict(whole.state_dict())
+        PackedDataset(store, length=301, batch_size=3, strategy=strategy).load_state_dict(make().state_dict())
 
 
 def test_ranks_share_the_epoch(store):

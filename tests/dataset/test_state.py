@@ -117,6 +117,7 @@ def test_a_state_of_other_data_or_arguments_names_the_field(store):
         BucketedDataset(half, batch_size=50).load_state_dict(state)
 
 
+@pytest.mark.slow
 def test_every_state_of_two_epochs_resumes_in_a_new_process(store, tmp_path):
     states, rests = zip(*states_and_rests(store), strict=True)
     (tmp_path / "states.json").write_text(json.dumps(states))

@@ -6,8 +6,7 @@ import time
 
 import pytest
 import torch
-from test_staged import content
-from test_transfer import KINDS
+from batches import COLLATED, content
 from torch.utils.data import DataLoader
 
 from fastcollate import BucketedDataset, InputError, PaddingCollator, StreamLoader, prefetch_to_device
@@ -21,10 +20,10 @@ transfers = pytest.mark.parametrize("transfer", ["padded", "ragged"])
 
 
 @transfers
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", COLLATED)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_equal_the_hosts(store, kind, transfer, workers):
-    dataset, collate = KINDS[kind](store)
+    dataset, collate = COLLATED[kind](store)
     expected = [content(batch) for batch in map(collate, dataset)]
     loader = StreamLoader(dataset, collate, device="cuda", transfer=transfer, num_workers=workers)
     assert [content(batch) for batch in loader] == expected

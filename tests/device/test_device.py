@@ -77,6 +77,7 @@ next(iterator)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [ANOTHERS, OURS], ids=["prefetch_to_device", "StreamLoader"])
 def test_a_script_that_ends_while_batches_are_made_ends_well(store, code):
     command = [sys.executable, "-c", f"{code}\nimport time; print(time.time())", str(store.path)]

@@ -5,17 +5,15 @@ from collections import namedtuple
 import numpy as np
 import pytest
 import torch
+from batches import COLLATED, content
 from hypothesis import given
 from hypothesis import strategies as st
-from test_staged import content
 from torch.utils.data import DataLoader, IterableDataset
 
 from fastcollate import (
     BucketedDataset,
     CollateError,
     InputError,
-    PackedDataset,
-    PackingCollator,
     PaddingCollator,
     StreamLoader,
 )
@@ -23,18 +21,6 @@ from fastcollate.device.copier import DeviceCopier
 from fastcollate.device.ring import Ring, Slab
 
 Pair = namedtuple("Pair", "left right")  # noqa: PYI024
-KINDS = {
-    "padded": lambda store: (BucketedDataset(store, batch_size=50), PaddingCollator(256, supervise="response")),
-    "shifted": lambda store: (
-        BucketedDataset(store, max_tokens=2000, buckets=4),
-        PaddingCollator(256, shift_labels=True, end_token_id=7, max_length=220, as_tuple=True),
-    ),
-    "packed": lambda store: (PackedDataset(store, length=256, batch_size=4), PackingCollator(256)),
-    "flat": lambda store: (
-        PackedDataset(store, length=256, batch_size=4, strategy="wrap"),
-        PackingCollator(256, layout="flat", keys="transformers", supervise="response"),
-    ),
-}
 
 
 @st.composite
@@ -141,9 +127,9 @@ def test_a_ring_takes_its_slabs_in_turn():
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", COLLATED)
 def test_ragged_batches_are_the_padded_ones(store, kind, workers):
-    dataset, collate = KINDS[kind](store)
+    dataset, collate = COLLATED[kind](store)
     expected = [content(batch) for batch in StreamLoader(dataset, collate)]
     dataset.set_epoch(0)
     loader = StreamLoader(dataset, collate, transfer="ragged", num_workers=workers)
@@ -152,16 +138,16 @@ def test_ragged_batches_are_the_padded_ones(store, kind, workers):
 
 @pytest.mark.parametrize("transfer", ["padded", "ragged"])
 def test_a_consumer_may_keep_every_batch(store, transfer):
-    dataset, collate = KINDS["padded"](store)
+    dataset, collate = COLLATED["padded"](store)
     kept = list(StreamLoader(dataset, collate, transfer=transfer))
     dataset.set_epoch(0)
     assert [content(batch) for batch in kept] == [content(batch) for batch in map(collate, dataset)]
 
 
 @pytest.mark.parametrize("transfer", ["padded", "ragged"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", COLLATED)
 def test_a_device_without_pinning_gets_one_copy_a_batch(store, kind, transfer):
-    dataset, collate = KINDS[kind](store)
+    dataset, collate = COLLATED[kind](store)
     shapes = [
         [
             (t.shape, t.dtype)
@@ -170,6 +156,7 @@ def test_a_device_without_pinning_gets_one_copy_a_batch(store, kind, transfer):
         ]
         for batch in map(collate, dataset)
     ]
+    dataset.set_epoch(0)
     loader = StreamLoader(dataset, collate, device="meta", transfer=transfer)
     found = []
     for batch in loader:
@@ -201,7 +188,7 @@ def test_a_collator_of_ones_own_is_called_and_copied(store):
     dataset = BucketedDataset(store, batch_size=50)
     batches = list(StreamLoader(dataset, Marked(256), device="meta"))
     assert {batch["mark"].device.type for batch in batches} == {"meta"}
-    with pytest.raises(InputError, match="transfer='ragged' with a Marked: only PaddingCollator and Packing"):
+    with pytest.raises(InputError, match="transfer='ragged' with a Marked: only collators that can `stage`"):
         StreamLoader(dataset, Marked(256), transfer="ragged")
 
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 import torch
-from test_staged import content
+from batches import content
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from fastcollate import (
@@ -31,6 +31,7 @@ def flat(batches):
     return [(b["input_ids"].tolist(), b["attention_mask"].tolist(), b["labels"].tolist()) for b in batches]
 
 
+@pytest.mark.slow
 def test_each_pass_is_one_epoch(store):
     dataset = BucketedDataset(store, batch_size=50)
     loader = make(store)
@@ -196,6 +197,7 @@ def test_a_state_of_another_run_is_refused_and_changes_nothing(store):
     assert ids([first, *iterator]) == ids(make(store))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize("workers", [1, 2, 3])
 @pytest.mark.parametrize("batch_size", [1, 7, 31, 1003])  # parcels that end with an epoch, before it, after it
@@ -226,6 +228,7 @@ def test_a_collator_that_raises_is_our_error(store, workers):
         list(loader)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated", "ignore:This DataLoader will create")
 @pytest.mark.parametrize("workers", [0, 2, 3])
 def test_torchdatas_stateful_loader_resumes_at_every_batch(store, workers):

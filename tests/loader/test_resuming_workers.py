@@ -65,6 +65,7 @@ def test_loading_a_state_while_workers_iterate_raises(store):
         list(iterator)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2, 3])
 def test_a_stateful_loader_on_another_world_size_delivers_the_last_batch_once(store, workers):
     def stateful(rank):
@@ -166,6 +167,7 @@ def test_items_without_tensors_are_not_read_ahead_without_end():
     ahead.close()
 
 
+@pytest.mark.slow
 def test_an_iteration_left_open_says_nothing_when_the_program_ends(store):
     import subprocess
     import sys

@@ -41,6 +41,7 @@ def test_a_worker_that_leaves_is_told():
         next(pool)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, LARGE], ids=["small", "within a message"])
 def test_a_stopped_worker_is_told_after_the_timeout(size):
     with pool_of(partial(endless, size=size), timeout=0.5) as pool:
@@ -97,6 +98,7 @@ def script(tmp_path, *arguments):
                 os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_workers_end_when_their_parent_is_killed(method, tmp_path):
     with script(tmp_path, method, LARGE, "wait") as (process, pids):
@@ -110,6 +112,7 @@ def test_workers_end_when_their_parent_is_killed(method, tmp_path):
         assert not any(map(lives, pids))
 
 
+@pytest.mark.slow
 def test_a_script_that_ends_ends_its_workers_without_a_word(tmp_path):
     with script(tmp_path, FORK, 0) as (process, pids):
         os.kill(pids[0], signal.SIGSTOP)
@@ -157,6 +160,7 @@ def test_closing_from_another_thread_ends_an_iteration_that_waits():
         assert time.monotonic() - begun < 1.5
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_the_workers_to_the_main_process():
     with pool_of(partial(endless, hangs_at=2)) as pool:
         pids = pids_of(pool)

@@ -36,6 +36,7 @@ def noting(worker, workers, *, noted):
     yield torch.full((1000,), worker), np.full(LARGE, worker, np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_any_start_method_gives_the_items_and_shares_the_tensors_of_the_work(method):
     noted = torch.zeros(2, dtype=torch.int64).share_memory_()
@@ -105,6 +106,7 @@ def refuse(message):
     raise StoreChangedError(message)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_an_error_in_unpickling_the_work_comes_as_it_was(method, capfd):
     with pool_of(Reopened(), workers=1, method=method) as pool, pytest.raises(StoreChangedError) as caught:

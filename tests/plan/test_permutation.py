@@ -72,6 +72,7 @@ def binned(values, size, bins):
     return found, weights * values.size / size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [10, 97, 1000, 65_537])
 def test_positions_neighbours_and_displacements_are_uniform(size):
     epochs = 400_000 // size + 40

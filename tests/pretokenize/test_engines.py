@@ -167,6 +167,7 @@ def test_a_worker_killed_while_it_answers_is_our_error():
         next(results)
 
 
+@pytest.mark.slow
 @needs_proc
 def test_stopped_workers_are_our_error_after_the_timeout(out):
     def stop():

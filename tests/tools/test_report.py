@@ -66,6 +66,7 @@ def test_a_page_without_peers_or_topics_says_so():
     assert "<h3>all topics</h3>" in html
 
 
+@pytest.mark.slow
 def test_a_report_is_one_page_and_its_pictures(results_file, tmp_path, capsys):
     pytest.importorskip("matplotlib", reason="the pictures are drawn with matplotlib")
     from tools.report import chart_style
