@@ -5,14 +5,45 @@ A message says what is wrong with the value and where it is, the rule, and the f
 
 
 class FastCollateError(Exception):
-    """The root: catch this to catch everything fastcollate raises for bad data."""
+    """`FastCollateError` is the root of the tree: an `except` for it catches every error of fastcollate."""
 
 
 class InputError(FastCollateError):
-    """A source or an argument is wrong.
+    """An `InputError` says that a source, a record of it, or an argument is wrong.
 
-    `path` and `row` (0-based record or 1-based line, as `message` says) tell where; `reason` is a
-    short stable word under which `prepare(on_error="skip")` counts rejected records.
+    `prepare(on_error="skip")` leaves bad records out, and counts them in the manifest by `reason`. A reason is
+    one of these words, which stay the same from version to version:
+
+        invalid           an argument is wrong, or anything else that no other word says
+        bad_source        the source is neither a path, nor a URL, nor an iterable of records
+        not_found         no file has that path, or matches that pattern
+        is_directory      the path is a directory where a file is needed
+        unreadable        the system does not let us read the file
+        no_download       the URL cannot be read to its end, or the cache cannot be written
+        not_utf8          a line or a file is not UTF-8
+        not_json          a line or a file is not JSON
+        not_object        a row of the source is no JSON object, or no dict
+        no_records        a file has rows, or none, but no record in them
+        unknown_template  no built-in template has that name
+        unknown_field     `fields=` names a field that the template does not have, or a key that is no string
+        missing_field     a record lacks a field that the template needs, or has null there
+        not_string        a field of a record is not a string
+        overlong          a record has more tokens than `max_length`
+        empty             a record has no tokens, or the whole source has no record that can be used
+
+    Attributes:
+        path: The file or URL that the error is about; None for records in memory and for arguments.
+        row: Where in the source the bad record is, numbered as the message says: lines from 1, records from 0.
+            None where the error is about no single record.
+        reason: The word for what is wrong, from the table above.
+
+    >>> import tempfile
+    >>> from fastcollate import prepare
+    >>> try:
+    ...     prepare([{"text": "a"}, 7], tempfile.mkdtemp() + "/store", encoding="bytes", template="text")
+    ... except InputError as error:
+    ...     error.path, error.row, error.reason
+    (None, 1, 'not_object')
     """
 
     def __init__(
@@ -33,60 +64,60 @@ def _rebuild_input_error(message: str, path: str | None, row: int | None, reason
 
 
 class EncodingError(FastCollateError):
-    """An encoding is unknown, out of reach, or does not hold a token."""
+    """An `EncodingError` says that an encoding is unknown, cannot be reached, or does not hold a token."""
 
 
 class StoreError(FastCollateError):
-    """Something is wrong with a store on disk."""
+    """A `StoreError` says that something is wrong with a store on disk; most are one of its subclasses."""
 
 
 class StoreCorruptError(StoreError):
-    """A file of the store is missing, truncated, swapped or changed."""
+    """A `StoreCorruptError` says that a file of the store is missing, truncated, swapped or changed."""
 
 
 class StoreIncompleteError(StoreError):
-    """A directory holds shards but no manifest: its writer was stopped before it committed."""
+    """A `StoreIncompleteError` says that a directory has shards but no manifest: its writer never committed it."""
 
 
 class StoreChangedError(StoreError):
-    """The store on disk is no longer the one that was opened."""
+    """A `StoreChangedError` says that the store on disk is no longer the one that was opened."""
 
 
 class StoreVersionError(StoreError):
-    """The store was written in a format this version does not read."""
+    """A `StoreVersionError` says that the store has a format that this version does not read."""
 
 
 class UnsafeStoreError(StoreError):
-    """A manifest names a file outside its directory, or data that only code could decode."""
+    """An `UnsafeStoreError` says that a manifest names other files than the shards of its directory."""
 
 
 class StoreWriteError(StoreError):
-    """A store cannot be written there, or a record cannot be stored."""
+    """A `StoreWriteError` says that a store cannot be written there, or that a record cannot be stored."""
 
 
 class PlanError(FastCollateError):
-    """No plan satisfies the arguments for this store."""
+    """A `PlanError` says that the arguments of a dataset make no plan for its corpus."""
 
 
 class CollateError(FastCollateError):
-    """Rows cannot be made into a batch."""
+    """A `CollateError` says that rows cannot be made into a batch."""
 
 
 class StateError(FastCollateError):
-    """A state_dict cannot be read or applied."""
+    """A `StateError` says that a state_dict cannot be taken, read or applied here."""
 
 
 class StateMismatchError(StateError):
-    """A state_dict was taken over other data, arguments or seed."""
+    """A `StateMismatchError` says that a state or a rank has other data or arguments, and names the field."""
 
 
 class LimitError(FastCollateError):
-    """A value exceeds a limit of the format or of this machine."""
+    """A `LimitError` says that a value exceeds a limit of the format or of this machine."""
 
 
 class StorageError(FastCollateError):
-    """The disk or the network failed."""
+    """A `StorageError` says that the disk failed while a store was read or written."""
 
 
 class WorkerError(FastCollateError):
-    """A worker process or thread died."""
+    """A `WorkerError` says that a worker process died, is stuck, or cannot be started or given its work."""

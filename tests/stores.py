@@ -20,3 +20,8 @@ def lognormal_lengths(count, *, mean=3.0, sigma=0.8, low=1, high=200, seed=0):
     """int64[count]: a long-tailed distribution of record lengths."""
     drawn = np.random.default_rng(seed).lognormal(mean, sigma, count)
     return np.clip(drawn, low, high).astype(np.int64)
+
+
+def gathered(store, indices, columns=()):
+    """The records `indices` of a store as a batch, with the columns asked for."""
+    return store.at_epoch(0, 0).gather(np.array(indices, np.int64), columns)

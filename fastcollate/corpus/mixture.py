@@ -24,17 +24,20 @@ _CHOICE = 4  # what the key is for: which records of a source an epoch takes
 def mix(sources: Sequence[tuple[Corpus, float]]) -> Mixture:
     """Return several corpora as one, without a copy.
 
-    `BucketedDataset(mix([(code, 0.5), (chat, 2)]), ...)` plans over half of one and two epochs of the other as
-    over one corpus. A batch's `record_ids` number the records of all sources one after another. With
-    `shuffle=False` an epoch delivers its sources one after another, too.
+    An epoch of `mix([(code, 0.5), (chat, 2)])` has half of the records of `code` and each record of `chat` twice,
+    and any dataset plans over them as over one corpus. A batch's `record_ids` number the records of all sources
+    one after another, and `mixture[i]` is the record with that number. With `shuffle=False` an epoch delivers the
+    sources one after another.
 
     Args:
-        sources: Pairs of a corpus and a weight. The weight is how many epochs of the corpus one epoch of the
-            mixture has: 1 takes every record once; 2.5 takes every record twice and half of them, chosen anew each
-            epoch, a third time. The sources of a mixture inside a mixture have the product of both weights.
+        sources: Pairs of a corpus and a weight. A corpus is a store, a view of one, a `Ragged`, or another
+            mixture, whose sources then have the product of both weights. The weight is how many epochs of the
+            corpus one epoch of the mixture has: 1 takes every record once; 2.5 takes every record twice and half
+            of them, chosen anew each epoch, a third time.
 
     Raises:
-        InputError: No sources, a weight that is not positive, or sources of different encodings.
+        InputError: There are no sources, a weight is not a positive number, or the encodings of two sources
+            differ.
 
     >>> from fastcollate import Ragged, StoreWriter, TokenStore
     >>> import tempfile
@@ -42,8 +45,8 @@ def mix(sources: Sequence[tuple[Corpus, float]]) -> Mixture:
     >>> with StoreWriter(directory, encoding="bytes") as writer:
     ...     writer.append(Ragged.from_rows([[1], [2], [3], [4]]))
     >>> store = TokenStore(directory)
-    >>> len(mix([(store, 0.5), (store, 2)]))
-    10
+    >>> len(mix([(store, 0.5), (store, 2)])), len(mix([(mix([(store, 2)]), 0.5)]))
+    (10, 4)
     """
     if not sources:
         raise InputError("mix got no sources: give it (corpus, weight) pairs")

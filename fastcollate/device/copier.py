@@ -20,10 +20,14 @@ _SLABS = 3  # one being filled, one being copied from, one to spare
 
 
 class OnDevice(NamedTuple):
-    """A batch on its way to a device.
+    """An `OnDevice` is a batch on its way to a device.
 
-    `event` is what the consumer's stream must wait for (None: it is there now); `bytes` and `copies` went over
-    the bus for it; `lent` says that some were copied from pinned memory of somebody else.
+    Attributes:
+        item: The batch, with its tensors on the device.
+        event: What the consumer's stream must wait for; None where the batch is there already.
+        bytes: The bytes that went over the bus for the batch.
+        copies: The number of copies in which these bytes went.
+        lent: Whether some tensors were copied from pinned memory that belongs to somebody else.
     """
 
     item: Any
@@ -34,14 +38,17 @@ class OnDevice(NamedTuple):
 
 
 class DeviceCopier:
-    """Copies what a batch is made of (dicts, tuples, lists, tensors) to one device.
+    """A `DeviceCopier` copies what a batch is made of (dicts, tuples, lists, tensors) to one device.
 
     All tensors of a batch are staged side by side in one slab of a ring and travel in one copy. On CUDA the slabs
     are page-locked and the copy goes over a stream of its own; `hand_over` makes the consumer's stream wait for
     it, never the host. To the CPU nothing is copied.
 
+    Args:
+        device: Where the tensors go: a torch device, its name, or the number of a CUDA device; None is the CPU.
+
     Raises:
-        InputError: a device that does not exist here.
+        InputError: The device does not exist here, or is a CUDA device inside a `DataLoader` worker.
     """
 
     def __init__(self, device: torch.device | str | int | None) -> None:
@@ -54,7 +61,7 @@ class DeviceCopier:
 
     @property
     def seconds_on_bus(self) -> float:
-        """What the copies that are over took, on the device's clock; 0 where the device has none."""
+        """The seconds that the finished copies took, on the device's clock; 0 where the device has none."""
         return self._ring.seconds_on_bus
 
     def settle(self) -> None:
@@ -67,11 +74,18 @@ class DeviceCopier:
             torch.cuda.set_device(self.device)
 
     def next_slab(self) -> Slab | None:
-        """Memory to stage a batch in, once it is free; none for the CPU, to which nothing is copied."""
+        """Return memory to stage a batch in, once it is free; None for the CPU, to which nothing is copied."""
         return None if self.device.type == "cpu" else self._ring.next_slab()
 
     def copy(self, item: Any, slab: Slab | None = None, build: Callable[[Any], Any] | None = None) -> OnDevice:
-        """`item` on the device, or what `build` makes of it there. Its tensors may lie in `slab` already."""
+        """Return a batch on the device, and do not wait for it.
+
+        Args:
+            item: The batch.
+            slab: The memory that the batch is staged in, where some of its tensors may lie already; by default the
+                next one of the ring.
+            build: What makes the batch of the copied `item` on the device; by default `item` is the batch.
+        """
         if self.device.type == "cpu":
             return OnDevice(item if build is None else build(item), None, 0, 0, False)
         slab = self._ring.next_slab() if slab is None else slab
@@ -130,7 +144,11 @@ class DeviceCopier:
 
 
 def check_device(device: torch.device | str | int | None) -> torch.device:
-    """The torch device of that name, if this machine has it; None is the CPU."""
+    """Return the torch device of that name, if this machine has it; None is the CPU.
+
+    Raises:
+        InputError: The device is unknown to torch or not here, or is a CUDA device inside a `DataLoader` worker.
+    """
     try:
         found = torch.device("cpu" if device is None else device)
     except (RuntimeError, TypeError):
@@ -164,10 +182,23 @@ def _record(tensor: torch.Tensor, stream: torch.cuda.Stream) -> torch.Tensor:
 def prefetch_to_device(
     loader: Iterable[Any], device: torch.device | str | int, *, prefetch: int = 2
 ) -> Iterator[Any]:
-    """Iterate any loader of dicts, tuples or tensors a few batches ahead, on `device`.
+    """Yield the batches of any loader on a device; a background thread takes and copies them ahead of use.
+
+    To a CUDA device each batch goes in one copy from page-locked memory, over a stream of its own; tensors that
+    somebody else pinned go from where they lie. Batches keep their kind and order; values that are no tensors stay
+    as they are. An exception of the loader is raised here, after the batches that came before it. Ending the
+    iteration ends the thread.
+
+    Args:
+        loader: Any iterable of batches, such as a torch `DataLoader`; a batch is a tensor, or dicts, lists, tuples
+            and dataclasses of tensors. The loader is iterated once, in the background thread.
+        device: Where the tensors go: a torch device, its name such as `"cuda:0"`, or the number of a CUDA device.
+            For the CPU nothing is copied, and the loader still runs ahead.
+        prefetch: The number of batches that wait ready at most, 2 by default; small batches wait several at a
+            time, up to 2 MB, because to wake a thread costs more than to make one.
 
     Raises:
-        InputError: a device that does not exist here, or `prefetch` below 1.
+        InputError: The device does not exist here, `prefetch` is below 1, or a batch holds what cannot be copied.
 
     >>> batches = [{"x": torch.tensor([1])}, {"x": torch.tensor([2])}]
     >>> [batch["x"].item() for batch in prefetch_to_device(batches, "cpu")]

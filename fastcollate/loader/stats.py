@@ -7,16 +7,30 @@ __all__ = ["LoaderStats"]
 
 @dataclass(slots=True)
 class LoaderStats:
-    """What a loader has delivered so far, and where time went.
+    """`LoaderStats` count what a `StreamLoader` has delivered so far, and where the time went.
 
-    What the background thread does overlaps with the consumer's own work.
+    All numbers grow for as long as the loader lives, over all its passes. For a CUDA device a background thread
+    gathers, collates and copies, so that those seconds overlap with the work of the training loop; only
+    `seconds_waited` is time that the loop lost.
 
     Attributes:
-        batches, tokens, cells: real tokens, and the places they were padded to.
-        seconds_waited: in which the consumer waited for its next batch.
-        seconds_gather, seconds_collate, seconds_transfer: on the host, preparing batches and issuing copies.
-        bytes_copied, copies: what went over the bus to a device, and in how many copies.
-        seconds_on_bus: what the copies that are over took on the device's clock; 0 where it has none.
+        batches: The batches that were delivered.
+        tokens: The tokens of the delivered batches, padding not counted; 0 where batches are no `Batch` but
+            tuples.
+        cells: The elements of the delivered `input_ids`, padding counted; 0 where batches are no `Batch` but
+            tuples.
+        seconds_waited: The seconds that whoever iterates waited for batches.
+        seconds_gather: The seconds that this process spent on gathering rows, or on waiting for workers that
+            gather rows; 0 where workers collate, too.
+        seconds_collate: The seconds that this process spent on collating; 0 where workers collate.
+        seconds_transfer: The seconds that this process spent on starting copies to the device.
+        bytes_copied: The bytes that went over the bus to the device; 0 for the CPU.
+        copies: The number of copies in which the bytes went over the bus.
+        seconds_on_bus: The seconds that finished copies took, on the device's clock; 0 where the device has none.
+
+    >>> stats = LoaderStats(batches=2, tokens=30, cells=40, bytes_copied=60)
+    >>> stats.padding_fraction, stats.bytes_per_token
+    (0.25, 2.0)
     """
 
     batches: int = 0
@@ -32,10 +46,10 @@ class LoaderStats:
 
     @property
     def bytes_per_token(self) -> float:
-        """Bytes that went over the bus for each real token; NaN before the first."""
+        """The bytes that went over the bus for each token, padding not counted; NaN before the first token."""
         return self.bytes_copied / self.tokens if self.tokens else float("nan")
 
     @property
     def padding_fraction(self) -> float:
-        """The part of all cells delivered that held no token; NaN where batches do not say (tuples)."""
+        """The part of all delivered cells that held no token, from 0 to 1; NaN where batches are tuples."""
         return 1.0 - self.tokens / self.cells if self.cells else float("nan")

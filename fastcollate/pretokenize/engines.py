@@ -53,9 +53,9 @@ class ThisProcess:
 class Processes:
     """The engine that deals tasks to worker processes in turn.
 
-    The workers run nothing of the caller's program, so what is sent to them must be defined in modules that they can
-    import. Each has a line of its own, so that none can block another's, and ends with this process, however this
-    process ends.
+    The workers run nothing of the caller's program, so what is sent to them must be defined in modules that they
+    can import. Each has a line of its own, so that none can block another's, and ends with this process, however
+    this process ends.
 
     Args:
         workers: The number of processes.

@@ -84,9 +84,9 @@ def prepare(
     (1, [[131, 151]])
     """
     _check(engine=engine, append_eot=append_eot, max_length=max_length, overlong=overlong, on_error=on_error)
-    runner = _runner(workers, timeout)
     chosen = _template(template, fields)
     recipe = Recipe(chosen, load_encoding(encoding), append_eot, max_length, overlong, on_error)
+    runner = _runner(recipe, workers, timeout)
     chunks = read_chunks(resolve(source), skip=on_error == "skip")
     with StoreWriter(
         output,
@@ -109,11 +109,22 @@ def _check(*, engine: str, append_eot: bool, max_length: int | None, overlong: s
         check_count("max_length", max_length, 1)
 
 
-def _runner(workers: int | None, timeout: int) -> Engine:
-    """Return what runs the work: all cores by default, but only once there is enough to do."""
+def _runner(recipe: Recipe, workers: int | None, timeout: int) -> Engine:
+    """Return what runs the work: all cores by default, but only once there is enough to do.
+
+    Workers do not run the caller's script, so what it defines itself stays in this process.
+    """
     check_count("timeout", timeout, 1)
     if workers is not None:
         workers = check_count("workers", workers, 1)
+    for part, what in ((recipe.template, "template"), (recipe.tokenizer, "encoding")):
+        if type(part).__module__ == "__main__" and workers != 1:
+            if workers is None:
+                return ThisProcess()
+            raise InputError(
+                f"the {what} is a {type(part).__name__}, which the script itself defines, and workers={workers} "
+                "processes do not run it: define it in a module that they can import, or set workers=1"
+            )
     if workers == 1 or sys.platform == "win32":  # workers inherit a descriptor, for which Windows has no way
         return ThisProcess()
     if workers is None:

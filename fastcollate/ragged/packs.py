@@ -11,16 +11,16 @@ __all__ = ["Packs"]
 
 
 class Packs(NamedTuple):
-    """Documents laid end to end in rows of `width` cells: which share a row, and where in it they lie.
+    """`Packs` say where documents lie that are laid end to end in rows of `width` cells.
 
-    Letters: P packs, D documents. Pack `p` is the cells from `p * width` on.
+    The cells of all packs are numbered through: pack `p` begins at cell `p * width`.
 
     Attributes:
-        edges: int64[P+1], pack `p` has the documents `edges[p]` to `edges[p + 1]`.
-        used: int64[P], its tokens; the rest of its cells is a gap.
-        begins: int64[D], the first cell of each document.
-        numbers: int64[D], counted from 0 in each pack.
-        width: cells of a pack.
+        edges: The documents of each pack, int64[P+1]: pack `p` has those from `edges[p]` to `edges[p + 1]`.
+        used: The number of cells of each pack that hold tokens, int64[P]; the other cells are a gap at its end.
+        begins: The first cell of each document, int64[D].
+        numbers: The number of each document in its pack, from 0, int64[D].
+        width: The number of cells of each pack.
 
     >>> packs = Packs.of(np.array([3, 2, 4]), np.array([0, 2, 3]), 6)
     >>> packs.begins, packs.numbers, packs.gaps()
@@ -35,10 +35,15 @@ class Packs(NamedTuple):
 
     @classmethod
     def of(cls, lengths: IntArray, edges: IntArray, width: int | None = None) -> Self:
-        """Documents of `lengths: int64[D]` in the packs that `edges` names, as wide as the fullest if not told.
+        """Return where documents lie.
+
+        Args:
+            lengths: The number of tokens of each document, int64[D].
+            edges: The documents of each pack, int64[P+1]; see the attribute.
+            width: The number of cells of each pack; by default as many as the fullest pack has tokens.
 
         Raises:
-            CollateError: more tokens in a pack than it has cells.
+            CollateError: A pack has more tokens than cells.
         """
         before = np.zeros(len(lengths) + 1, np.int64)
         np.add.accumulate(lengths, out=before[1:])
@@ -55,12 +60,12 @@ class Packs(NamedTuple):
 
     @property
     def cells(self) -> int:
-        """Of all packs."""
+        """The number of cells of all packs together."""
         return len(self.used) * self.width
 
     @property
     def tokens(self) -> int:
-        """Cells that are in no gap."""
+        """The number of cells that hold tokens."""
         return sum(self.used.tolist())  # few: faster than NumPy
 
     def part(self, first: int, last: int) -> Self:

@@ -1,10 +1,4 @@
-"""Ragged arrays: many rows of different lengths in two flat arrays.
-
-Shape letters used in every docstring of this project:
-
-    N  rows or records          B  rows of a batch         T  columns of a batch (its width)
-    V  values (tokens) in all   S  spans in all            K  widths or buckets
-"""
+"""Ragged arrays: many rows of different lengths in two flat arrays; `fastcollate.ragged` explains the letters."""
 
 from __future__ import annotations
 
@@ -24,18 +18,24 @@ _DTYPES = (np.dtype(np.uint16), np.dtype(np.uint32), np.dtype(np.int64))
 
 
 class Ragged:
-    """Rows of integers, row `i` being `values[offsets[i]:offsets[i + 1]]`.
+    """A `Ragged` holds rows of integers of different lengths: row `i` is `values[offsets[i]:offsets[i + 1]]`.
+
+    Lists of token ids become one by `Ragged.from_rows(rows)`, and any dataset takes it as a corpus in memory.
+    `len` is the number of rows, and `ragged[i]` is row `i` as a view. Two are equal if they have equal rows of one
+    dtype.
 
     Args:
-        values: uint16|uint32|int64[V], kept without a copy.
-        offsets: int64[N+1], rising from `offsets[0] >= 0` to `offsets[N] <= V`.
+        values: The values of all rows side by side, uint16|uint32|int64[V]; the array is kept, not copied.
+        offsets: Where each row begins in `values`, and at the end where the last one stops, int64[N+1]. Offsets
+            never fall; the first is at least 0 and the last at most V.
 
     Raises:
-        InputError: another dtype, another number of dimensions, or offsets that fall or leave `values`.
+        InputError: Values or offsets have another dtype or number of dimensions, or offsets fall or leave the
+            values.
 
     >>> ragged = Ragged(np.array([1, 2, 3, 4, 5], np.uint16), np.array([0, 3, 5]))
-    >>> ragged[1], ragged.lengths
-    (array([4, 5], dtype=uint16), array([3, 2]))
+    >>> ragged, ragged[1], ragged.lengths
+    (Ragged(2 rows, 5 values, uint16), array([4, 5], dtype=uint16), array([3, 2]))
     """
 
     __slots__ = ("offsets", "values")
@@ -82,18 +82,25 @@ class Ragged:
 
     @property
     def lengths(self) -> IntArray:
-        """int64[N]."""
+        """The number of values of each row, int64[N]."""
         return np.diff(self.offsets)
 
     def compact(self) -> Ragged:
-        """The same rows, with `offsets[0] == 0` and no value outside a row."""
+        """Return the same rows with `offsets[0] == 0` and no value outside a row, without a copy of the values."""
         first, last = self.offsets[0], self.offsets[-1]
         if first == 0 and last == len(self.values):
             return self
         return Ragged(self.values[first:last], self.offsets - first)
 
     def take(self, indices: ArrayLike) -> Ragged:
-        """The rows `indices: int64[M]`, in that order, copied.
+        """Return some of the rows, copied.
+
+        Args:
+            indices: The numbers of the rows wanted, int64[M], in any order and as often as wanted; each is from 0
+                to `len(ragged) - 1`.
+
+        Raises:
+            InputError: The indices are no flat integers, or name a row that does not exist.
 
         >>> Ragged.from_rows([[1, 2], [3], [4, 5, 6]]).take([2, 1]).values
         array([4, 5, 6, 3])
@@ -103,7 +110,14 @@ class Ragged:
 
     @classmethod
     def from_rows(cls, rows: Sequence[ArrayLike], dtype: type[np.integer[Any]] = np.int64) -> Ragged:
-        """Copy rows (lists or arrays of integers) into one array of `dtype`.
+        """Return a `Ragged` with copies of the rows.
+
+        Args:
+            rows: The rows, each a flat list or array of integers; a row may be empty.
+            dtype: The dtype of the values, int64 by default; `np.uint16` or `np.uint32` take less memory.
+
+        Raises:
+            InputError: A row is not flat, is not of integers, or holds a value that does not fit the dtype.
 
         >>> Ragged.from_rows([[7, 8], [9]]).offsets
         array([0, 2, 3])
@@ -129,7 +143,13 @@ class Ragged:
 
     @classmethod
     def concat(cls, parts: Sequence[Ragged]) -> Ragged:
-        """All rows of all parts, one after another; the parts must share a dtype.
+        """Return all rows of several `Ragged`, one after another, copied.
+
+        Args:
+            parts: At least one `Ragged`; all have one dtype.
+
+        Raises:
+            InputError: There are no parts, or parts of different dtypes.
 
         >>> len(Ragged.concat([Ragged.from_rows([[1], [2]]), Ragged.from_rows([[3]])]))
         3
@@ -146,10 +166,10 @@ class Ragged:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Rows:
-    """Rows that lie anywhere in a flat array: row `i` is `values[starts[i]:starts[i] + lengths[i]]`.
+    """`Rows` lie anywhere in a flat array: row `i` is `values[starts[i]:starts[i] + lengths[i]]`.
 
-    A `Ragged` is the special case of rows side by side; this is what a selection of its rows is, without
-    a copy.
+    A `Ragged` is the special case of rows side by side; a selection of the rows of a `Ragged` is `Rows`, without a
+    copy.
 
     Attributes:
         values: The array that the rows lie in, uint16|uint32|int64[V].
@@ -212,10 +232,14 @@ class Rows:
 
 
 def row_numbers(indices: ArrayLike, count: int) -> IntArray:
-    """int64[M]: numbers of rows among `count`.
+    """Return checked numbers of rows, int64[M].
+
+    Args:
+        indices: The numbers to check.
+        count: How many rows there are.
 
     Raises:
-        InputError: not a flat sequence of integers from 0 to `count - 1`.
+        InputError: The numbers are no flat sequence of integers from 0 to `count - 1`.
     """
     try:
         chosen = np.asarray(indices)

@@ -35,15 +35,19 @@ class _Opened(NamedTuple):
 class TokenStore:
     """A `TokenStore` maps a pretokenised corpus on disk; opening one reads no tokens.
 
+    `len` is the number of records, and `store[i]` are the tokens of record `i` as a read-only view of the file;
+    negative numbers count from the end. A store goes into any dataset, and its views by `split` do too.
+
     Args:
         path: The directory that `prepare` or a `StoreWriter` made.
         verify: How much is checked before the store is used: `"none"` trusts the files, `"index"` (the default)
-            checks their presence, sizes and record boundaries, `"full"` hashes every byte. Copies in other
-            processes check as much.
+            checks the files' presence and sizes and the records' boundaries, `"full"` hashes every byte. A copy of
+            the store in another process checks as much.
         fingerprint: The fingerprint that the store must have, 64 hex digits; by default any store will do.
 
     Raises:
-        StoreError: One of its subclasses, naming the file: missing, incomplete, truncated, swapped or changed.
+        StoreError: The store cannot be used; the error is one of the subclasses, such as `StoreCorruptError`, and
+            names the file that is missing, truncated, swapped or changed.
 
     >>> from fastcollate import Ragged, StoreWriter
     >>> import tempfile
@@ -165,10 +169,14 @@ class TokenStore:
         return np.unique(self.lengths, return_counts=True)
 
     def take(self, indices: ArrayLike) -> Ragged:
-        """Return the records `indices: int64[M]` side by side, copied.
+        """Return some of the records side by side, copied.
+
+        Args:
+            indices: The numbers of the records wanted, int64[M], in any order and as often as wanted; each is from
+                0 to `len(store) - 1`.
 
         Raises:
-            InputError: A number outside the store, or no flat sequence of integers.
+            InputError: The indices are no flat integers, or name a record that does not exist.
         """
         return self._records.gather(row_numbers(indices, len(self))).tokens.to_ragged()
 
@@ -193,21 +201,32 @@ class TokenStore:
         return tokenizer.decode(self[index])
 
     def verify(self) -> None:
-        """Hash every byte of every file against the manifest.
+        """Hash every byte of every file, and compare the hashes with the manifest's.
 
         Raises:
-            StoreCorruptError: naming the first file that differs.
+            StoreCorruptError: A file differs; the first that does is named.
         """
         check_files(self.path, self.manifest)
         check_hashes(self.path, self.manifest)
 
     def split(self, shares: Mapping[str, float | None]) -> dict[str, TokenStore]:
-        """Cut the store into consecutive parts, without copying, in the order given.
+        """Return views of consecutive parts of the store, by name; nothing is copied.
 
-        Each part has `int(len(store) * share)` records; the one part whose share is None has the rest.
+        Args:
+            shares: The share of the records of each part, from 0 to 1, in the order in which the parts follow each
+                other. A part has `int(len(store) * share)` records; the one part whose share is None has the rest.
 
         Raises:
-            InputError: shares that are negative, more than one None, or more than the whole.
+            InputError: A share is below 0 or above 1, the shares are more than the whole, or two are None.
+
+        >>> from fastcollate import Ragged, StoreWriter
+        >>> import tempfile
+        >>> directory = tempfile.mkdtemp() + "/store"
+        >>> with StoreWriter(directory, encoding="bytes") as writer:
+        ...     writer.append(Ragged.from_rows([[n] for n in range(10)]))
+        >>> parts = TokenStore(directory).split({"train": 0.85, "test": None})
+        >>> {name: len(part) for name, part in parts.items()}, parts["test"][0]
+        ({'train': 8, 'test': 2}, array([8], dtype=uint16))
         """
         counts = {name: _share_count(name, share, len(self)) for name, share in shares.items()}
         rest = len(self) - sum(counts.values())

@@ -110,3 +110,40 @@ def test_bad_mixtures_are_named(stores, tmp_path):
 
     with pytest.raises(InputError, match="encodings 'bytes' and 'other', which are not the same"):
         mix([(stores[0], 1), (TokenStore(tmp_path / "other"), 1)])
+
+
+def test_a_record_is_named_by_its_number_and_iterating_says_what_to_do(stores):
+    mixture = mix([(stores[0], 1), (stores[1], 2)])
+    together = len(stores[0]) + len(stores[1])
+    np.testing.assert_array_equal(mixture[len(stores[0])], stores[1][0])
+    for wrong in (together, together + 9, -1):
+        with pytest.raises(IndexError, match=f"record {wrong} of a mixture whose sources have {together} records"):
+            mixture[wrong]
+    with pytest.raises(TypeError, match="a mixture has no order of its own: iterate a BucketedDataset"):
+        list(mixture)
+
+
+def test_a_mixture_of_mixtures_is_a_mixture_of_their_sources(stores):
+    inner = mix([(stores[0], 1), (stores[1], 2)])
+    flat = mix([(stores[0], 0.5), (stores[1], 1.0), (stores[0], 3.0)])
+    nested = mix([(inner, 0.5), (stores[0], 3)])
+    assert nested.fingerprint == flat.fingerprint
+    assert [source.weight for source in nested.sources] == [0.5, 1.0, 3.0]
+    assert delivered(BucketedDataset(nested, batch_size=8)) == delivered(BucketedDataset(flat, batch_size=8))
+
+
+def test_rows_in_memory_can_be_mixed_and_sources_must_share_their_columns(stores):
+    rows = Ragged.from_rows([[7, 8], [9]])
+    mixture = mix([(rows, 2), (Ragged.from_rows([[1]]), 1)])
+    ids = [record for batch in BucketedDataset(mixture, batch_size=2) for record in batch.record_ids.tolist()]
+    assert sorted(record for record in ids if record >= 0) == [0, 0, 1, 1, 2]
+    assert mixture.columns == {}
+    with pytest.raises(InputError, match="mix got corpora of encodings 'unknown' and 'bytes'"):
+        mix([(rows, 1), (stores[0], 1)])
+
+
+def test_an_unshuffled_mixture_says_that_its_sources_come_one_after_another(stores):
+    with pytest.warns(UserWarning, match="delivers the sources of a mixture one after another"):
+        dataset = BucketedDataset(mix([(stores[0], 1), (stores[1], 1)]), batch_size=8, window=8, shuffle=False)
+    first = next(iter(dataset)).record_ids
+    assert int(first.max()) < len(stores[0])

@@ -74,14 +74,19 @@ print(store.text(2999))
 """
 
 
-def test_a_template_defined_in_the_callers_program_travels(out):
-    program = OWN_TEMPLATE.replace("OUTPUT", repr(str(out)))
+@pytest.mark.parametrize("workers", [1, 2, None])
+def test_a_template_that_the_script_defines_stays_in_its_process(out, workers):
+    program = OWN_TEMPLATE.replace("OUTPUT", repr(str(out))).replace("workers=2", f"workers={workers}")
     command = [sys.executable, "-"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         command, input=program, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "A2999<|endoftext|>\n", "")
+    if workers == 2:
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "which the script itself defines, and workers=2 processes do not run it" in done.stderr
+    else:
+        assert (done.returncode, done.stdout, done.stderr) == (0, "A2999<|endoftext|>\n", "")
 
 
 def test_templates_and_encodings_of_ones_own_travel(tmp_path):

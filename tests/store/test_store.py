@@ -13,7 +13,7 @@ import pytest
 import tiktoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stores import write_store
+from stores import gathered, write_store
 
 from fastcollate import EncodingError, InputError, Ragged, StoreChangedError, StoreError, StoreWriter, TokenStore
 
@@ -145,10 +145,6 @@ def test_a_store_without_spans_says_so(tmp_path):
 
 
 # Reading
-
-
-def gathered(store, indices, columns=()):
-    return store.at_epoch(0, 0).gather(np.array(indices, np.int64), columns)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
