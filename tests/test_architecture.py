@@ -214,15 +214,19 @@ def test_no_module_unpickles_or_evaluates_data():
 
 
 def test_the_version_is_the_one_that_is_installed_and_is_looked_up_late(monkeypatch):
-    monkeypatch.delitem(vars(fastcollate), "__version__", raising=False)
     monkeypatch.setattr("importlib.metadata.version", lambda name: f"1.2.3 of {name}")
-    assert fastcollate.__version__ == "1.2.3 of fastcollate"
+    assert version_looked_up() == "1.2.3 of fastcollate"
+    monkeypatch.setattr("importlib.metadata.version", not_installed)
+    assert version_looked_up() == "0+unknown"
     assert "__version__" in dir(fastcollate)
     assert "__version__" not in fastcollate.__all__
-    monkeypatch.delitem(vars(fastcollate), "__version__")
-    monkeypatch.setattr("importlib.metadata.version", not_installed)
-    assert fastcollate.__version__ == "0+unknown"
-    monkeypatch.delitem(vars(fastcollate), "__version__")
+
+
+def version_looked_up():
+    vars(fastcollate).pop("__version__", None)  # it is kept there once it is known
+    found = fastcollate.__version__
+    del fastcollate.__version__
+    return found
 
 
 def not_installed(name):

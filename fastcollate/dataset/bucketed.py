@@ -21,9 +21,9 @@ class BucketedDataset(PlannedDataset[RowBuckets | TokenBuckets]):
     """A `BucketedDataset` yields batches of records of similar length, in an order that its arguments decide.
 
     Use it in a `StreamLoader` or a `DataLoader(dataset, batch_size=None, collate_fn=PaddingCollator(...))`. Every
-    rank gets the same number of batches, every record comes once an epoch over all ranks, and the order depends
-    neither on the number of workers nor on the number of ranks. A pass whose last batch was delivered is followed
-    by the next epoch; `set_epoch` chooses another.
+    rank gets the same number of batches, every record comes once an epoch over all ranks, and the order does not
+    depend on the number of workers. A run that is resumed on another number of ranks keeps its order. A pass whose
+    last batch was delivered is followed by the next epoch; `set_epoch` chooses another.
 
     Where the last step has too few records for all ranks, filler rows stand in: their `record_ids` are -1 and the
     loss ignores them. A rank has filler rows only if no other rank of that step has two records. The usual mean

@@ -158,7 +158,9 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         """
         number, position = check_count("epoch", epoch, error=PlanError), self._next()
         if number != position.epoch or (position.batch and not self._place.kept):
-            self._place.move(Position(number, 0, position.group))
+            position = Position(number, 0, position.group)
+        if position != self._place.reached():
+            self._place.move(position)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the latest pass is, as JSON: the same on every rank, valid for any world size.

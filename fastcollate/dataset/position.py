@@ -113,9 +113,7 @@ class SharedPosition:
         """Return where the next pass of this process, or of the workers that it starts, begins."""
         if _in_worker():
             return self._told or self._block().position()
-        block = self._block()
-        begun, position = block.valid_notes()["epoch"], block.position()
-        return Position(int(begun.max()) + 1, 0, position.group) if len(begun) else position
+        return self._block().next_position()[0]
 
     def reached(self) -> Position:
         """Return how far the latest pass is, or else where the next one begins."""
@@ -154,9 +152,9 @@ class SharedPosition:
         """
         info = get_worker_info()
         if info is None:
-            reached = self.read()
+            reached, after_workers = self._block().next_position()
             start = settle(reached) if reached.batch else reached
-            if start != reached or len(self._block().valid_notes()):
+            if start is not reached or after_workers:
                 kept = self.kept
                 self.move(start)
                 self.kept = kept

@@ -56,6 +56,13 @@ class SharedBlock:
         epoch, batch, group, *landmark = self.numbers[:6].tolist()
         return Position(epoch, batch, group, Landmark(*landmark))
 
+    def next_position(self) -> tuple[Position, bool]:
+        """Return where the next pass begins, and whether that is after passes of workers."""
+        position, begun = self.position(), self.valid_notes()["epoch"]
+        if len(begun) == 0:
+            return position, False
+        return Position(int(begun.max()) + 1, 0, position.group), True
+
     def set_position(self, position: Position) -> None:
         """Set the position; the counts stay."""
         self.numbers[:6] = [*position[:3], *position.landmark]

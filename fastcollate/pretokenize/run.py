@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from fastcollate.arguments import check_choice, check_count, check_flag
+from fastcollate.arguments import check_choices, check_count, check_counts, check_flag
 from fastcollate.errors import InputError
 from fastcollate.pretokenize.engines import Engine, Processes, ThisProcess
 from fastcollate.pretokenize.recipe import Encoded, OnError, Overlong, Recipe
@@ -103,8 +103,7 @@ def _check(*, engine: str, append_eot: bool, max_length: int | None, overlong: s
     if engine != "local":
         raise InputError(f"engine is {engine!r}: this version runs workers on this machine; use engine='local'")
     check_flag("append_eot", append_eot)
-    check_choice("overlong", overlong, ("truncate", "drop", "error"))
-    check_choice("on_error", on_error, ("raise", "skip"))
+    check_choices(overlong=(overlong, ("truncate", "drop", "error")), on_error=(on_error, ("raise", "skip")))
     if max_length is not None:
         check_count("max_length", max_length, 1)
 
@@ -114,9 +113,8 @@ def _runner(recipe: Recipe, workers: int | None, timeout: int) -> Engine:
 
     Workers do not run the caller's script, so what it defines itself stays in this process.
     """
-    check_count("timeout", timeout, 1)
-    if workers is not None:
-        workers = check_count("workers", workers, 1)
+    timeout, count = check_counts(timeout=(timeout, 1), workers=(1 if workers is None else workers, 1))
+    workers = None if workers is None else count
     for part, what in ((recipe.template, "template"), (recipe.tokenizer, "encoding")):
         if type(part).__module__ == "__main__" and workers != 1:
             if workers is None:

@@ -12,33 +12,36 @@ Shapes are written `dtype[dims]`, as in `input_ids: int64[B, T]`. The letters:
 
 The words:
 
-    record    what one row of the source became: the unit that a corpus numbers and an epoch delivers once
-    document  tokens that attend to each other: a whole record, or a piece of one where packs cut records
-    piece     consecutive tokens of one record, cut out because the record is too long for a row
-    segment   text before it is tokens: a part of a document that is wholly a target, or wholly none
-    span      (start, stop) of consecutive tokens of a record that are targets
-    run       consecutive cells of a batch that are targets: a span after it was laid out and cut
-    column    named values beside the tokens, one per token, per span or per record, such as `labels`
-    corpus    whatever a dataset reads: records of tokens, their lengths, a fingerprint
-    store     a corpus on disk, in the format that `fastcollate.store` specifies
-    shard     one of a store's parts: some consecutive records in files of their own
-    source    where records come from before they are tokens: a file, a URL, an iterable
-    template  what turns a record into segments
-    row       one line of a batch, or of any `Ragged`; `source_row` counts the records of a source
-    batch     the rows that a model sees at once on one rank
-    filler    a row without a record: it evens ranks out, its record id is -1 and the loss ignores it
-    pack      a row of fixed length that holds several documents
-    gap       the cells of a pack that no document fills
-    step      as many batches as there are ranks, neighbours in cost: what all ranks do at the same time
-    group     the number of batches in a step, fixed when a run first starts
-    window    consecutive records of the shuffled order that are planned together
-    landmark  the batch and the token at which a window begins
-    plan      which records make which batch of an epoch: a pure function of arguments, seed and epoch
-    epoch     one time through the corpus; its number and the seed decide the order
-    pass      one iteration over a dataset or a loader: the rest of an epoch from its position
-    position  how far a run is: epoch, global batches delivered, landmark
-    state     a position and the fingerprint of the plan it belongs to, as JSON
-    slab      page-locked memory in which batches wait for their copy to a device
+    source    A source is where records come from before they are tokens: a file, a URL or an iterable of dicts.
+    template  A template turns the text of a record into segments.
+    segment   A segment is a stretch of text, before it is tokens, that is a target as a whole or not at all.
+    record    A record is one example: a dict in a source, and in a corpus the tokens that became of it.
+    corpus    A corpus is what a dataset reads: numbered records, their lengths and a fingerprint of the data.
+    store     A store is a corpus on disk, in the format that `fastcollate.store` specifies.
+    shard     A shard is a part of a store: some consecutive records in files of their own.
+    span      A span is the place of consecutive targets in a record, as (start, stop) in tokens.
+    column    A column is a named array beside the tokens of records, such as `spans` or `labels`.
+    document  A document is a whole record or a piece of one, whose tokens attend only to each other.
+    piece     A piece is some consecutive tokens of a record that a plan of packs cut.
+    row       A row is one line of a batch or a `Ragged`; a row of a source is one record or one broken line.
+    filler    A filler is a row without a record, which evens ranks out: its id is -1 and the loss ignores it.
+    width     The width of a batch is the number of cells of each of its rows, padding counted.
+    batch     A batch is the rows that one rank trains on at once.
+    run       A run is the place of consecutive targets in the cells of a batch: a span that was laid out.
+    pack      A pack is a row of fixed length that holds several documents, one after another.
+    gap       A gap is the cells at the end of a pack that no document fills.
+    epoch     An epoch is one time through a corpus; its number and the seed decide the order.
+    plan      A plan says which records make which batch of an epoch; it is a function of its arguments alone.
+    window    A window is the records at consecutive places of an epoch's order, which are planned together.
+    landmark  A landmark says at which batch of the epoch, and at which token, a window begins.
+    rank      A rank is one of the processes that train together, and its number among these.
+    step      A step is the batches that all ranks take at the same time, one each and alike in cost.
+    group     The group is the number of batches in a planned step: how many ranks there were when the run began.
+    pass      A pass is one iteration over a dataset or loader: the rest of an epoch, from a position on.
+    position  A position says how far a run is: its epoch, and how many batches of it all ranks together delivered.
+    state     A state is a position as JSON, with the seed and the fingerprint of the data and arguments.
+    parcel    A parcel is several batches that a thread or a worker hands over at once, because waking costs time.
+    slab      A slab is host memory, page-locked for CUDA, in which a batch lies while it is copied to a device.
 """
 
 from fastcollate.ragged.packs import Packs

@@ -23,22 +23,36 @@ SHA-256. It carries its own hash. It is renamed into place last, so that a direc
 store, and one without is none. It names no clock, host or path, so that equal input gives equal bytes. The SHA-256
 of the manifest is the fingerprint of the store.
 
-Here are two records. The first has its last two tokens as targets, the second both of its tokens:
+Here are two records. The last two tokens of the first are targets, and both tokens of the second:
 
->>> import tempfile, numpy as np
+>>> import tempfile, numpy as np, pyarrow as pa
 >>> from pathlib import Path
->>> from fastcollate import Ragged, StoreWriter
->>> path = Path(tempfile.mkdtemp()) / "store"
->>> with StoreWriter(path, encoding="bytes", layout="npy") as writer:
-...     writer.append(Ragged.from_rows([[72, 105, 256], [33, 256]]), spans=Ragged.from_rows([[1, 3], [0, 2]]))
+>>> from fastcollate import Ragged, StoreWriter, TokenStore
+>>> tokens, spans = Ragged.from_rows([[72, 105, 256], [33, 256]]), Ragged.from_rows([[1, 3], [0, 2]])
+>>> folder = Path(tempfile.mkdtemp())
+>>> for layout in ("npy", "arrow"):
+...     with StoreWriter(folder / layout, encoding="bytes", layout=layout) as writer:
+...         writer.append(tokens, spans=spans)
 >>> for name in ("input_ids", "offsets", "spans", "span_offsets", "source_row"):
-...     array = np.load(path / f"shard-00000.{name}.npy")
+...     array = np.load(folder / "npy" / f"shard-00000.{name}.npy")
 ...     print(f"{name:12} {str(array.dtype):6} {array.tolist()}")
 input_ids    uint16 [72, 105, 256, 33, 256]
 offsets      int64  [0, 3, 5]
 spans        uint32 [1, 3, 0, 2]
 span_offsets int64  [0, 2, 4]
 source_row   int64  [0, 1]
+>>> path = folder / "arrow" / "shard-00000.arrow"
+>>> pa.ipc.open_file(path).get_batch(0).to_pylist() == [
+...     {"input_ids": [72, 105, 256], "spans": [1, 3], "source_row": 0},
+...     {"input_ids": [33, 256], "spans": [0, 2], "source_row": 1},
+... ]
+True
+
+In both layouts the token ids lie side by side in the shard's first file, from byte `values_at` of the manifest on:
+
+>>> shard = TokenStore(folder / "arrow").manifest.shards[0]
+>>> path.read_bytes()[shard.values_at :][: 2 * shard.tokens].hex(" ", 2)
+'4800 6900 0001 2100 0001'
 
 The room imports `ragged`, `storage`, `tokenizers` and what lies below; pyarrow is allowed here, torch is not.
 """

@@ -71,7 +71,7 @@ class TokenStore:
     @cached_property
     def _opened(self) -> _Opened:
         manifest = read_manifest(self.path)
-        if self._wanted not in (None, manifest.fingerprint):
+        if self._wanted is not None and self._wanted != manifest.fingerprint:
             raise StoreChangedError(
                 f"{self.path} was replaced by another store while it was in use, or was never the one asked for "
                 f"(its fingerprint is {manifest.fingerprint[:12]}..., not {str(self._wanted)[:12]}...): restart "

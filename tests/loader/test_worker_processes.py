@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
+import torch
 from pools import FORK, LARGE, METHODS, endless, lives, pids_of, pool_of
 
 from fastcollate import WorkerError
@@ -134,6 +135,21 @@ def test_closing_is_quick_silent_and_leaves_no_process(work, capfd):
         assert not any(map(lives, pids))
         assert list(pool) == []
     assert capfd.readouterr() == ("", "")
+
+
+def tidy(worker, workers, *, noted):
+    try:
+        yield from endless(worker, workers, size=LARGE)
+    finally:
+        noted[worker] += 1
+
+
+def test_workers_of_a_closed_pool_end_by_themselves_where_they_can():
+    noted = torch.zeros(3, dtype=torch.int64).share_memory_()
+    with pool_of(partial(tidy, noted=noted), workers=3) as pool, pool_of(endless, workers=1):
+        pids_of(pool)
+        pool.close()
+        assert noted.tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("in_a_cycle", [False, True])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fastcollate import EncodingError, InputError, PromptTemplate, TokenStore, load_encoding, prepare
 from fastcollate.templates.fields import Part
+from fastcollate.templates.segments import Document, Segment
 
 DATA = Path(__file__).parents[3] / "shared/data"
 SHORT = "Below is an instruction that describes a task. Write a response that appropriately completes the request."
@@ -171,6 +172,23 @@ def test_a_template_of_ones_own_may_have_several_supervised_parts(out):
     assert store.manifest.template == "quiz"
 
 
+class Twice:
+    """Two documents of every record, or none."""
+
+    name, fingerprint = "twice", "0" * 64
+
+    def documents(self, record):
+        return [Document([Segment(record["text"]), Segment("!", 1.0)])] * record["times"]
+
+
+def test_a_template_may_give_any_number_of_documents(out):
+    records = [{"text": "a", "times": 2}, {"text": "b", "times": 0}, {"text": "cc", "times": np.int64(1)}]
+    store = prepare(records, out, encoding="bytes", template=Twice(), append_eot=False, workers=np.int64(1))
+    assert [store.text(i) for i in range(len(store))] == ["a!", "a!", "cc!"]
+    assert [store.source_row(i) for i in range(3)] == [0, 0, 2]
+    assert [store.spans(i).tolist() for i in range(3)] == [[[1, 2]], [[1, 2]], [[2, 3]]]
+
+
 @pytest.mark.parametrize("layout", ["arrow", "npy"])
 def test_every_kind_of_source_gives_the_same_bytes(tmp_path, layout):
     lines = [json.dumps(pair) for pair in PAIRS]
@@ -191,12 +209,6 @@ def test_every_kind_of_source_gives_the_same_bytes(tmp_path, layout):
         found[name] = contents(tmp_path / name)
     assert all(content == found["dicts"] for content in found.values())
     assert len(found["dicts"]) == (3 if layout == "arrow" else 11)
-
-
-def test_a_file_given_twice_is_counted_on(tmp_path):
-    (tmp_path / "a.jsonl").write_text('{"text": "x"}\n{"text": "y"}\n')
-    store = prepare([tmp_path / "a.jsonl"] * 2, tmp_path / "store", encoding="bytes", template="text")
-    assert [store.source_row(i) for i in range(4)] == [0, 1, 2, 3]
 
 
 # Whoever encodes them

@@ -8,6 +8,7 @@ import pytest
 
 from fastcollate import EncodingError, InputError, PromptTemplate, StoreWriteError, WorkerError, prepare
 from fastcollate.templates.fields import Part
+from fastcollate.templates.segments import Document, Segment
 
 ROOT = Path(__file__).parents[2]
 GOOD = {"prompt": "2+2=", "completion": "4"}
@@ -139,6 +140,20 @@ def test_fields_that_do_not_fit_the_template_are_refused(out, fields, message, o
     refused(InputError, message, [GOOD], out, fields=fields, on_error=on_error)
 
 
+class Plain:
+    name, fingerprint = "plain", "0" * 64
+
+    def documents(self, record):
+        return [Document([Segment(record["prompt"])])]
+
+
+def test_fields_rename_those_of_a_prompt_template_only(out):
+    message = (
+        r'fields= was given with template "plain", which is no PromptTemplate: rename the keys of the records'
+    )
+    refused(InputError, message, [GOOD], out, template=Plain(), fields={"prompt": "a"})
+
+
 # The arguments
 
 
@@ -154,6 +169,9 @@ def test_fields_that_do_not_fit_the_template_are_refused(out, fields, message, o
         (InputError, {"max_length": 0}, "max_length is 0: it must be an integer, at least 1"),
         (InputError, {"max_length": -3}, "max_length is -3: it must be an integer, at least 1"),
         (InputError, {"workers": 0}, "workers is 0: it must be an integer, at least 1"),
+        (InputError, {"workers": True}, "workers is True: it must be an integer, at least 1"),
+        (InputError, {"timeout": 0}, "timeout is 0: it must be an integer, at least 1"),
+        (InputError, {"append_eot": 1}, "append_eot is 1: it must be True or False"),
         (InputError, {"layout": "parquet"}, "layout is 'parquet': it must be 'arrow' or 'npy'"),
         (InputError, {"engine": "threads"}, "engine is 'threads': .*use engine='local'"),
         (InputError, {"overlong": "cut"}, "overlong is 'cut': it must be 'truncate', 'drop' or 'error'"),

@@ -117,6 +117,17 @@ def test_a_page_instead_of_data_names_the_url_and_is_not_kept(cache):
     assert list(cache.iterdir()) == []
 
 
+def test_a_copy_with_a_bad_line_is_kept_only_by_those_who_skip_it(cache):
+    with serving(b'{"a": 1}\noops\n') as (server, asked):
+        url = f"{server}/data.jsonl"
+        for _ in range(2):
+            assert [chunk.rejected for chunk in read_chunks(resolve(url), skip=True)] == [{"not_json": 1}]
+        assert (len(asked), len(list(cache.iterdir()))) == (1, 1)
+        for _ in range(2):
+            assert error_of(url).row == 2
+        assert (len(asked), list(cache.iterdir())) == (2, [])
+
+
 def test_an_interrupted_download_leaves_nothing(cache, monkeypatch):
     def interrupt(_):
         yield b"half"

@@ -79,6 +79,39 @@ def test_without_source_rows_records_count_on(path):
     assert [store.source_row(i) for i in range(5)] == [0, 1, 2, 3, 4]
 
 
+def test_the_manifest_has_the_template_and_counts_of_what_was_left_out(path):
+    with StoreWriter(path, encoding="bytes", template="mine") as writer:
+        writer.reject({"empty": 2})
+        writer.append(Ragged.from_rows(ROWS))
+        writer.reject({"overlong": 1, "empty": 1})
+    manifest = TokenStore(path).manifest
+    assert (manifest.template, manifest.rejected) == ("mine", {"empty": 3, "overlong": 1})
+    with StoreWriter(path.with_name("plain"), encoding="bytes") as writer:
+        writer.append(Ragged.from_rows(ROWS))
+    manifest = TokenStore(writer.path).manifest
+    assert (manifest.template, manifest.rejected) == (None, {})
+
+
+@pytest.mark.parametrize("layout", ["arrow", "npy"])
+def test_a_manifest_counts_the_bytes_of_all_shards(path, layout):
+    store = TokenStore(write(path, layout=layout))
+    assert store.manifest.bytes == sum(
+        file.stat().st_size for file in path.iterdir() if file.name != "manifest.json"
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.int64])
+def test_rows_may_lie_anywhere_in_what_is_appended(path, dtype):
+    values = np.arange(20).astype(dtype)
+    with StoreWriter(path, encoding="bytes", records_per_shard=np.int64(2)) as writer:
+        writer.append(Ragged(values, [3, 5, 9]), Ragged(values, [0, 2, 2]))
+        writer.append(Ragged(values, [9, 10]), Ragged(values, [20, 20]))
+    store = TokenStore(path, verify="full")
+    assert [row.tolist() for row in store] == [[3, 4], [5, 6, 7, 8], [9]]
+    assert [store.spans(i).tolist() for i in range(3)] == [[[0, 1]], [], []]
+    assert repr(writer) == f"StoreWriter({str(path)!r}, 3 records so far, 'bytes')"
+
+
 # What cannot be stored
 
 
@@ -160,6 +193,8 @@ def test_wrong_arguments_are_refused(path):
         StoreWriter(path, encoding="bytes", layout="parquet")
     with pytest.raises(InputError, match="records_per_shard is 0: it must be an integer, at least 1"):
         StoreWriter(path, encoding="bytes", records_per_shard=0)
+    with pytest.raises(InputError, match="records_per_shard is True: it must be an integer, at least 1"):
+        StoreWriter(path, encoding="bytes", records_per_shard=True)
     with pytest.raises(EncodingError, match=r"encoding 'byte' is unknown.*did you mean \"bytes\""):
         StoreWriter(path, encoding="byte")
 

@@ -70,7 +70,7 @@ def five(results):
         (
             "tokens in packs of 2,048",
             known(cases, f"{packs}, best_fit, {KIND}, length 2048", "%"),
-            known(cases, f"TRL's {packs}, bfd, {KIND}", "% with TRL"),
+            packed_by_trl(cases, f"TRL's {packs}, bfd, {KIND}"),
         ),
         (
             "copied to a GPU for each token",
@@ -79,7 +79,22 @@ def five(results):
         ),
     ]
     head = [f"| {KIND} records | fastcollate | without it |", "|---|---:|---|"]
-    return "\n".join([*head, *(f"| {' | '.join(line)} |" for line in lines)]) + "\n"
+    table = [*head, *(f"| {' | '.join(line)} |" for line in lines)]
+    return "\n".join([*table, "", measured_on(results["machine"])]) + "\n"
+
+
+def measured_on(machine):
+    """Return the machine in a sentence, and what it could not measure in another."""
+    gpu = machine.get("gpu")
+    rest = f" and a GPU ({gpu})." if gpu else f". {NO_GPU.strip()}"
+    return f"Measured with {machine['cores']} cores ({machine['cpu']}){rest}"
+
+
+def packed_by_trl(cases, case):
+    """Return how full TRL's packs are, and how full if TRL packs as many records at once as we do."""
+    larger = f"{case}, 65,536 records at once"
+    said = known(cases, case, "% with TRL")
+    return f"{said}; {known(cases, larger, '% if it packs 65,536 records at once')}" if larger in cases else said
 
 
 def peers_of(results):
