@@ -19,7 +19,7 @@ IGNORED = -100
 def plain_epoch(
     rows: TokenLists, *, batch_size: int, pad: int, seed: int, shift: int = 0, device: str = "cpu"
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """What most training scripts do: shuffle, take the next rows, pad them in a Python loop."""
+    """Yield an epoch as most training scripts make it: shuffle, take the next rows, pad them in a Python loop."""
     order = shuffled(len(rows), seed)
     for start in range(0, len(order), batch_size):
         inputs, labels = plain_collate([rows[i] for i in order[start : start + batch_size]], pad, shift)
@@ -28,7 +28,7 @@ def plain_epoch(
 
 
 def plain_collate(rows: TokenLists, pad: int, shift: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inputs and labels, int64[B, T], row by row; labels after a row's end are ignored.
+    """Return inputs and labels, int64[B, T], padded row by row; labels after a row's end are ignored.
 
     With `shift` 1 the labels are the next tokens, with 0 the inputs themselves (the model shifts).
     """
@@ -46,14 +46,14 @@ def plain_collate(rows: TokenLists, pad: int, shift: int) -> tuple[torch.Tensor,
 
 
 def features_of(rows: TokenLists) -> list[dict[str, list[int]]]:
-    """Rows as a tokenised data set has them: dicts of Python lists."""
+    """Return rows as a tokenised data set has them: dicts of Python lists."""
     return [{"input_ids": row, "attention_mask": [1] * len(row), "labels": row} for row in rows]
 
 
 def hugging_face_epoch(
     features: list[dict[str, list[int]]], *, batch_size: int, pad: int, seed: int, device: str = "cpu"
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """A `DataLoader` as Hugging Face's Trainer sets it up: no workers, pinned memory where that is of use."""
+    """Yield an epoch of a `DataLoader` as Hugging Face's Trainer sets it up: pinned memory, no workers."""
     from torch.utils.data import DataLoader  # noqa: PLC0415
 
     loader: DataLoader[Any] = DataLoader(
@@ -69,7 +69,7 @@ def hugging_face_epoch(
 
 
 def hugging_face_collate(features: list[dict[str, list[int]]], pad: int) -> dict[str, torch.Tensor]:
-    """What `DataCollatorForSeq2Seq` makes, as it does: pad the lists, then make tensors, int64[B, T]."""
+    """Return what `DataCollatorForSeq2Seq` makes, as it does: pad the lists, then make tensors, int64[B, T]."""
     import torch  # noqa: PLC0415
 
     width = max(len(feature["input_ids"]) for feature in features)
@@ -80,7 +80,7 @@ def hugging_face_collate(features: list[dict[str, list[int]]], pad: int) -> dict
 
 
 def shuffled(count: int, seed: int) -> list[int]:
-    """The numbers to `count`: one order for all plain loops, so that they pad the same batches."""
+    """Return the numbers below `count` in one order for all plain loops, so that they pad the same batches."""
     order = list(range(count))
     Random(seed).shuffle(order)  # noqa: S311  # an order, no secret
     return order
@@ -104,7 +104,7 @@ def padded_loader(
     device: str = "cpu",
     transfer: Literal["padded", "ragged"] = "padded",
 ) -> StreamLoader:
-    """Ours: batches of rows of similar length."""
+    """Return a loader of ours over rows of similar length, padded."""
     from fastcollate import BucketedDataset, PaddingCollator, StreamLoader  # noqa: PLC0415
 
     dataset = BucketedDataset(corpus, batch_size=batch_size, seed=seed, rank=0, world_size=1)
@@ -122,7 +122,7 @@ def packed_loader(
     device: str = "cpu",
     transfer: Literal["padded", "ragged"] = "padded",
 ) -> StreamLoader:
-    """Ours: rows of `length` tokens filled with whole documents; longer ones are split."""
+    """Return a loader of ours over rows of `length` tokens filled with documents; longer ones are split."""
     from fastcollate import PackedDataset, PackingCollator, StreamLoader  # noqa: PLC0415
 
     dataset = PackedDataset(
@@ -132,6 +132,6 @@ def packed_loader(
 
 
 def our_epoch(loader: StreamLoader) -> Iterator[Any]:
-    """The next epoch of a loader of ours."""
+    """Yield the next epoch of a loader of ours."""
     yield from loader
     synchronise(str(loader.device))

@@ -24,10 +24,16 @@ _EXACT = 1 << 53  # integers below this are the same in every JSON reader
 
 
 class Count(NamedTuple):
-    """What an epoch delivers: `tokens` are the real ones, `id_sum` the sum of their ids, `cells` all places.
+    """A `Count` says what an epoch delivered, so that two loops can be held to the same work.
 
-    Where a batch is a pair of inputs and next-token targets, its tokens are the targets that count. `pair_hash` is
-    of all pairs of an input and its label, in any order.
+    Where a batch is a pair of inputs and next-token targets, its tokens are the targets that count.
+
+    Attributes:
+        batches: The number of batches.
+        cells: The number of places in all batches, padding included.
+        tokens: The number of real tokens.
+        id_sum: The sum of the real tokens' ids.
+        pair_hash: A hash of all pairs of an input and its label, whatever their order.
     """
 
     batches: int
@@ -44,7 +50,14 @@ class Count(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lap:
-    """One epoch, timed: `cpu_seconds` are those of all threads, `p99` what 99 of 100 batches took at most."""
+    """A `Lap` is one epoch, timed.
+
+    Attributes:
+        count: What the epoch delivered.
+        seconds: The time that the epoch took.
+        cpu_seconds: The time that all threads spent together.
+        p99: The seconds that 99 of 100 batches came within.
+    """
 
     count: Count
     seconds: float
@@ -53,22 +66,24 @@ class Lap:
 
     @property
     def tokens_per_second(self) -> float:
-        """Padding does not count."""
+        """The speed without padding."""
         return self.count.tokens / self.seconds
 
     @property
     def cpu_seconds_per_million(self) -> float:
-        """Of tokens, without padding."""
+        """The CPU seconds of a million real tokens."""
         return self.cpu_seconds / self.count.tokens * 1e6
 
 
 def race(entrants: Mapping[str, Epoch], *, least: float = 0.0) -> dict[str, Lap]:
-    """Each entrant's epoch: timed in a few rounds, in turn (the median), after a warm-up that counts it.
+    """Time the epochs of all entrants in turn, after a warm-up that counts them; return the median lap of each.
 
-    In a round an entrant runs one epoch, and more until it has run for `least` seconds.
+    Args:
+        entrants: What makes the batches of an epoch, by the name it is announced under.
+        least: The seconds that an entrant runs in each round, one epoch after another; one epoch at least.
 
     Raises:
-        FastCollateError: one did not deliver the same inputs and labels as the first.
+        FastCollateError: An entrant did not deliver the same inputs and labels as the first.
     """
     counts: dict[str, Count] = {}
     for name, epoch in entrants.items():
@@ -84,7 +99,7 @@ def race(entrants: Mapping[str, Epoch], *, least: float = 0.0) -> dict[str, Lap]
 
 
 def count_epoch(batches: Iterator[Any]) -> Count:
-    """Counted on the tensors themselves."""
+    """Count what an epoch delivers, on the tensors themselves."""
     number, cells, tokens, id_sum, pair_hash = 0, 0, 0, 0, 0
     for batch in batches:
         inputs, read, labels = _real_pairs(batch)
@@ -97,9 +112,9 @@ def count_epoch(batches: Iterator[Any]) -> Count:
 
 
 def _real_pairs(batch: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The inputs, int64[B, T], and of the tokens that count the inputs and the labels.
+    """Return the inputs, int64[B, T], and of the tokens that count the inputs and the labels.
 
-    In packs these are all in a document; the first of each has no label, and stands for its own.
+    In packs every token of a document counts; the first of each document has no label, and stands for its own.
     """
     inputs, labels = batch if isinstance(batch, tuple) else (batch["input_ids"], batch["labels"])
     if not isinstance(batch, dict) or "document_ids" not in batch:
@@ -112,7 +127,7 @@ def _real_pairs(batch: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def _hash_of(inputs: torch.Tensor, labels: torch.Tensor) -> int:
-    """The sum of a hash of each pair: what order they come in has no say. Products that overflow wrap around."""
+    """Sum a hash of each pair, so that the pairs' order has no say. Products that overflow wrap around."""
     mixed = inputs * _ODD
     mixed = ((mixed ^ (mixed >> 29)) + labels) * _ODD
     return int((mixed ^ (mixed >> 32)).sum())

@@ -39,7 +39,7 @@ def sample(store: TokenStore, records: int | None, *, batch_size: int, seed: int
 
 
 def sample_size(lengths: IntArray, counts: IntArray, batch_size: int) -> int:
-    """How many records plain batches hold in all when they have `_CELLS` cells together.
+    """Return how many records plain batches hold in all when they have `_CELLS` cells together.
 
     >>> sample_size(np.array([10, 100]), np.array([9, 1]), 2)
     55350
@@ -48,7 +48,7 @@ def sample_size(lengths: IntArray, counts: IntArray, batch_size: int) -> int:
 
 
 def expected_width(lengths: IntArray, counts: IntArray, batch_size: int) -> float:
-    """The columns of a plain batch on average: it is as wide as its longest row.
+    """Return how wide a plain batch is on average: it is as wide as its longest row.
 
     Of lengths [10 100] and counts [9 1], both of two rows are of 10 in 81 of 100 batches: 0.81 * 10 + 0.19 * 100.
 
@@ -60,7 +60,7 @@ def expected_width(lengths: IntArray, counts: IntArray, batch_size: int) -> floa
 
 
 def expected_padding(lengths: IntArray, counts: IntArray, batch_size: int) -> float:
-    """The part of a plain loop's cells that is padding on average, from all lengths of a store.
+    """Return the part of a plain loop's cells that is padding on average, from all lengths of a store.
 
     >>> round(expected_padding(np.array([10, 100]), np.array([9, 1]), 2), 3)
     0.299

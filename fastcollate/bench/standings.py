@@ -17,7 +17,7 @@ _BESIDE = ("plain_loop", "padded", "packed")  # what the words compare
 
 
 def print_standings(facts: dict[str, Any]) -> None:
-    """The table, what padding costs, what there is to gain, and what was checked."""
+    """Print the table, what padding costs, what there is to gain, and what was checked."""
     _say("", printable(_subject(facts)))
     _print_table(facts["loops"])
     if facts["copies"]:
@@ -81,7 +81,7 @@ def _padding(facts: dict[str, Any]) -> str:
 
 
 def _work(ours: dict[str, Any], plain: dict[str, Any]) -> str:
-    """The cells beside the plain loop's, in words.
+    """Say in words how many cells there are beside the plain loop's.
 
     >>> [_work({"cells": cells}, {"cells": 100}) for cells in (60, 100, 150)]
     ['40.0 % fewer cells', 'as many cells', '50.0 % more cells']
@@ -115,7 +115,7 @@ def _checked(facts: dict[str, Any]) -> str:
 
 
 def _say(title: str, text: str, *, indent: str = "") -> None:
-    """A paragraph as wide as the terminal, under its title."""
+    """Print a paragraph as wide as the terminal, under its title."""
     head = f"{title:12}" if title else indent
     if title or indent:
         print()
@@ -124,7 +124,7 @@ def _say(title: str, text: str, *, indent: str = "") -> None:
 
 
 def _times(ratio: float) -> str:
-    """How many times as fast.
+    """Say how many times as fast something is.
 
     >>> _times(104.4), _times(0.871), _times(2.04)
     ('104x', '0.9x', '2.0x')
@@ -133,7 +133,7 @@ def _times(ratio: float) -> str:
 
 
 def _rounded(value: float) -> str:
-    """Three digits of a rate: the others are noise.
+    """Write three digits of a rate: the others are noise.
 
     >>> _rounded(849_321.7), _rounded(88_251_000), _rounded(12.3)
     ('849,000', '88,300,000', '12')
@@ -142,7 +142,7 @@ def _rounded(value: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Seconds in a unit people read.
+    """Write seconds in a unit that people read.
 
     >>> _duration(0.0123), _duration(1.25), _duration(300), _duration(8_000)
     ('12 ms', '1.2 s', '5.0 min', '2.2 h')

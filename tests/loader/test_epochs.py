@@ -86,6 +86,7 @@ def test_no_generator_of_this_process_is_drawn_from(store, workers):
 
 
 def process_ids(rows):
+    time.sleep(0.005)  # so that no worker is done before it is killed
     return {"input_ids": torch.tensor([[os.getpid()]])}
 
 
