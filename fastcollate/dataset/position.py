@@ -7,6 +7,7 @@ for each rank) has a position of its own.
 
 from __future__ import annotations
 
+import gc
 import os
 import weakref
 from collections.abc import Callable
@@ -107,7 +108,13 @@ class SharedPosition:
     @property
     def workers_iterate(self) -> bool:
         """Whether a worker that began a pass since the position was set is alive: it alone knows how far it is."""
-        return not _in_worker() and any(map(is_alive, self._block().valid_notes()["process"].tolist()))
+        if _in_worker() or not self._any_alive():
+            return False
+        gc.collect()  # an iteration that an error has ended may be kept by nothing but its own traceback
+        return self._any_alive()
+
+    def _any_alive(self) -> bool:
+        return any(map(is_alive, self._block().valid_notes()["process"].tolist()))
 
     def read(self) -> Position:
         """Return where the next pass of this process, or of the workers that it starts, begins."""
