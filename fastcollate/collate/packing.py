@@ -104,6 +104,10 @@ class PackingCollator:
         """Return the packed batch of `rows`; see the class."""
         return self.collate(rows, new_arrays)
 
+    def __repr__(self) -> str:
+        arguments = (f"{name}={value!r}" for name, value in vars(self).items() if not name.startswith("_"))
+        return f"{type(self).__name__}({', '.join(arguments)})"
+
     @property
     def columns(self) -> frozenset[str]:
         """The columns that a dataset gathers for this collator, where its corpus has them."""

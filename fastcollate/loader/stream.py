@@ -97,7 +97,7 @@ class StreamLoader:
     def __repr__(self) -> str:
         workers = f", num_workers={self.num_workers}" if self.num_workers else ""
         to = f"device={str(self.device)!r}, transfer={self.transfer!r}{workers}"
-        return f"StreamLoader({self.dataset!r}, {type(self.collate_fn).__name__}, {to})"
+        return f"StreamLoader({self.dataset!r}, {self.collate_fn!r}, {to})"
 
     def __reduce__(self) -> tuple[object, ...]:
         """Return what a copy is made of: a dataset of its own, at this one's position, and the arguments."""

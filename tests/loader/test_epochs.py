@@ -148,3 +148,16 @@ def test_numpys_integers_are_taken_at_every_door_and_booleans_at_none(store, tmp
     for name in ("shuffle", "drop_last", "longest_first"):
         with pytest.raises(PlanError, match=f"{name} is 'no': it must be True or False"):
             BucketedDataset(store, batch_size=2, **{name: "no"})
+
+
+def test_what_a_user_prints_says_what_it_is(store):
+    shown = repr(make(store, device="meta", num_workers=0))
+    for part in (
+        "StreamLoader(BucketedDataset(TokenStore(",
+        "1003 records, 'bytes'), plan='row buckets', batch_size=50",
+        "seed=0, rank 0 of 1), PaddingCollator(",
+        "pad_token_id=256",
+        "device='meta', transfer='padded')",
+    ):
+        assert part in shown
+    assert "(object at 0x" not in shown
