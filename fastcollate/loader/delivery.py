@@ -12,6 +12,7 @@ from fastcollate.device.items import count_bytes
 from fastcollate.device.prefetch import Prefetcher
 from fastcollate.loader.feeds import Feed
 from fastcollate.loader.stats import LoaderStats
+from fastcollate.loader.workers import WorkerPool
 
 __all__ = ["Delivery"]
 
@@ -28,8 +29,9 @@ class Delivery(Iterator[Any]):
         self._dataset = feed.dataset
         self._copier = copier
         self._stats = stats
+        self._read = feed.read(self.run)
         self._source: Generator[OnDevice, None, None] | Prefetcher[OnDevice]
-        self._source = sent = feed.send(self.run, copier, stats)
+        self._source = sent = feed.send(self._read, copier, stats)
         if copier.device.type != "cpu":
             self._source = Prefetcher(sent, depth=prefetch, size=lambda copied: count_bytes(copied.item))
 
@@ -58,5 +60,10 @@ class Delivery(Iterator[Any]):
         self._dataset.finish(self.run)
 
     def close(self) -> None:
-        """End the source. Waits for the batch that is being made: the next pass uses the same memory."""
+        """End the source, workers first: whoever waits for a stuck one waits no longer.
+
+        The batch that is being made is waited for: the next pass uses the same memory.
+        """
+        if isinstance(self._read, WorkerPool):
+            self._read.close()
         self._source.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,7 @@ class Feed:
     Attributes:
         dataset: What is read.
         collate_fn: What makes a batch of a `RaggedBatch`.
+        columns: What is gathered for it beside the tokens; None is all that the corpus has.
         ragged: Whether only tokens travel to the device, and are padded there.
         num_workers: The processes that read, or 0.
         timeout: The seconds after which a worker that sends nothing is an error.
@@ -60,27 +61,32 @@ class Feed:
 
     dataset: PlannedDataset[Any]
     collate_fn: Any
+    columns: Collection[str] | None
     ragged: bool
     num_workers: int
     timeout: float
 
-    def send(self, run: Pass, copier: DeviceCopier, stats: LoaderStats) -> Generator[OnDevice, None, None]:
-        """Return every batch of a pass, collated, on its way to the device; what was staged is built there.
+    def read(self, run: Pass) -> WorkerPool | Iterator[RaggedBatch]:
+        """Return what is read in a pass: batches of tokens, or where a pool's workers collate, their batches.
 
-        Worker processes begin at once; everything else happens in the thread that iterates. Collators that fill
-        given memory work there too: a batch's tokens come from another process in a fraction of the time that its
-        tensors would take.
+        Worker processes begin at once. Collators that fill given memory do not work there: a batch's tokens come
+        from another process in a fraction of the time that its tensors would take.
         """
-        columns = getattr(self.collate_fn, "columns", None)
-        here = fills_memory(self.collate_fn)
-        batches: Iterable[Any]
-        if self.num_workers:
-            batches = self._pool(_Reading(self.dataset, run, columns, None if here else self.collate_fn))
-        else:
-            batches = self.dataset.batches(run, columns=columns)
-        if self.num_workers and not here:
-            return _from_workers(batches, copier, stats)
-        return _collate_here(batches, self._maker(), copier, stats)
+        if not self.num_workers:
+            return self.dataset.batches(run, columns=self.columns)
+        there = None if fills_memory(self.collate_fn) else self.collate_fn
+        return self._pool(_Reading(self.dataset, run, self.columns, there))
+
+    def send(
+        self, read: Iterator[Any], copier: DeviceCopier, stats: LoaderStats
+    ) -> Generator[OnDevice, None, None]:
+        """Return every batch of what `read` returned, collated, on its way to the device.
+
+        What was staged is built there. All of it happens in the thread that iterates.
+        """
+        if self.num_workers and not fills_memory(self.collate_fn):
+            return _from_workers(read, copier, stats)
+        return _collate_here(read, self._maker(), copier, stats)
 
     def _pool(self, reading: _Reading) -> WorkerPool:
         """The processes that read: batches of tokens in parcels, tensors one by one."""
@@ -116,7 +122,7 @@ class _Reading:
 
 
 def _collate_here(
-    source: Iterable[RaggedBatch],
+    batches: Iterator[RaggedBatch],
     make: Callable[[RaggedBatch, Allocator], Any],
     copier: DeviceCopier,
     stats: LoaderStats,
@@ -124,44 +130,31 @@ def _collate_here(
     to_device = copier.device.type != "cpu"
     if to_device:
         copier.enter_thread()
-    batches = iter(source)
-    try:
-        while True:
-            begun = time.perf_counter()
-            batch = next(batches, None)
-            if batch is None:
-                return
-            gathered = time.perf_counter()
-            slab = copier.next_slab() if to_device else None
-            collated = make(batch, new_arrays if slab is None else slab.allocate)
-            made = time.perf_counter()
-            copied = _send(collated, slab, copier)
-            stats.seconds_gather += gathered - begun
-            stats.seconds_collate += made - gathered
-            stats.seconds_transfer += time.perf_counter() - made
-            yield copied
-    finally:
-        _close(batches)
+    while True:
+        begun = time.perf_counter()
+        batch = next(batches, None)
+        if batch is None:
+            return
+        gathered = time.perf_counter()
+        slab = copier.next_slab() if to_device else None
+        collated = make(batch, new_arrays if slab is None else slab.allocate)
+        made = time.perf_counter()
+        copied = _send(collated, slab, copier)
+        stats.seconds_gather += gathered - begun
+        stats.seconds_collate += made - gathered
+        stats.seconds_transfer += time.perf_counter() - made
+        yield copied
 
 
 def _from_workers(
-    workers: Iterable[Any], copier: DeviceCopier, stats: LoaderStats
+    workers: Iterator[Any], copier: DeviceCopier, stats: LoaderStats
 ) -> Generator[OnDevice, None, None]:
     copier.enter_thread()
-    try:
-        for item in workers:
-            begun = time.perf_counter()
-            copied = _send(item, None, copier)
-            stats.seconds_transfer += time.perf_counter() - begun
-            yield copied
-    finally:
-        _close(workers)
-
-
-def _close(batches: Iterable[Any]) -> None:
-    """End the processes of a pool now: nobody knows when it would be collected."""
-    if isinstance(batches, WorkerPool):
-        batches.close()
+    for item in workers:
+        begun = time.perf_counter()
+        copied = _send(item, None, copier)
+        stats.seconds_transfer += time.perf_counter() - begun
+        yield copied
 
 
 def _send(item: Any, slab: Slab | None, copier: DeviceCopier) -> OnDevice:

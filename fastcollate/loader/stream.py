@@ -90,7 +90,8 @@ class StreamLoader:
         self.collate_fn = collate_fn
         self.transfer = transfer
         self.stats = LoaderStats()
-        self._feed = Feed(dataset, collate_fn, transfer == "ragged", self.num_workers, self.timeout)
+        columns = getattr(collate_fn, "columns", None)
+        self._feed = Feed(dataset, collate_fn, columns, transfer == "ragged", self.num_workers, self.timeout)
         self._copier = DeviceCopier(device)
         self._delivery: Delivery | None = None
 

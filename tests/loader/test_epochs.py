@@ -1,6 +1,7 @@
 """Epochs as trainers run them: counted, copied, with workers; no batch is lost and no generator is drawn from."""
 
 import copy
+import multiprocessing
 import os
 import pickle
 import random
@@ -102,6 +103,22 @@ def test_a_killed_and_a_stopped_worker_are_named(store):
         with pytest.raises(WorkerError, match=rf"worker 0 of 2 \(pid {victim}\).*{message}"):
             list(batches)
         assert time.monotonic() - begun < 5
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no such signals here")
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_closing_does_not_wait_for_a_stopped_worker(store, device):
+    loader = StreamLoader(BucketedDataset(store, batch_size=2), process_ids, num_workers=2, device=device)
+    batches = iter(loader)
+    next(batches)
+    for child in multiprocessing.active_children():
+        os.kill(child.pid, signal.SIGSTOP)
+    time.sleep(0.1)
+    begun = time.monotonic()
+    loader.close()
+    assert time.monotonic() - begun < 3
+    assert multiprocessing.active_children() == []
+    assert next(batches, None) is None
 
 
 def test_a_store_replaced_under_spawned_workers_is_our_error(tmp_path, monkeypatch):
