@@ -53,7 +53,7 @@ def test_comparing_ranks_needs_ranks():
 
 
 SCRIPT = """
-import json, sys, torch.distributed as dist
+import json, os, sys, torch.distributed as dist
 from torch.utils.data import DataLoader
 from fastcollate import BucketedDataset, PaddingCollator, Ragged, StateMismatchError, StreamLoader
 rank, place = int(sys.argv[1]), sys.argv[2]
@@ -69,6 +69,8 @@ if __name__ == "__main__":
     found = {"rank": [early.rank, early.world_size], "plain": ids(early), "stream": ids(streamed)}
     workers = {"batch_size": None, "num_workers": 1, "collate_fn": PaddingCollator(0)}
     found["spawn"] = ids(DataLoader(spawned, multiprocessing_context="spawn", **workers))
+    os.environ.update(RANK="0", WORLD_SIZE="1")  # left over; a spawned worker sees nothing else
+    found["stale"] = ids(DataLoader(make(), multiprocessing_context="spawn", **workers))
     make().check_ranks()
     if rank:
         next(iter(moved))
@@ -98,7 +100,7 @@ def test_datasets_made_before_the_processes_meet_share_the_records(tmp_path):
     assert [process.returncode for process in running] == [0, 0]
     first, second = (json.loads(output.splitlines()[-1]) for output in outputs)
     assert (first["rank"], second["rank"]) == ([0, 2], [1, 2])
-    for door in ("plain", "stream", "spawn"):
+    for door in ("plain", "stream", "spawn", "stale"):
         assert sorted(first[door] + second[door]) == list(range(100))
         assert first[door] == first["plain"]
     for found in (first, second):
