@@ -224,7 +224,8 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
 
     def _settled(self, position: Position) -> Position:
         """The start of the next epoch, for a position at the end of one."""
-        if position.batch == 0 or self._plan_at(position).has_batch(position.batch):
+        rest = self._world.size - 1 if self._plan.drop_last else 0  # a step that lacks a batch is dropped
+        if position.batch == 0 or self._plan_at(position).has_batch(position.batch + rest):
             return position
         return Position(position.epoch + 1, 0, position.group)
 
@@ -240,10 +241,8 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         if self._world.known and get_worker_info() is not None:
             return self._world  # the main process asked; what a worker finds around itself may be nobody's
         before, self._world = self._world, self._world.asked_again()
-        if before.size != self._world.size and not self._place.kept:
-            position = self._place.read()
-            if position.batch == 0 and position.group == before.size:
-                self._place.move(position._replace(group=self._world.size))
+        if before.size != self._world.size:
+            self._place.regroup(before.size, self._world.size)
         return self._world
 
     def _plan_at(self, position: Position) -> AnyPlan:

@@ -124,7 +124,19 @@ class SharedPosition:
 
     def reached(self) -> Position:
         """Return how far the latest pass is, or else where the next one begins."""
-        return self.read() if self.latest is None else self.latest.position
+        if _in_worker():
+            return self.read() if self.latest is None else self.latest.position
+        position, after_workers = self._block().next_position()  # workers that began did so after the latest pass
+        return position if after_workers or self.latest is None else self.latest.position
+
+    def regroup(self, before: int, after: int) -> None:
+        """Plan a run that has not begun in steps for `after` ranks where it was `before`; notes of workers stay.
+
+        Every worker may call it: they write the same.
+        """
+        numbers = self._block().numbers
+        if not self.kept and numbers[1] == 0 and numbers[2] == before:
+            numbers[2] = after
 
     def move(self, position: Position, *, loaded: bool = False) -> None:
         """Set where the next pass begins; what workers noted before is void.

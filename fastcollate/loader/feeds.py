@@ -118,7 +118,9 @@ class _Reading:
 
     def __call__(self, worker: int, num_workers: int) -> Iterable[Any]:
         batches = self.dataset.batches(self.run, columns=self.columns, worker=worker, num_workers=num_workers)
-        return batches if self.collate_fn is None else map(self.collate_fn, batches)
+        if self.collate_fn is None:
+            return batches
+        return (self.collate_fn(batch) for batch in batches)  # not `map`: its StopIteration would end the epoch
 
 
 def _collate_here(

@@ -109,6 +109,27 @@ def test_the_main_process_says_that_it_does_not_know_how_far_workers_are(store):
     assert (dataset.state_dict()["epoch"], dataset.state_dict()["batch"]) == (1, 0)
 
 
+def test_passes_of_workers_come_after_a_batch_taken_in_the_main_process(store):
+    dataset = BucketedDataset(store, batch_size=100)
+    next(iter(dataset))
+    for epoch in (1, 2):
+        list(loader_of(dataset, 2))
+        assert dataset.epoch == epoch
+        assert (dataset.state_dict()["epoch"], dataset.state_dict()["batch"]) == (epoch, 0)
+
+
+def test_a_step_that_is_dropped_on_another_world_size_is_no_pass_of_its_own():
+    rows = Ragged.from_rows([[1] * (i % 5 + 1) for i in range(14)])
+    state = BucketedDataset(rows, batch_size=2, drop_last=True).state_dict()
+    dataset = BucketedDataset(rows, batch_size=2, drop_last=True, rank=0, world_size=2)
+    dataset.load_state_dict(state)
+    batches = iter(dataset)
+    for _ in range(len(dataset)):
+        next(batches)
+    assert dataset.epoch == 1
+    assert [len(list(dataset)) for _ in range(2)] == [3, 3]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_every_forked_process_resumes_where_the_loaded_state_is(store, tmp_path):
     whole = epochs_of(store, 2)

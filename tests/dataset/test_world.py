@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from torch.utils.data import DataLoader
 
-from fastcollate import BucketedDataset, PlanError, Ragged, StateError
+from fastcollate import BucketedDataset, PaddingCollator, PlanError, Ragged, StateError
 
 ROWS = Ragged.from_rows([[1] * (i % 9 + 1) for i in range(100)])
 
@@ -45,6 +46,20 @@ def test_a_launcher_that_says_something_else_later_is_an_error(monkeypatch):
         list(dataset)
     given = BucketedDataset(ROWS, batch_size=4, rank=0, world_size=1)
     assert sorted(ids_of(given)) == list(range(100))
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("persistent", [False, True])
+def test_workers_that_learn_of_the_world_first_go_on_from_epoch_to_epoch(monkeypatch, persistent):
+    early = BucketedDataset(ROWS, batch_size=4)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    late = BucketedDataset(ROWS, batch_size=4)
+    loader = DataLoader(
+        early, batch_size=None, num_workers=2, persistent_workers=persistent, collate_fn=PaddingCollator(0)
+    )
+    for _ in range(3):
+        assert ids_of(loader) == ids_of(late)
 
 
 def test_comparing_ranks_needs_ranks():

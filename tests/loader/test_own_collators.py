@@ -71,3 +71,15 @@ def test_a_collator_that_keeps_the_protocol_fills_given_memory(transfer):
     assert own.asked == [[]] * 10
     with pytest.raises(InputError, match="transfer='ragged' with a Marked: only collators that can `stage`"):
         loader(Marked(0), transfer="ragged")
+
+
+def ending(batch):
+    if 3 in batch.record_ids:
+        raise StopIteration
+    return {"input_ids": torch.zeros(1)}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_collator_that_raises_the_end_of_an_iterator_ends_no_epoch(workers):
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        list(loader(ending, num_workers=workers))
