@@ -166,8 +166,8 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         """Return where the latest pass is, as JSON: the same on every rank, valid for any world size.
 
         Raises:
-            StateError: In the main process, while `DataLoader` workers live that iterate: they alone know how far
-                they are, and nobody how much of it was delivered.
+            StateError: In the main process, while `DataLoader` workers live that iterate, or left an epoch
+                half-way: they alone know how far they are, and nobody how much of it was delivered.
         """
         if self._place.workers_iterate:
             raise StateError(

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch.utils.data import get_worker_info
 
-from fastcollate.dataset.shared_block import LOADS, MOVES, SharedBlock, is_alive
+from fastcollate.dataset.shared_block import ENDED, GIVING, LOADS, MOVES, SharedBlock, is_alive
 from fastcollate.errors import StateError
 from fastcollate.plan.state import Position
 
@@ -46,13 +46,21 @@ class Pass:
         """Count a batch that is handed to whoever iterates; the position moves with the latest pass."""
         self.delivered += 1
         self.batch += self._step
-        if self._shared and self._place.latest is self:
+        if self._place.latest is not self:
+            return
+        if self._shared:
             self._place.advance(self.batch)
+        elif self.delivered == 1:
+            self._place.note_stage(GIVING)
 
     def finish(self) -> None:
         """Go on to the next epoch, after the last batch."""
-        if self._shared and self._place.latest is self:
+        if self._place.latest is not self:
+            return
+        if self._shared:
             self._place.move(Position(self.start.epoch + 1, 0, self.start.group))
+        else:
+            self._place.note_stage(ENDED)
 
     @property
     def position(self) -> Position:
@@ -107,14 +115,16 @@ class SharedPosition:
 
     @property
     def workers_iterate(self) -> bool:
-        """Whether a worker that began a pass since the position was set is alive: it alone knows how far it is."""
-        if _in_worker() or not self._any_alive():
+        """Whether a worker's pass since the position was set is under way, or was left: nobody knows how far."""
+        if _in_worker() or not self._anyone_knows_more():
             return False
         gc.collect()  # an iteration that an error has ended may be kept by nothing but its own traceback
-        return self._any_alive()
+        return self._anyone_knows_more()
 
-    def _any_alive(self) -> bool:
-        return any(map(is_alive, self._block().valid_notes()["process"].tolist()))
+    def _anyone_knows_more(self) -> bool:
+        """Whether a worker lives, or has made batches and not all of its pass."""
+        notes = self._block().valid_notes()
+        return bool((notes["stage"] == GIVING).any()) or any(map(is_alive, notes["process"].tolist()))
 
     def read(self) -> Position:
         """Return where the next pass of this process, or of the workers that it starts, begins."""
@@ -161,6 +171,12 @@ class SharedPosition:
         """Set how many global batches of the epoch were delivered."""
         self.kept = False
         self._block().numbers[1] = batch
+
+    def note_stage(self, stage: int) -> None:
+        """Note, as a worker, how far its pass is."""
+        info = get_worker_info()
+        if info is not None:
+            self._block().note_of(info.id)["stage"] = stage
 
     def begin(self, settle: Callable[[Position], Position], size: int) -> Pass:
         """Return a new pass, which is the latest one.

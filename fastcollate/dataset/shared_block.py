@@ -13,16 +13,17 @@ from fastcollate.errors import LimitError
 from fastcollate.plan.order import Landmark
 from fastcollate.plan.state import Position
 
-__all__ = ["LOADS", "MOVES", "SharedBlock", "is_alive"]
+__all__ = ["BEGUN", "ENDED", "GIVING", "LOADS", "MOVES", "SharedBlock", "is_alive"]
 
 _MOST_WORKERS = 256
 # `moves` and `loads` count the times that a position was set, and set from a state. A worker's note says in which
 # count of moves its last pass began, with which seed (equal for the workers of one pass), at which epoch, in which
 # process; it is believed while nobody has moved the position since.
-_NOTE = [("moves", np.int64), ("seed", np.int64), ("epoch", np.int64), ("process", np.int64)]
+_NOTE = [("moves", np.int64), ("seed", np.int64), ("epoch", np.int64), ("process", np.int64), ("stage", np.int64)]
 _BLOCK = np.dtype(
     [("position", np.int64, 6), ("moves", np.int64), ("loads", np.int64), ("notes", _NOTE, _MOST_WORKERS)]
 )
+BEGUN, GIVING, ENDED = 0, 1, 2  # stages of a worker's pass: nothing made yet, a batch made, all made
 MOVES, LOADS = 6, 7  # their places in the block
 
 
@@ -81,7 +82,7 @@ class SharedBlock:
         """Note at which epoch a worker's pass begins."""
         note = self.note_of(worker)
         note["moves"] = 0  # no sibling believes a note that is half written
-        note["seed"], note["epoch"], note["process"] = seed, epoch, os.getpid()
+        note["seed"], note["epoch"], note["process"], note["stage"] = seed, epoch, os.getpid(), BEGUN
         note["moves"] = self.numbers[MOVES]
 
     def valid_notes(self) -> NDArray[Any]:

@@ -1,6 +1,7 @@
 """Where a pass begins: it moves with what was delivered, in one process, its workers and its forks."""
 
 import copy
+import gc
 import json
 import os
 import pickle
@@ -107,6 +108,20 @@ def test_the_main_process_says_that_it_does_not_know_how_far_workers_are(store):
     list(batches)
     del batches
     assert (dataset.state_dict()["epoch"], dataset.state_dict()["batch"]) == (1, 0)
+
+
+def test_workers_that_were_left_half_way_leave_no_state(store):
+    dataset = BucketedDataset(store, batch_size=20)
+    batches = iter(loader_of(dataset, 2))
+    next(batches)
+    del batches
+    gc.collect()
+    with pytest.raises(
+        StateError, match="the main process does not know how many of their batches were delivered"
+    ):
+        dataset.state_dict()
+    dataset.set_epoch(5)
+    assert (dataset.state_dict()["epoch"], dataset.state_dict()["batch"]) == (5, 0)
 
 
 def test_passes_of_workers_come_after_a_batch_taken_in_the_main_process(store):
