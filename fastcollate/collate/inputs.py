@@ -56,7 +56,10 @@ def read_rows(rows: RaggedBatch | Sequence[Any], *, ignore_index: int | None, pa
 def _read(rows: Any, ignore_index: int | None) -> RaggedBatch:
     if not isinstance(rows, Iterable) or isinstance(rows, str | bytes | Mapping):
         raise CollateError(f"the batch is a {type(rows).__name__}: give a list of rows")
-    rows = list(rows)
+    try:
+        rows = list(rows)
+    except TypeError:
+        raise CollateError(f"the batch is {_describe(rows)}, one value: give a list of rows") from None
     kinds = set(map(type, rows))
     if any(issubclass(kind, RaggedBatch) for kind in kinds):
         raise CollateError(
@@ -125,8 +128,8 @@ def _after_prompt(i: int, prompt_length: Any, length: int) -> list[int]:
 
 def _pairs(i: int, spans: Any, length: int) -> list[int]:
     try:
-        pairs = np.asarray(spans)
-    except ValueError:
+        pairs = _on_host(spans) if isinstance(spans, torch.Tensor) else np.asarray(spans)
+    except (ValueError, TypeError):
         pairs = np.array("ragged")
     if pairs.size and pairs.dtype.kind not in "iu":
         raise CollateError(f"row {i} has spans {spans!r:.40}: they are (start, stop) pairs of integers")
@@ -140,7 +143,7 @@ def _pairs(i: int, spans: Any, length: int) -> list[int]:
 
 def _refuse_weights(rows: list[Any]) -> None:
     for i, row in enumerate(rows):
-        weights = row.detach().cpu() if isinstance(row, torch.Tensor) else row
+        weights = row.detach().cpu().tolist() if isinstance(row, torch.Tensor) else row
         if not np.all(np.asarray(weights, object) == 1):
             raise CollateError(
                 f"row {i} has weights other than 1: labels cannot hold them; leave out 'weights', or give a "

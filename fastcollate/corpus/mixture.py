@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
-from math import isfinite
 from typing import Any, NamedTuple, Never
 
 import numpy as np
@@ -18,6 +17,7 @@ from fastcollate.ragged import Column, IntArray, RaggedBatch, Rows, rows_side_by
 
 __all__ = ["Mixture", "mix"]
 
+_MOST_EPOCHS = 10**6  # weights beyond it are a mistake
 _CHOICE = 4  # what the key is for: which records of a source an epoch takes
 
 
@@ -48,14 +48,18 @@ def mix(sources: Sequence[tuple[Corpus, float]]) -> Mixture:
     >>> len(mix([(store, 0.5), (store, 2)])), len(mix([(mix([(store, 2)]), 0.5)]))
     (10, 4)
     """
+    if not isinstance(sources, Sequence):
+        raise InputError(f"mix got a {type(sources).__name__}: give it a list of (corpus, weight) pairs")
     if not sources:
         raise InputError("mix got no sources: give it (corpus, weight) pairs")
     if not all(isinstance(source, tuple) and len(source) == 2 for source in sources):
         raise InputError("mix needs (corpus, weight) pairs")
     flat: list[_Source] = []
     for given, weight in sources:
-        if isinstance(weight, bool) or not (isinstance(weight, int | float) and isfinite(weight) and weight > 0):
-            raise InputError(f"mix got the weight {weight!r}: weights are epochs of a corpus, above 0")
+        if isinstance(weight, bool) or not (isinstance(weight, int | float) and 0 < weight <= _MOST_EPOCHS):
+            raise InputError(
+                f"mix got the weight {weight!r:.30}: weights are epochs of a corpus, above 0, to {_MOST_EPOCHS}"
+            )
         corpus = as_corpus(given)
         inner = corpus.sources if isinstance(corpus, Mixture) else [_Source(corpus, 1.0)]
         flat += [_Source(source.corpus, source.weight * float(weight)) for source in inner]
@@ -66,6 +70,12 @@ def mix(sources: Sequence[tuple[Corpus, float]]) -> Mixture:
                 f"mix got corpora of encodings {encodings[0].name!r} and {found.name!r}, which are not the same: "
                 "prepare them with one encoding"
             )
+    if any("labels" in source.corpus.columns for source in flat) and not all(
+        "labels" in source.corpus.columns for source in flat
+    ):
+        raise InputError(
+            "mix got labels with some corpora and not with others: give labels to all, such as the tokens"
+        )
     return Mixture(flat)
 
 

@@ -76,6 +76,10 @@ class StreamLoader:
         timeout: float = 600,
     ) -> None:
         check_choice("transfer", transfer, ("padded", "ragged"))
+        if not callable(collate_fn):
+            raise InputError(
+                f"collate_fn is {collate_fn!r:.40}: give what makes a batch of rows, such as a PaddingCollator"
+            )
         if transfer == "ragged" and not fills_memory(collate_fn):
             raise InputError(
                 f"transfer='ragged' with a {type(collate_fn).__name__}: only collators that can `stage`, such "

@@ -230,7 +230,8 @@ class TokenStore:
         """
         counts = {name: _share_count(name, share, len(self)) for name, share in shares.items()}
         rest = len(self) - sum(counts.values())
-        if list(shares.values()).count(None) > 1 or rest < 0:
+        whole = sum(share for share in shares.values() if share is not None)
+        if list(shares.values()).count(None) > 1 or rest < 0 or whole > 1 + 1e-9:
             raise InputError(f"split shares {dict(shares)!r}: together they are at most 1, and one None at most")
         parts: dict[str, TokenStore] = {}
         first = 0

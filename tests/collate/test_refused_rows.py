@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from test_row_columns import FORMS, MASKS, both
 
 from fastcollate import CollateError, PackingCollator, PaddingCollator, Ragged, RaggedBatch
@@ -135,3 +136,12 @@ def test_packs_say_themselves_where_tokens_lie(collator, name):
         f"the batch is packs with .*{name}" if isinstance(collator, PackingCollator) else "is packs of documents"
     )
     refuses(collator, batch, message)
+
+
+def test_tensors_of_any_kind_are_read_or_refused_by_name():
+    with pytest.raises(CollateError, match=r"the batch is .* one value: give a list of rows"):
+        PaddingCollator(0)(torch.tensor(3))
+    row = {"input_ids": [1, 2], "weights": torch.ones(2, dtype=torch.bfloat16)}
+    assert PaddingCollator(0)([row])["input_ids"].tolist() == [[1, 2]]
+    with pytest.raises(CollateError, match="row 0 has spans"):
+        PaddingCollator(0)([{"input_ids": [1, 2], "spans": torch.ones(2, dtype=torch.bfloat16)}])

@@ -83,3 +83,8 @@ def ending(batch):
 def test_a_collator_that_raises_the_end_of_an_iterator_ends_no_epoch(workers):
     with pytest.raises(RuntimeError, match="StopIteration"):
         list(loader(ending, num_workers=workers))
+
+
+def test_what_cannot_be_called_is_refused_at_once():
+    with pytest.raises(InputError, match="collate_fn is None: give what makes a batch of rows"):
+        loader(None)
