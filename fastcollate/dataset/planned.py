@@ -238,7 +238,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
 
     def _ask_world(self) -> World:
         """The world; what is known only now makes the steps of a run that has not begun."""
-        if self._world.known and get_worker_info() is not None:
+        if get_worker_info() is not None and self._world.known:
             return self._world  # the main process asked; what a worker finds around itself may be nobody's
         before, self._world = self._world, self._world.asked_again()
         if before.size != self._world.size:
