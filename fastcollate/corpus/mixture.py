@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 
 from fastcollate.corpus.corpus import Corpus, Records, as_corpus
 from fastcollate.errors import InputError
-from fastcollate.plan.permutation import derive_key, permute
+from fastcollate.plan.permutation import Purpose, derive_key, permute
 from fastcollate.ragged import Column, IntArray, RaggedBatch, Rows, rows_side_by_side
 
 __all__ = ["Mixture", "mix"]
 
 _MOST_EPOCHS = 10**6  # weights beyond it are a mistake
-_CHOICE = 4  # what the key is for: which records of a source an epoch takes
 
 
 def mix(sources: Sequence[tuple[Corpus, float]]) -> Mixture:
@@ -70,9 +69,7 @@ def mix(sources: Sequence[tuple[Corpus, float]]) -> Mixture:
                 f"mix got corpora of encodings {encodings[0].name!r} and {found.name!r}, which are not the same: "
                 "prepare them with one encoding"
             )
-    if any("labels" in source.corpus.columns for source in flat) and not all(
-        "labels" in source.corpus.columns for source in flat
-    ):
+    if len({"labels" in source.corpus.columns for source in flat}) > 1:
         raise InputError(
             "mix got labels with some corpora and not with others: give labels to all, such as the tokens"
         )
@@ -192,7 +189,7 @@ class Mixture:
 
     def at_epoch(self, seed: int, epoch: int) -> MixtureRecords:
         """Return the records of one epoch, a pure function of (seed, epoch)."""
-        keys = [derive_key(seed, epoch, _CHOICE, number) for number in range(len(self.sources))]
+        keys = [derive_key(seed, epoch, Purpose.CHOICE, number) for number in range(len(self.sources))]
         return MixtureRecords(self, [source.corpus.at_epoch(seed, epoch) for source in self.sources], keys)
 
 

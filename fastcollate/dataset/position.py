@@ -15,7 +15,7 @@ from typing import Any
 
 from torch.utils.data import get_worker_info
 
-from fastcollate.dataset.shared_block import ENDED, GIVING, LOADS, MOVES, SharedBlock, is_alive
+from fastcollate.dataset.shared_block import BATCH, ENDED, GIVING, GROUP, LOADS, MOVES, SharedBlock, is_alive
 from fastcollate.errors import StateError
 from fastcollate.plan.state import Position
 
@@ -145,8 +145,8 @@ class SharedPosition:
         Every worker may call it: they write the same.
         """
         numbers = self._block().numbers
-        if not self.kept and numbers[1] == 0 and numbers[2] == before:
-            numbers[2] = after
+        if not self.kept and numbers[BATCH] == 0 and numbers[GROUP] == before:
+            numbers[GROUP] = after
 
     def move(self, position: Position, *, loaded: bool = False) -> None:
         """Set where the next pass begins; what workers noted before is void.
@@ -163,14 +163,13 @@ class SharedPosition:
             self._own_loads += loaded
             return
         block = self._block()
-        block.set_position(position)
-        block.numbers[MOVES] += 1
+        block.move(position)
         block.numbers[LOADS] += loaded
 
     def advance(self, batch: int) -> None:
         """Set how many global batches of the epoch were delivered."""
         self.kept = False
-        self._block().numbers[1] = batch
+        self._block().numbers[BATCH] = batch
 
     def note_stage(self, stage: int) -> None:
         """Note, as a worker, how far its pass is."""
@@ -190,9 +189,7 @@ class SharedPosition:
             reached, after_workers = self._block().next_position()
             start = settle(reached) if reached.batch else reached
             if start is not reached or after_workers:
-                kept = self.kept
-                self.move(start)
-                self.kept = kept
+                self._block().move(start)
             self.latest = Pass(self, start, step=size, shared=True)
             return self.latest
         block, seed = self._block(), info.seed - info.id

@@ -13,7 +13,7 @@ from fastcollate.errors import LimitError
 from fastcollate.plan.order import Landmark
 from fastcollate.plan.state import Position
 
-__all__ = ["BEGUN", "ENDED", "GIVING", "LOADS", "MOVES", "SharedBlock", "is_alive"]
+__all__ = ["BATCH", "BEGUN", "ENDED", "GIVING", "GROUP", "LOADS", "MOVES", "SharedBlock", "is_alive"]
 
 _MOST_WORKERS = 256
 # `moves` and `loads` count the times that a position was set, and set from a state. A worker's note says in which
@@ -24,7 +24,7 @@ _BLOCK = np.dtype(
     [("position", np.int64, 6), ("moves", np.int64), ("loads", np.int64), ("notes", _NOTE, _MOST_WORKERS)]
 )
 BEGUN, GIVING, ENDED = 0, 1, 2  # stages of a worker's pass: nothing made yet, a batch made, all made
-MOVES, LOADS = 6, 7  # their places in the block
+BATCH, GROUP, MOVES, LOADS = 1, 2, 6, 7  # their places in the block
 
 
 class SharedBlock:
@@ -45,8 +45,7 @@ class SharedBlock:
         memory = torch.zeros(_BLOCK.itemsize // 8, dtype=torch.int64, device="cpu")
         memory.share_memory_()  # type: ignore[no-untyped-call]
         block = cls(memory)
-        block.set_position(position)
-        block.numbers[MOVES] = 1
+        block.move(position)
         return block
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -54,7 +53,7 @@ class SharedBlock:
 
     def position(self) -> Position:
         """Return the position that was set, or reached since."""
-        epoch, batch, group, *landmark = self.numbers[:6].tolist()
+        epoch, batch, group, *landmark = self.numbers[:MOVES].tolist()
         return Position(epoch, batch, group, Landmark(*landmark))
 
     def next_position(self) -> tuple[Position, bool]:
@@ -64,9 +63,10 @@ class SharedBlock:
             return position, False
         return Position(int(begun.max()) + 1, 0, position.group), True
 
-    def set_position(self, position: Position) -> None:
-        """Set the position; the counts stay."""
-        self.numbers[:6] = [*position[:3], *position.landmark]
+    def move(self, position: Position) -> None:
+        """Set the position; what workers noted before is void."""
+        self.numbers[:MOVES] = [*position[:3], *position.landmark]
+        self.numbers[MOVES] += 1
 
     def note_of(self, worker: int) -> Any:
         """Return a worker's note, in place.

@@ -54,6 +54,7 @@ class Feed:
         dataset: What is read.
         collate_fn: What makes a batch of a `RaggedBatch`.
         columns: What is gathered for it beside the tokens; None is all that the corpus has.
+        fills: Whether it can write into given memory; see `fills_memory`.
         ragged: Whether only tokens travel to the device, and are padded there.
         num_workers: The processes that read, or 0.
         timeout: The seconds after which a worker that sends nothing is an error.
@@ -62,6 +63,7 @@ class Feed:
     dataset: PlannedDataset[Any]
     collate_fn: Any
     columns: Collection[str] | None
+    fills: bool
     ragged: bool
     num_workers: int
     timeout: float
@@ -74,7 +76,7 @@ class Feed:
         """
         if not self.num_workers:
             return self.dataset.batches(run, columns=self.columns)
-        there = None if fills_memory(self.collate_fn) else self.collate_fn
+        there = None if self.fills else self.collate_fn
         return self._pool(_Reading(self.dataset, run, self.columns, there))
 
     def send(
@@ -84,7 +86,7 @@ class Feed:
 
         What was staged is built there. All of it happens in the thread that iterates.
         """
-        if self.num_workers and not fills_memory(self.collate_fn):
+        if self.num_workers and not self.fills:
             return _from_workers(read, copier, stats)
         return _collate_here(read, self._maker(), copier, stats)
 
@@ -101,7 +103,7 @@ class Feed:
     def _maker(self) -> Callable[[RaggedBatch, Allocator], Any]:
         """What makes a batch in the memory it is given, where the collator can."""
         collate_fn = self.collate_fn
-        if fills_memory(collate_fn):
+        if self.fills:
             make: Callable[[RaggedBatch, Allocator], Any] = collate_fn.stage if self.ragged else collate_fn.collate
             return make
         return lambda batch, _: collate_fn(batch)

@@ -76,15 +76,7 @@ class StreamLoader:
         timeout: float = 600,
     ) -> None:
         check_choice("transfer", transfer, ("padded", "ragged"))
-        if not callable(collate_fn):
-            raise InputError(
-                f"collate_fn is {collate_fn!r:.40}: give what makes a batch of rows, such as a PaddingCollator"
-            )
-        if transfer == "ragged" and not fills_memory(collate_fn):
-            raise InputError(
-                f"transfer='ragged' with a {type(collate_fn).__name__}: only collators that can `stage`, such "
-                "as PaddingCollator and PackingCollator, can pad on the device; use transfer='padded'"
-            )
+        fills = _check_collator(collate_fn, ragged=transfer == "ragged")
         if not isinstance(dataset, PlannedDataset):
             raise InputError(f"the dataset is a {type(dataset).__name__}: give a BucketedDataset or PackedDataset")
         self.prefetch = check_count("prefetch", prefetch, 1)
@@ -94,8 +86,15 @@ class StreamLoader:
         self.collate_fn = collate_fn
         self.transfer = transfer
         self.stats = LoaderStats()
-        columns = getattr(collate_fn, "columns", None)
-        self._feed = Feed(dataset, collate_fn, columns, transfer == "ragged", self.num_workers, self.timeout)
+        self._feed = Feed(
+            dataset=dataset,
+            collate_fn=collate_fn,
+            columns=getattr(collate_fn, "columns", None),
+            fills=fills,
+            ragged=transfer == "ragged",
+            num_workers=self.num_workers,
+            timeout=self.timeout,
+        )
         self._copier = DeviceCopier(device)
         self._delivery: Delivery | None = None
 
@@ -184,6 +183,21 @@ class StreamLoader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _check_collator(collate_fn: Any, *, ragged: bool) -> bool:
+    """Whether a collator can write into given memory, which it must to pad on the device."""
+    if not callable(collate_fn):
+        raise InputError(
+            f"collate_fn is {collate_fn!r:.40}: give what makes a batch of rows, such as a PaddingCollator"
+        )
+    fills = fills_memory(collate_fn)
+    if ragged and not fills:
+        raise InputError(
+            f"transfer='ragged' with a {type(collate_fn).__name__}: only collators that can `stage`, such "
+            "as PaddingCollator and PackingCollator, can pad on the device; use transfer='padded'"
+        )
+    return fills
 
 
 def _rebuild(

@@ -127,25 +127,24 @@ class RaggedBatch:
             lengths: The number of tokens of each piece, int64[B].
             per_token: The columns that have a value for each token, and are cut with it; others stay whole.
         """
-        columns = {
-            name: Rows(rows.values, rows.starts + begins, lengths) if name in per_token else rows
-            for name, rows in self.columns.items()
-        }
-        tokens = Rows(self.tokens.values, self.tokens.starts + begins, lengths)
         cuts = begins if self.cuts is None else self.cuts + begins
-        return RaggedBatch(tokens, self.record_ids, columns, self.width, self.packs, cuts)
+        return self._parts(begins, lengths, per_token, cuts)
 
     def clipped(self, longest: int, per_token: Collection[str] = ()) -> RaggedBatch:
         """Return the same rows cut on the right to `longest` tokens, and the columns `per_token` with them."""
         if not len(self) or int(self.lengths.max()) <= longest:
             return self
-        lengths = np.minimum(self.lengths, longest)
+        return self._parts(0, np.minimum(self.lengths, longest), per_token, self.cuts)
+
+    def _parts(
+        self, begins: IntArray | int, lengths: IntArray, per_token: Collection[str], cuts: IntArray | None
+    ) -> RaggedBatch:
         columns = {
-            name: Rows(rows.values, rows.starts, lengths) if name in per_token else rows
+            name: Rows(rows.values, rows.starts + begins, lengths) if name in per_token else rows
             for name, rows in self.columns.items()
         }
-        tokens = Rows(self.tokens.values, self.tokens.starts, lengths)
-        return RaggedBatch(tokens, self.record_ids, columns, self.width, self.packs, self.cuts)
+        tokens = Rows(self.tokens.values, self.tokens.starts + begins, lengths)
+        return RaggedBatch(tokens, self.record_ids, columns, self.width, self.packs, cuts)
 
     def laid_out(self, *, width: int | None, packs: Packs | None = None) -> RaggedBatch:
         """Return the same rows with the width, or the packs, that a plan gave them."""

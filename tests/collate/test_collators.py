@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from test_staged import content
+from batches import content
 
 from fastcollate import Batch, CollateError, PackingCollator, PaddingCollator, Ragged, RaggedBatch
 from fastcollate.collate.staged import Collator, new_arrays

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from batches import content
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import pack_rows, pad_rows
@@ -12,7 +13,6 @@ from test_packing_collator import spans_of
 from test_padding import check as check_rows
 from test_padding import options as padding_options
 from test_staged import check as check_staged
-from test_staged import content
 
 from fastcollate import PackingCollator, PaddingCollator, Ragged, RaggedBatch
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from batches import content
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_packing_collator import hand_made, spans_of
@@ -32,17 +33,6 @@ def rows_of(draw, dtype, least=1):
     token = st.integers(0, 299) | st.sampled_from([top, top - 1, top // 2 + 1])
     shortest, longest = draw(st.just((1, 14)) | st.integers(1, 14).map(lambda size: (size, size)))
     return draw(st.lists(st.lists(token, min_size=shortest, max_size=longest), min_size=least, max_size=7))
-
-
-def content(built):
-    """All a batch or a tuple holds and knows, comparable."""
-    if isinstance(built, tuple):
-        return [(tensor.dtype, tensor.tolist()) for tensor in built]
-    held = [
-        (name, (value.dtype, value.is_contiguous(), value.tolist()) if isinstance(value, torch.Tensor) else value)
-        for name, value in built.items()
-    ]
-    return held, built.record_ids.tolist(), built.num_tokens, built.num_supervised
 
 
 def check(collator, rows, device):
