@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +32,7 @@ class Pass:
         delivered: The batches that this pass delivered.
     """
 
-    __slots__ = ("_loads", "_place", "_shared", "_step", "batch", "delivered", "start")
+    __slots__ = ("__weakref__", "_loads", "_place", "_shared", "_step", "batch", "delivered", "start")
 
     def __init__(self, place: SharedPosition, start: Position, *, step: int, shared: bool) -> None:
         self.start = start
@@ -85,28 +86,35 @@ class SharedPosition:
     """A position in memory that is shared with the workers of this process, and with no other process.
 
     Attributes:
-        latest: The pass of this process that began last; None once it has ended, or the position was set.
         kept: Whether the position is that of a state, and nothing was delivered since.
     """
 
     def __init__(self, position: Position) -> None:
-        self.latest: Pass | None = None
         self.kept = False
+        self._latest: weakref.ref[Pass] | None = None  # weak: an iterator that is dropped frees the block at once
         self._told: Position | None = None  # where a worker begins that has loaded a state of its own
         self._own_loads = 0
         self._last_seen = position  # what a block begins with that is made when it is first needed
         self._own: SharedBlock | None = None
         self._parents: SharedBlock | None = None
+        self._launched: dict[int, int] = {}  # by thread: the processes begun so far that got this position
+        self._birth = 0, 0  # the thread that began this process, and which of its processes this is
         _ALIVE.add(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """To another process goes the block, should it be a worker, and the position, should it be none."""
-        here = {"_last_seen": self.read(), "_own": None, "_parents": self._block(), "latest": None}
-        return {**self.__dict__, **here}
+        birth = self._count_launch()
+        here = {"_last_seen": self.read(), "_own": None, "_parents": self._block(), "_latest": None}
+        return {**self.__dict__, **here, "_launched": {}, "_birth": birth}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         _ALIVE.add(self)
+
+    @property
+    def latest(self) -> Pass | None:
+        """The pass of this process that began last; None once nobody holds it, or the position was loaded."""
+        return None if self._latest is None else self._latest()
 
     @property
     def loads(self) -> tuple[int, int]:
@@ -157,7 +165,7 @@ class SharedPosition:
         """
         self.kept = loaded
         if not loaded:
-            self.latest = None
+            self._latest = None
         if _in_worker():
             self._told = position
             self._own_loads += loaded
@@ -190,25 +198,36 @@ class SharedPosition:
             start = settle(reached) if reached.batch else reached
             if start is not reached or after_workers:
                 self._block().move(start)
-            self.latest = Pass(self, start, step=size, shared=True)
-            return self.latest
-        block, seed = self._block(), info.seed - info.id
+            return self._follow(Pass(self, start, step=size, shared=True))
+        block, (thread, number) = self._block(), self._birth
+        team = hash((thread, number - info.id))  # one thread begins the workers of a pass one after another
         if self._told is None:
-            start = _start_in_worker(block, info.id, seed, settle)
+            start = _start_in_worker(block, info.id, team, settle)
         else:
             start, self._told = self._told, None
-        block.note(info.id, seed, start.epoch)
-        self.latest = Pass(self, start, step=size * info.num_workers, shared=False)
-        return self.latest
+        block.note(info.id, team, start.epoch)
+        return self._follow(Pass(self, start, step=size * info.num_workers, shared=False))
 
     def prepare_for_fork(self) -> None:
         """In the parent, before: keep the position for a child that is no worker."""
         self._last_seen = self.read()
+        self._count_launch()
 
     def part_from_parent(self) -> None:
         """In the child, after: what was this process's own block is the parent's now."""
+        thread = threading.get_ident()
+        self._birth = thread, self._launched.get(thread, 0)
         if not _in_worker():
             self._own, self._parents = None, self._own
+
+    def _follow(self, latest: Pass) -> Pass:
+        self._latest = weakref.ref(latest)
+        return latest
+
+    def _count_launch(self) -> tuple[int, int]:
+        thread = threading.get_ident()
+        self._launched[thread] = self._launched.get(thread, 0) + 1
+        return thread, self._launched[thread]
 
     def _block(self) -> SharedBlock:
         if self._parents is not None and _in_worker():
@@ -219,23 +238,19 @@ class SharedPosition:
 
 
 def _start_in_worker(
-    block: SharedBlock, worker: int, seed: int, settle: Callable[[Position], Position]
+    block: SharedBlock, worker: int, team: int, settle: Callable[[Position], Position]
 ) -> Position:
     """Where a worker's pass begins.
 
     The first pass after the position was set begins there, and every later one an epoch after the pass before it:
-    the workers of one pass are known by their seed, and one that is persistent by its process.
+    the workers of one pass are a team, and one that outlives a pass finds its own note.
     """
     valid, mine = block.valid_notes(), block.note_of(worker)
     start = settle(block.position())
-    if mine["moves"] == block.numbers[MOVES]:
-        later = valid[(valid["seed"] == seed) & (valid["epoch"] > mine["epoch"])]["epoch"]
-        if mine["process"] == os.getpid():
-            epoch = int(mine["epoch"]) + 1
-        else:
-            epoch = int(later.max() if len(later) else valid["epoch"].max() + 1)
-    elif len(siblings := valid[valid["seed"] == seed]["epoch"]):
-        epoch = int(siblings.max())
+    if mine["moves"] == block.numbers[MOVES] and mine["team"] == team:
+        epoch = int(mine["epoch"]) + 1
+    elif len(begun := valid[valid["team"] == team]["epoch"]):
+        epoch = int(begun.max())
     else:
         epoch = int(valid["epoch"].max()) + 1 if len(valid) else start.epoch
     return start if epoch == start.epoch else Position(epoch, 0, start.group)

@@ -17,9 +17,9 @@ __all__ = ["BATCH", "BEGUN", "ENDED", "GIVING", "GROUP", "LOADS", "MOVES", "Shar
 
 _MOST_WORKERS = 256
 # `moves` and `loads` count the times that a position was set, and set from a state. A worker's note says in which
-# count of moves its last pass began, with which seed (equal for the workers of one pass), at which epoch, in which
+# count of moves its last pass began, of which team (the workers that began together), at which epoch, in which
 # process; it is believed while nobody has moved the position since.
-_NOTE = [("moves", np.int64), ("seed", np.int64), ("epoch", np.int64), ("process", np.int64), ("stage", np.int64)]
+_NOTE = [("moves", np.int64), ("team", np.int64), ("epoch", np.int64), ("process", np.int64), ("stage", np.int64)]
 _BLOCK = np.dtype(
     [("position", np.int64, 6), ("moves", np.int64), ("loads", np.int64), ("notes", _NOTE, _MOST_WORKERS)]
 )
@@ -78,11 +78,11 @@ class SharedBlock:
             raise LimitError(f"worker {worker} of a DataLoader: a dataset serves {_MOST_WORKERS} workers at most")
         return self._notes[worker]
 
-    def note(self, worker: int, seed: int, epoch: int) -> None:
+    def note(self, worker: int, team: int, epoch: int) -> None:
         """Note at which epoch a worker's pass begins."""
         note = self.note_of(worker)
         note["moves"] = 0  # no sibling believes a note that is half written
-        note["seed"], note["epoch"], note["process"], note["stage"] = seed, epoch, os.getpid(), BEGUN
+        note["team"], note["epoch"], note["process"], note["stage"] = team, epoch, os.getpid(), BEGUN
         note["moves"] = self.numbers[MOVES]
 
     def valid_notes(self) -> NDArray[Any]:

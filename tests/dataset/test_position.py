@@ -5,6 +5,8 @@ import gc
 import json
 import os
 import pickle
+import time
+import weakref
 
 import numpy as np
 import pytest
@@ -215,3 +217,39 @@ def test_rows_in_memory_are_a_corpus_like_a_store(tmp_path):
         assert ids_of(ours) == ids_of(theirs)
     with pytest.raises(PlanError, match="the corpus is a list: open one with TokenStore"):
         BucketedDataset([[1, 2]], batch_size=1)
+
+
+class SleepyFirstWorker:
+    def __call__(self, worker):
+        if worker == 0:
+            time.sleep(1)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_passes_of_other_worker_counts_that_are_seeded_alike_are_told_apart(store, method):
+    dataset = BucketedDataset(store, batch_size=100)
+    found = []
+    for workers in (1, 2, 3, 1):
+        loader = loader_of(
+            dataset,
+            workers,
+            generator=torch.Generator().manual_seed(7),
+            worker_init_fn=SleepyFirstWorker() if workers == 2 else None,
+            multiprocessing_context=method,
+        )
+        found.append(ids_of(loader))
+    assert found == epochs_of(store, 4)
+
+
+def test_a_dataset_that_is_dropped_gives_its_memory_back_at_once(store):
+    dataset = BucketedDataset(store, batch_size=100)
+    list(dataset)
+    batches = iter(dataset)
+    next(batches)
+    gc.disable()
+    try:
+        block = weakref.ref(dataset._place._own)
+        del dataset, batches
+        assert block() is None
+    finally:
+        gc.enable()
