@@ -12,7 +12,8 @@ from fastcollate.errors import InputError
 from fastcollate.ragged import IntArray, Ragged
 from fastcollate.sources.chunk import Chunk
 from fastcollate.templates.segments import Document, Template
-from fastcollate.tokenizers.documents import encode_documents, truncate
+from fastcollate.tokenizers.cuts import cut
+from fastcollate.tokenizers.documents import encode_documents
 from fastcollate.tokenizers.tokenizer import Tokenizer
 
 __all__ = ["Encoded", "OnError", "Overlong", "Recipe"]
@@ -67,12 +68,12 @@ class Recipe:
         rejected = Counter(chunk.rejected)
         origins, documents = self._documents(chunk, rejected)
         end = self.tokenizer.eot_token_id if self.append_eot else None
-        tokens, spans = encode_documents(self.tokenizer, documents, end_token_id=end)
+        tokens, spans, *_ = encode_documents(self.tokenizer, documents, end_token_id=end)
         usable = self._usable(chunk, origins, np.diff(tokens.offsets), rejected)
         if len(usable) < len(documents):
             tokens, spans = tokens.take(usable), spans.take(usable)
         if self.max_length is not None and self.overlong == "truncate":
-            tokens, spans = truncate(tokens, spans, self.max_length)
+            tokens, spans, _ = cut(tokens, spans, None, self.max_length)
         rows = chunk.base + chunk.rows[np.array(origins, np.int64)[usable]]
         return Encoded(tokens, spans, rows, rejected)
 

@@ -20,7 +20,7 @@ from tiktoken_ext.openai_public import r50k_pat_str
 
 from fastcollate.errors import EncodingError
 from fastcollate.ragged import IntArray, Ragged
-from fastcollate.tokenizers.tokenizer import END_OF_TEXT
+from fastcollate.tokenizers.tokenizer import END_OF_TEXT, mend
 
 __all__ = ["BpeTokenizer", "load_bpe", "unknown_encoding"]
 
@@ -115,6 +115,24 @@ class BpeTokenizer:
             lengths[list(ranks.values())] = [len(token) for token in ranks]
         lengths.flags.writeable = False  # every caller shares it
         return lengths
+
+    def encode_with_offsets(self, texts: Sequence[str]) -> tuple[Ragged, IntArray]:
+        """Return the ids of many texts, and `int64[V, 2]`: which characters of its text each token is of.
+
+        A token of part of a character is of that whole character; so is the next one.
+
+        >>> load_bpe("bytes").encode_with_offsets(["aé"])[1].tolist()
+        [[0, 1], [1, 2], [1, 2]]
+        """
+        tokens = self.encode_batch(texts)
+        places = np.zeros((len(tokens.values), 2), np.int64)
+        for text, start, stop in zip(texts, tokens.offsets[:-1], tokens.offsets[1:], strict=True):
+            data = np.frombuffer(mend(text).encode(), np.uint8)
+            character = np.cumsum((data & 0xC0) != 0x80) - 1  # the one that each byte is of
+            ends = np.cumsum(self._byte_lengths[tokens.values[start:stop]])
+            places[start:stop, 0] = character[ends - self._byte_lengths[tokens.values[start:stop]]]
+            places[start:stop, 1] = character[ends - 1] + 1
+        return tokens, places
 
     def control_id(self, text: str) -> int | None:
         """Return the special token of that name; None if there is none."""

@@ -1,125 +1,181 @@
-"""Documents to tokens: encoded, with the supervised ones marked, given an end, cut to a length."""
+"""Documents to tokens: encoded, with the targets marked, control tokens put in, given an end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.errors import EncodingError, InputError
+from fastcollate.errors import EncodingError
 from fastcollate.ragged import IntArray, Ragged
 from fastcollate.templates.segments import Document
+from fastcollate.tokenizers.boundaries import FloatArray, Parts, mark_by_offsets, mark_by_sizes, offsets_of
+from fastcollate.tokenizers.pieces import Pieces, take_apart
 from fastcollate.tokenizers.tokenizer import Tokenizer
 
-__all__ = ["encode_documents", "truncate"]
+__all__ = ["EncodedDocuments", "encode_documents"]
+
+
+class EncodedDocuments(NamedTuple):
+    """The tokens of D documents.
+
+    Attributes:
+        tokens: The uint32 ids, a row for each document.
+        spans: The targets as uint32 (start, stop) pairs, which count from each document's first token. Consecutive
+            targets of one weight are one span.
+        weights: `float32[S]`, the weight of each span; None where all are 1.
+        straddled: `bool[D]`, whether a token holds bytes of a target and of a part that is none.
+        control_spelt: `bool[D]`, whether ordinary text spells the name of a control token.
+    """
+
+    tokens: Ragged
+    spans: Ragged
+    weights: FloatArray | None
+    straddled: NDArray[np.bool_]
+    control_spelt: NDArray[np.bool_]
 
 
 def encode_documents(
     tokenizer: Tokenizer, documents: Sequence[Document], *, end_token_id: int | None = None
-) -> tuple[Ragged, Ragged]:
-    """Return the uint32 token ids of D documents, and which of each document's tokens are supervised.
+) -> EncodedDocuments:
+    """Return the token ids of D documents, and which of each document's tokens are targets.
 
-    Each document's whole text is encoded at once, as ordinary text (`<|endoftext|>` in it is just letters),
-    so the tokens do not depend on where the segments meet. A token that straddles the edge of a
-    supervised stretch is left out of the span. Lone surrogates become U+FFFD, as tiktoken has it.
+    Segments that are no control tokens are encoded together, as ordinary text (`<|endoftext|>` in it is just
+    letters), so the tokens do not depend on where the segments meet. A token that holds any byte of a supervised
+    segment is a target; one that holds bytes of two weights has the larger. A control segment becomes the control
+    token of that name, or, if the tokenizer has none, ordinary text of its own. Lone surrogates become U+FFFD, as
+    tiktoken has it.
 
     Args:
         tokenizer: The tokenizer.
-        documents: The documents; weight 1 makes a segment supervised, weight 0 does not.
-        end_token_id: A token put after each document and supervised; None (default) puts none.
-
-    Returns:
-        The tokens, and the spans as uint32 (start, stop) pairs, which count from each document's first token.
+        documents: The documents. A segment's weight is that of its tokens in the loss: 0 makes no targets.
+        end_token_id: A token put after each document that does not end with it; None (default) puts none. It has
+            the weight of the document's last segment that is not empty; white space without weight is passed over.
 
     Raises:
-        EncodingError: The tokenizer drops part of a text.
-        InputError: A segment has another weight or is a control token, or a document is of a group: a store of
-            this version holds none of these.
+        EncodingError: The tokenizer drops part of a text, or cannot encode it; `document` is its number.
+        InputError: A segment's weight is no number from 0.
 
-    >>> from fastcollate.tokenizers.load import load_encoding
     >>> from fastcollate.templates.segments import Segment
+    >>> from fastcollate.tokenizers.load import load_encoding
     >>> documents = [Document([Segment("2+2="), Segment("4", weight=1.0)]), Document([Segment("hi")])]
-    >>> tokens, spans = encode_documents(load_encoding("bytes"), documents)
-    >>> tokens.values, tokens.offsets
-    (array([ 50,  43,  50,  61,  52, 104, 105], dtype=uint32), array([0, 5, 7]))
-    >>> spans.values, spans.offsets
-    (array([4, 5], dtype=uint32), array([0, 2, 2]))
+    >>> encoded = encode_documents(load_encoding("bytes"), documents, end_token_id=256)
+    >>> encoded.tokens.values, encoded.tokens.offsets
+    (array([ 50,  43,  50,  61,  52, 256, 104, 105, 256], dtype=uint32), array([0, 6, 9]))
+    >>> encoded.spans.values, encoded.spans.offsets
+    (array([4, 6], dtype=uint32), array([0, 2, 2]))
     """
-    texts, sizes = [], []
-    for document in documents:
-        text, segment_sizes = _join([segment.text for segment in document.segments])
-        texts.append(text)
-        sizes += segment_sizes
-    supervised = _targets(documents)
-    segment_offsets = _offsets([len(document.segments) for document in documents])
-    segment_ends = _offsets(sizes)
-    tokens = tokenizer.encode_batch(texts)
-    values, offsets = tokens.values, tokens.offsets
-    byte_ends = _offsets(tokenizer.byte_lengths()[values])
-    _check_coverage(tokenizer.name, byte_ends[offsets], segment_ends[segment_offsets])
-    spans, owners = _spans(byte_ends, segment_ends, segment_offsets, supervised)
-    spans -= offsets[owners][:, None]
+    lengths = tokenizer.byte_lengths()
+    pieces = take_apart(tokenizer, documents, in_bytes=lengths is not None)
+    laid = _laid_out(tokenizer, lengths, pieces)
     if end_token_id is not None:
-        spans, owners = _with_ends(spans, owners, np.diff(offsets))
-        values = np.insert(values, offsets[1:], end_token_id)
-        offsets = offsets + np.arange(len(offsets))
-    span_offsets = _offsets(2 * np.bincount(owners, minlength=len(documents)))
-    return Ragged(values, offsets), Ragged(spans.astype(np.uint32).reshape(-1), span_offsets)
+        laid = _with_ends(laid, _end_weights(documents), end_token_id)
+    kept = laid.sizes > 0  # an empty segment parts nothing
+    owners = np.repeat(np.arange(len(documents)), np.diff(laid.segment_offsets))
+    parts = Parts(np.cumsum(laid.sizes)[kept], laid.weights[kept], owners[kept])
+    if laid.places is None:
+        byte_ends = offsets_of(laid.widths)
+        _check_coverage(tokenizer.name, byte_ends[laid.offsets], offsets_of(laid.sizes)[laid.segment_offsets])
+        marked = mark_by_sizes(byte_ends, parts)
+    else:
+        marked = mark_by_offsets(laid.places, laid.offsets, parts)
+    pairs = (marked.pairs - laid.offsets[marked.documents][:, None]).astype(np.uint32)
+    counts = np.bincount(marked.documents, minlength=len(documents))
+    straddled = np.zeros(len(documents), bool)
+    straddled[marked.straddled] = True
+    return EncodedDocuments(
+        Ragged(laid.ids, laid.offsets),
+        Ragged(pairs.reshape(-1), offsets_of(2 * counts)),
+        None if bool((marked.weights == 1).all()) else marked.weights,
+        straddled,
+        pieces.spelt,
+    )
 
 
-def truncate(tokens: Ragged, spans: Ragged, limit: int) -> tuple[Ragged, Ragged]:
-    """Return each document cut to `limit` tokens, spans with it; a span that is cut away whole disappears."""
-    if not len(tokens) or int(tokens.lengths.max()) <= limit:
-        return tokens, spans
-    lengths = np.minimum(tokens.lengths, limit)
-    kept = np.arange(len(tokens.values)) - np.repeat(tokens.offsets[:-1], tokens.lengths) < limit
-    pairs = np.minimum(spans.values.reshape(-1, 2), limit)
-    inside = pairs[:, 0] < pairs[:, 1]
-    owners = np.repeat(np.arange(len(spans)), spans.lengths // 2)
-    counts = np.bincount(owners[inside], minlength=len(spans)) * 2
-    return Ragged(tokens.values[kept], _offsets(lengths)), Ragged(pairs[inside].ravel(), _offsets(counts))
+class _Laid(NamedTuple):
+    """Tokens in their order, and the segments that they are of.
+
+    Attributes:
+        ids: `uint32[V]`, the tokens of all documents.
+        offsets: `int64[D + 1]`, the first token of each document.
+        widths: `int64[V]`, the bytes of each token, 1 for a control token; empty where tokens say their places.
+        places: `int64[V, 2]`, where each token lies among the characters of all documents, or None.
+        sizes: The bytes (or characters) of each segment, 1 for a control token.
+        weights: The weight of each segment.
+        segment_offsets: `int64[D + 1]`, the first segment of each document.
+    """
+
+    ids: NDArray[np.uint32]
+    offsets: IntArray
+    widths: IntArray
+    places: IntArray | None
+    sizes: IntArray
+    weights: FloatArray
+    segment_offsets: IntArray
 
 
-def _join(texts: list[str]) -> tuple[str, list[int]]:
-    """Return one text, as tiktoken will read it, and how many of its bytes each piece contributes."""
-    text = "".join(texts)
-    if text.isascii():
-        return text, [len(piece) for piece in texts]
-    try:
-        return text, [len(piece.encode()) for piece in texts]
-    except UnicodeEncodeError:
-        # Mended as a whole: the two halves of a surrogate pair may lie in neighbouring pieces.
-        ends = [0, *(len(_mend(prefix).encode()) for prefix in accumulate(texts))]
-        return _mend(text), [stop - start for start, stop in pairwise(ends)]
+def _laid_out(tokenizer: Tokenizer, lengths: IntArray | None, pieces: Pieces) -> _Laid:
+    """Encode the texts, and put the control tokens between them."""
+    before = pieces.texts_before
+    widths, places = np.zeros(0, np.int64), None
+    if lengths is not None:
+        tokens = tokenizer.encode_batch(pieces.texts)
+        widths = lengths[tokens.values]
+    else:
+        tokens, places = tokenizer.encode_with_offsets(pieces.texts)
+        begins = offsets_of(pieces.sizes)[:-1][np.diff(before) > 0]  # of each text, among all characters
+        places = places + np.repeat(begins, tokens.lengths)[:, None]
+    ids, offsets = tokens.values, tokens.offsets
+    at = offsets[before[pieces.controls]]
+    if len(at):
+        ids = np.insert(ids, at, pieces.control_ids)
+        if places is None:
+            widths = np.insert(widths, at, 1)
+        else:
+            begins = offsets_of(pieces.sizes)[pieces.controls]
+            places = np.insert(places, at, np.stack([begins, begins + 1], axis=1), axis=0)
+    firsts = pieces.segment_offsets
+    row_offsets = offsets[before[firsts]] + np.searchsorted(pieces.controls, firsts)
+    return _Laid(ids, row_offsets, widths, places, pieces.sizes, pieces.weights, firsts)
 
 
-def _mend(text: str) -> str:
-    """Join surrogate pairs and replace lone surrogates, the way `tiktoken.Encoding.encode_ordinary` does."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+def _end_weights(documents: Sequence[Document]) -> FloatArray:
+    """Return the weight that an end has in each document: that of the last segment which says anything."""
+    weights = np.zeros(len(documents), np.float32)
+    for i, document in enumerate(documents):
+        for segment in reversed(document.segments):
+            if segment.text and (segment.weight or not segment.text.isspace()):
+                weights[i] = segment.weight
+                break
+    return weights
 
 
-def _targets(documents: Sequence[Document]) -> NDArray[np.bool_]:
-    """Return whether each segment of all documents is supervised."""
-    segments = [segment for document in documents for segment in document.segments]
-    weights = np.array([segment.weight for segment in segments], float)
-    supervised: NDArray[np.bool_] = weights == 1
-    odd = np.flatnonzero(~supervised & (weights != 0))
-    if len(odd):
-        raise InputError(
-            f"a segment has weight {weights[odd[0]]:g}: it must be 0 or 1, all that a store holds yet"
-        )
-    if any(segment.control for segment in segments):
-        raise InputError("a segment is a control token: a template gives ordinary text only as yet")
-    if any(document.group is not None for document in documents):
-        raise InputError("a document is of a group: a store holds no groups yet; leave group at None")
-    return supervised
-
-
-def _offsets(counts: Iterable[int] | IntArray) -> IntArray:
-    counts = np.asarray(counts, np.int64)
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+def _with_ends(laid: _Laid, weights: FloatArray, end_token_id: int) -> _Laid:
+    """Put the end token, as a segment of its own, after each document that does not end with it."""
+    ids, offsets = laid.ids, laid.offsets
+    filled = np.flatnonzero(np.diff(offsets))
+    added = np.ones(len(offsets) - 1, bool)
+    added[filled] = ids[offsets[1:][filled] - 1] != end_token_id
+    shift = offsets_of(added)
+    at, segments_at = offsets[1:][added], laid.segment_offsets[1:][added]
+    widths, places = laid.widths, laid.places
+    if places is None:
+        widths = np.insert(widths, at, 1)
+    else:
+        ends = (offsets_of(laid.sizes)[laid.segment_offsets[1:]] + shift[:-1])[added]
+        places = places + np.repeat(shift[:-1], np.diff(offsets))[:, None]
+        places = np.insert(places, at, np.stack([ends, ends + 1], axis=1), axis=0)
+    return _Laid(
+        np.insert(ids, at, end_token_id),
+        offsets + shift,
+        widths,
+        places,
+        np.insert(laid.sizes, segments_at, 1),
+        np.insert(laid.weights, segments_at, weights[added]),
+        laid.segment_offsets + shift,
+    )
 
 
 def _check_coverage(name: str, found: IntArray, wanted: IntArray) -> None:
@@ -130,38 +186,3 @@ def _check_coverage(name: str, found: IntArray, wanted: IntArray) -> None:
             f'encoding "{name}" drops text of document {wrong[0] - 1} of this chunk: its '
             "pattern must match every character; let it end in |(?s:.)"
         )
-
-
-def _spans(
-    byte_ends: IntArray, segment_ends: IntArray, segment_offsets: IntArray, supervised: NDArray[np.bool_]
-) -> tuple[IntArray, IntArray]:
-    """Return supervised stretches as int64[S, 2] positions among all tokens, and int64[S], the document of each.
-
-    Tokens of 3, 1 and 4 bytes: byte_ends = [0, 3, 4, 8]. A stretch over bytes 2..8 holds tokens 1 and 2:
-    the first to begin at 2 or later is 1, and 3 of them end at 8 or before.
-    """
-    owners = np.repeat(np.arange(len(segment_offsets) - 1), np.diff(segment_offsets))
-    kept = np.flatnonzero(np.diff(segment_ends) > 0)  # an empty segment parts nothing
-    owners, supervised = owners[kept], supervised[kept]
-    # A stretch begins or ends where the document or the flag changes from one segment to the next.
-    edge = np.ones(len(kept) + 1, bool)
-    edge[1:-1] = (owners[1:] != owners[:-1]) | (supervised[1:] != supervised[:-1])
-    first = np.searchsorted(byte_ends[:-1], segment_ends[kept][edge[:-1] & supervised], "left")
-    last = np.searchsorted(byte_ends[1:], segment_ends[kept + 1][edge[1:] & supervised], "right")
-    held = first < last
-    return np.stack([first, last], axis=1)[held], owners[edge[:-1] & supervised][held]
-
-
-def _with_ends(spans: IntArray, owners: IntArray, lengths: IntArray) -> tuple[IntArray, IntArray]:
-    """Return the spans with one more token after each document: its last span grows, or the token has its own.
-
-    Documents of 3 and 2 tokens with the spans (1, 3) and (0, 1): now (1, 4), (0, 1), (2, 3), of 0, 1, 1.
-    """
-    reach = spans[:, 1] == lengths[owners]  # only a document's last span can
-    spans[:, 1] += reach
-    alone = np.ones(len(lengths), bool)
-    alone[owners[reach]] = False
-    documents = np.flatnonzero(alone)
-    at = np.searchsorted(owners, documents, side="right")
-    added = np.stack([lengths[documents], lengths[documents] + 1], axis=1)
-    return np.insert(spans, at, added, axis=0), np.insert(owners, at, documents)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from fastcollate.ragged import IntArray, Ragged
 
-__all__ = ["END_OF_TEXT", "Tokenizer", "TokenizerInfo"]
+__all__ = ["END_OF_TEXT", "Tokenizer", "TokenizerInfo", "mend"]
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -50,8 +50,15 @@ class Tokenizer(Protocol):
         """Return the uint32 ids of many texts, a row for each."""
         ...
 
-    def byte_lengths(self) -> IntArray:
-        """Return `int64[vocab_size]`: how many bytes each token stands for, 0 where no token has the id."""
+    def byte_lengths(self) -> IntArray | None:
+        """Return `int64[vocab_size]`: how many bytes each token stands for, 0 where no token has the id.
+
+        None says that tokens are no stretches of bytes that give the text side by side; see `encode_with_offsets`.
+        """
+        ...
+
+    def encode_with_offsets(self, texts: Sequence[str]) -> tuple[Ragged, IntArray]:
+        """Return the ids of many texts, and `int64[V, 2]`: which characters of its text each token is of."""
         ...
 
     def control_id(self, text: str) -> int | None:
@@ -70,4 +77,13 @@ class TokenizerInfo:
     name: str
     sha256: str
     n_vocab: int
-    eot_token_id: int
+    eot_token_id: int | None
+
+
+def mend(text: str) -> str:
+    r"""Join surrogate pairs and replace lone surrogates, the way `tiktoken.Encoding.encode_ordinary` does.
+
+    >>> mend("a\ud83d\ude00\ud83d")
+    'a😀�'
+    """
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

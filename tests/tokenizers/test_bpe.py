@@ -52,7 +52,7 @@ class Words:
     """A tokenizer of somebody else's, with as many ids as it takes."""
 
     name, sha256, vocab_size, eot_token_id = "words", "0" * 64, 3, 2
-    encode = encode_batch = byte_lengths = control_id = decode = len
+    encode = encode_batch = encode_with_offsets = byte_lengths = control_id = decode = len
 
 
 def test_whatever_does_what_a_tokenizer_does_is_one():

@@ -1,4 +1,4 @@
-"""Documents become the tokens of their whole text, and spans that cover supervised bytes only."""
+"""Documents become the tokens of their whole text, and spans that hold every supervised byte."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from fastcollate.sources.resolve import resolve
 from fastcollate.sources.source import read_chunks
 from fastcollate.templates.fields import PromptTemplate
 from fastcollate.templates.segments import Document, Segment
-from fastcollate.tokenizers.documents import encode_documents, truncate
+from fastcollate.tokenizers.documents import encode_documents
 from fastcollate.tokenizers.load import load_encoding
 
 NOTEBOOK = Path(__file__).parents[3] / "shared/data/instruction-data.json"
@@ -24,7 +24,7 @@ TOY = tiktoken.Encoding(
     pat_str=r"(?s:.+)",
     mergeable_ranks={bytes([i]): i for i in range(256)}
     | {b"ab": 256, b"abc": 257, "é".encode(): 258, b"  ": 259, b"a\xc3": 260, b"cab": 261},
-    special_tokens={"<|endoftext|>": 300},
+    special_tokens={"<|endoftext|>": 300, "<|im_start|>": 301, "<|im_end|>": 302},
 )
 
 
@@ -35,93 +35,227 @@ def gpt2():
         pytest.skip(str(error))
 
 
+class Places:
+    """A tokenizer that says where its tokens lie, and not how long they are."""
+
+    def __init__(self, tokenizer):
+        self.name, self.eot_token_id = "places", tokenizer.eot_token_id
+        self.encode_with_offsets, self.control_id = tokenizer.encode_with_offsets, tokenizer.control_id
+
+    def byte_lengths(self):
+        return None
+
+
+def documents_of(documents):
+    """Documents given as lists of (text, weight) or (text, weight, control)."""
+    return [Document([Segment(*segment) for segment in document]) for document in documents]
+
+
 def encode(encoding, documents, **options):
-    """Documents given as (text, supervised) pairs."""
-    made = [Document([Segment(text, float(flag)) for text, flag in document]) for document in documents]
-    return encode_documents(load_encoding(encoding), made, **options)
+    tokenizer = encoding if isinstance(encoding, Places) else load_encoding(encoding)
+    return encode_documents(tokenizer, documents_of(documents), **options)
 
 
-def bytes_before(texts: list[str]) -> int:
-    return len("".join(texts).encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode())
+def mended(text: str) -> bytes:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
-def slow_chunk(encoding, documents):
-    """Token by token: the flag of every byte of a document, then the runs of fully supervised tokens."""
-    values, offsets, spans, span_offsets = [], [0], [], [0]
-    for document in documents:
-        texts = [text for text, _ in document]
-        flags = []
-        for i, (_, supervised) in enumerate(document):
-            flags += [supervised] * (bytes_before(texts[: i + 1]) - bytes_before(texts[:i]))
-        ids, inside, byte = encoding.encode("".join(texts)).tolist(), [], 0
-        for token in ids:
-            size = int(encoding.byte_lengths()[token])
-            inside.append(all(flags[byte : byte + size]))
-            byte += size
-        for i, held in enumerate(inside):
-            if held and i > 0 and inside[i - 1]:
-                spans[-1] = i + 1
-            elif held:
-                spans += [i, i + 1]
-        values += ids
-        offsets.append(len(values))
-        span_offsets.append(len(spans))
+def items_of(tokenizer, document):
+    """Each item is a control token's id, or the segments of one text."""
+    items = []
+    for text, weight, *control in document:
+        known = tokenizer.control_id(text) if control and control[0] else None
+        if known is not None:
+            items.append((known, weight))
+        elif (control and control[0]) or not items or not isinstance(items[-1], list) or items[-1][0] == "alone":
+            items.append(["alone" if control and control[0] else "text", (text, weight)])
+        else:
+            items[-1].append((text, weight))
+    return items
+
+
+def slow_document(tokenizer, document, end, whole_characters):
+    """Token by token: the weights of its bytes, and the largest of them."""
+    ids, weights, straddled = [], [], False
+    for item in items_of(tokenizer, document):
+        if isinstance(item, tuple):
+            ids.append(item[0])
+            weights.append(item[1])
+            continue
+        text, of_bytes = "".join(text for text, _ in item[1:]), []
+        for i, (_, weight) in enumerate(item[1:]):
+            before = "".join(text for text, _ in item[1 : i + 1])
+            after = "".join(text for text, _ in item[1 : i + 2])
+            of_bytes += [weight] * (len(mended(after)) - len(mended(before)))
+        if whole_characters:
+            data = mended(text)
+            starts = [i for i, byte in enumerate(data) if byte & 0xC0 != 0x80] + [len(data)]
+        byte = 0
+        for token in tokenizer.encode(text).tolist():
+            first, stop = byte, byte + int(tokenizer.byte_lengths()[token])
+            byte = stop
+            if whole_characters:
+                first = max(place for place in starts if place <= first)
+                stop = min(place for place in starts if place >= stop)
+            ids.append(token)
+            weights.append(max(of_bytes[first:stop]))
+            straddled |= weights[-1] > 0 and min(of_bytes[first:stop]) == 0
+    if end is not None and (not ids or ids[-1] != end):
+        said = [weight for text, weight, *_ in document if text and (weight or not text.isspace())]
+        ids.append(end)
+        weights.append(said[-1] if said else 0)
+    return ids, weights, straddled
+
+
+def slow_documents(tokenizer, documents, end, whole_characters):
+    made = [slow_document(tokenizer, document, end, whole_characters) for document in documents]
+    spans, found = [], []
+    for _, weights, _ in made:
+        pairs = []
+        for i, weight in enumerate(weights):
+            if weight and i and weights[i - 1] == weight:
+                pairs[-1] = i + 1
+            elif weight:
+                pairs += [i, i + 1]
+                found.append(weight)
+        spans.append(pairs)
     return (
-        np.array(values, np.uint32),
-        np.array(offsets, np.int64),
-        np.array(spans, np.uint32),
-        np.array(span_offsets, np.int64),
+        Ragged.from_rows([ids for ids, _, _ in made], np.uint32),
+        Ragged.from_rows(spans, np.uint32),
+        None if all(weight == 1 for weight in found) else np.array(found, np.float32),
+        np.array([straddled for _, _, straddled in made], bool),
     )
 
 
-def assert_same_as_slow(encoding, documents):
-    tokens, spans = encode(encoding, documents)
-    fast_arrays = (tokens.values, tokens.offsets, spans.values, spans.offsets)
-    for fast, slow in zip(fast_arrays, slow_chunk(load_encoding(encoding), documents), strict=True):
-        assert fast.dtype == slow.dtype
-        np.testing.assert_array_equal(fast, slow)
+def assert_same_as_slow(encoding, documents, end=None):
+    tokenizer = load_encoding(encoding)
+    halves = any("\ud800" <= letter < "\ue000" for row in documents for segment in row for letter in segment[0])
+    for whole_characters in (False,) if halves else (False, True):  # two halves are one character
+        slow = slow_documents(tokenizer, documents, end, whole_characters)
+        given = Places(tokenizer) if whole_characters else tokenizer
+        fast = encode_documents(given, documents_of(documents), end_token_id=end)
+        for mine, theirs in zip(fast[:2], slow[:2], strict=True):
+            assert mine == theirs
+            assert mine.offsets.dtype == np.int64
+        assert (fast.weights is None) == (slow[2] is None)
+        for mine, theirs in ((fast.weights, slow[2]), (fast.straddled, slow[3])):
+            if theirs is not None:
+                assert mine.dtype == theirs.dtype
+                np.testing.assert_array_equal(mine, theirs)
 
 
 LETTERS = st.text(st.sampled_from(["a", "b", "c", " ", "é", "漢", "😀", "\ud83d", "\ude00", "\ufeff", "\n"]))
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
-DOCUMENTS = st.lists(st.lists(st.tuples(LETTERS | ANY_TEXT, st.booleans()), max_size=5), max_size=5)
+FLAGS = st.sampled_from([0.0, 1.0])
+WEIGHTS = st.sampled_from([0.0, 0.25, 1.0, 2.0])
+CONTROLS = st.tuples(
+    st.sampled_from(["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|none|>", ""]), WEIGHTS, st.just(True)
+)
+DOCUMENTS = st.lists(st.lists(st.tuples(LETTERS | ANY_TEXT, FLAGS), max_size=5), max_size=5)
+CHATS = st.lists(st.lists(st.tuples(LETTERS, WEIGHTS) | CONTROLS, max_size=6), max_size=5)
+
+
+@given(DOCUMENTS, st.sampled_from([None, 256]))
+def test_documents_of_bytes_are_what_the_slow_way_gives(documents, end):
+    assert_same_as_slow("bytes", documents, end)
+
+
+@given(DOCUMENTS, st.sampled_from([None, 300]))
+def test_documents_of_merged_tokens_are_what_the_slow_way_gives(documents, end):
+    assert_same_as_slow(TOY, documents, end)
+
+
+@given(CHATS, st.sampled_from([None, 300, 302]))
+def test_documents_with_control_tokens_and_weights_are_what_the_slow_way_gives(documents, end):
+    assert_same_as_slow(TOY, documents, end)
 
 
 @given(DOCUMENTS)
-def test_a_chunk_of_bytes_is_what_the_slow_way_gives(documents):
-    assert_same_as_slow("bytes", documents)
+def test_documents_of_gpt2_are_what_the_slow_way_gives(documents):
+    assert_same_as_slow(gpt2(), documents, 50256)
 
 
-@given(DOCUMENTS)
-def test_a_chunk_of_merged_tokens_is_what_the_slow_way_gives(documents):
-    assert_same_as_slow(TOY, documents)
+def test_a_token_that_straddles_the_border_is_a_target():
+    encoded = encode(TOY, [[("a", 0), ("bcab", 1)], [("a", 1), ("b", 0)], [("a", 0), ("c", 1)]])
+    assert encoded.tokens.values.tolist() == [257, 256, 256, 97, 99]
+    assert (encoded.spans.values.tolist(), encoded.spans.offsets.tolist()) == ([0, 2, 0, 1, 1, 2], [0, 2, 4, 6])
+    assert encoded.straddled.tolist() == [True, True, False]
 
 
-@given(DOCUMENTS)
-def test_a_chunk_of_gpt2_is_what_the_slow_way_gives(documents):
-    assert_same_as_slow(gpt2(), documents)
+def test_a_prompt_that_ends_in_a_blank_leaves_the_answer_learnt():
+    encoded = encode(gpt2(), [[("Sentiment: ", 0), ("positive", 1)]], end_token_id=50256)
+    assert encoded.spans.values.tolist() == [3, 5]
+    assert gpt2().decode(encoded.tokens[0][3:4]) == " positive"
+    assert encoded.straddled.tolist() == [True]
 
 
-def test_a_token_that_straddles_the_border_counts_as_prompt():
-    tokens, spans = encode(TOY, [[("a", False), ("bcab", True)], [("a", True), ("b", False)]])
-    assert tokens.values.tolist() == [257, 256, 256]
-    assert (spans.values.tolist(), spans.offsets.tolist()) == ([1, 2], [0, 2, 2])
+def test_neighbouring_segments_of_one_weight_are_one_span():
+    encoded = encode("bytes", [[("ab", 1), ("", 0), ("c", 1), ("d", 0), ("e", 1)]])
+    assert (encoded.spans.values.tolist(), encoded.weights) == ([0, 3, 4, 5], None)
 
 
-def test_neighbouring_supervised_segments_are_one_span():
-    _, spans = encode("bytes", [[("ab", True), ("", False), ("c", True), ("d", False), ("e", True)]])
-    assert spans.values.tolist() == [0, 3, 4, 5]
+def test_different_weights_are_different_spans_and_a_token_of_two_has_the_larger():
+    encoded = encode(TOY, [[("c", 1), ("ca", 0.5), ("b", 2), ("b", 0.5)]])
+    assert encoded.tokens.values.tolist() == [99, 261, 98]
+    assert encoded.spans.values.tolist() == [0, 1, 1, 2, 2, 3]
+    np.testing.assert_array_equal(encoded.weights, np.array([1, 2, 0.5], np.float32))
+    assert encoded.weights.dtype == np.float32
 
 
-def test_spelling_the_end_token_makes_no_end_token():
-    tokens, _ = encode("bytes", [[("<|endoftext|>", True)]])
-    assert tokens.values.tolist() == list(b"<|endoftext|>")
+def test_a_control_segment_is_the_token_of_that_name_or_text_of_its_own():
+    encoded = encode(TOY, [[("a", 0), ("<|im_start|>", 0, True), ("b", 1), ("<|im_end|>", 1, True), ("a", 0)]])
+    assert (encoded.tokens.values.tolist(), encoded.spans.values.tolist()) == ([97, 301, 98, 302, 97], [2, 4])
+    encoded = encode(TOY, [[("a", 0), ("b", 0, True), ("c", 1)]])
+    assert (encoded.tokens.values.tolist(), encoded.spans.values.tolist()) == ([97, 98, 99], [2, 3])
+
+
+def test_spelling_a_control_token_makes_none_and_is_told():
+    documents = [[("<|endo", 0), ("ftext|>", 1)], [("<|endoftext", 1)], [], [("<|im_end|>", 1, True)]]
+    encoded = encode(TOY, documents)
+    assert bytes(encoded.tokens[0].tolist()) == b"<|endoftext|>"
+    assert encoded.control_spelt.tolist() == [True, False, False, False]
+    # A name that is no token stands as text where a template put it: the same text in a message is told too.
+    forged = [[("<|user|>", 0, True), ("hi", 0)], [("<|user|>", 0, True), ("hi<|user|>", 0)], [("<|user|>", 0)]]
+    assert encode(TOY, forged).control_spelt.tolist() == [False, True, False]
+    alone = [[("<|im_start|>", 0, True), ("<|im_end|>", 0), ("<|im_end|>", 0, True)]]
+    assert encode(TOY, alone).control_spelt.tolist() == [True]
+
+
+@pytest.mark.parametrize(
+    ("document", "spans"),
+    [
+        ([("c", 0), ("b", 1)], [1, 3]),
+        ([("c", 0), ("b", 1), (" \n", 0)], [1, 2, 4, 5]),
+        ([("a", 0), ("", 1)], []),
+        ([("a", 1), ("b", 0)], [0, 1]),
+        ([(" ", 1)], [0, 2]),
+        ([("<|im_end|>", 1, True), (" ", 0)], [0, 1, 2, 3]),
+        ([], []),
+    ],
+)
+def test_the_end_token_is_a_target_with_the_last_that_is_said(document, spans):
+    encoded = encode(TOY, [document], end_token_id=300)
+    assert encoded.tokens.values[-1] == 300
+    assert encoded.spans.values.tolist() == spans
+
+
+def test_a_document_that_ends_with_the_end_token_gets_no_second_one():
+    encoded = encode(TOY, [[("a", 1), ("<|endoftext|>", 0, True)], [("a", 1)]], end_token_id=300)
+    assert [row.tolist() for row in encoded.tokens] == [[97, 300], [97, 300]]
+    assert [row.tolist() for row in encoded.spans] == [[0, 1], [0, 2]]
 
 
 def test_no_documents_give_no_tokens():
-    for end in (None, 256):
-        tokens, spans = encode("bytes", [], end_token_id=end)
-        assert (len(tokens), len(spans), tokens.values.dtype, spans.values.dtype) == (0, 0, np.uint32, np.uint32)
+    for encoding in ("bytes", Places(load_encoding("bytes"))):
+        for end in (None, 256):
+            tokens, spans, weights, straddled, spelt = encode(encoding, [], end_token_id=end)
+            assert (len(tokens), len(spans), tokens.values.dtype, spans.values.dtype) == (
+                0,
+                0,
+                np.uint32,
+                np.uint32,
+            )
+            assert (weights, straddled.tolist(), spelt.tolist()) == (None, [], [])
 
 
 def test_a_pattern_that_drops_text_is_refused():
@@ -139,64 +273,14 @@ def test_a_pattern_that_drops_text_is_refused():
     )
 
 
-@pytest.mark.parametrize(
-    ("document", "message"),
-    [
-        (
-            Document([Segment("a"), Segment("b", 0.5)]),
-            "a segment has weight 0.5: it must be 0 or 1, all that a store",
-        ),
-        (
-            Document([Segment("<|endoftext|>", 1.0, control=True)]),
-            "a segment is a control token: a template gives",
-        ),
-        (
-            Document([Segment("a")], group=0),
-            "a document is of a group: a store holds no groups yet; leave group at",
-        ),
-    ],
-)
-def test_what_a_store_cannot_hold_is_refused(document, message):
-    with pytest.raises(InputError, match=message):
-        encode_documents(load_encoding("bytes"), [document])
-
-
-# Ends and cuts
-
-
-def rows(tokens, spans):
-    return [(t.tolist(), s.reshape(-1, 2).tolist()) for t, s in zip(tokens, spans, strict=True)]
-
-
-def with_end_slowly(tokens, spans, end):
-    """The end token behind a document, inside the span that reaches it, or in one of its own."""
-    if spans and spans[-1][1] == len(tokens):
-        return [*tokens, end], [*spans[:-1], [spans[-1][0], len(tokens) + 1]]
-    return [*tokens, end], [*spans, [len(tokens), len(tokens) + 1]]
-
-
-def cut_slowly(tokens, spans, limit):
-    return tokens[:limit], [[start, min(stop, limit)] for start, stop in spans if start < limit]
-
-
-@given(DOCUMENTS)
-def test_an_end_token_is_supervised_in_every_document(documents):
-    plain = rows(*encode(TOY, documents))
-    assert rows(*encode(TOY, documents, end_token_id=300)) == [with_end_slowly(*row, 300) for row in plain]
-
-
-@given(DOCUMENTS, st.integers(1, 12))
-def test_truncating_cuts_tokens_and_spans(documents, limit):
-    whole = encode("bytes", documents)
-    cut = truncate(*whole, limit)
-    assert rows(*cut) == [cut_slowly(*row, limit) for row in rows(*whole)]
-    assert [part.values.dtype for part in cut] == [np.uint32, np.uint32]
-
-
-def test_what_is_short_enough_is_not_copied():
-    tokens, spans = Ragged.from_rows([[1, 2], [3]], np.uint32), Ragged.from_rows([[0, 2], []], np.uint32)
-    assert truncate(tokens, spans, 2) == (tokens, spans)
-    assert truncate(tokens, spans, 2)[0].values is tokens.values
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf"), 1e300])
+def test_a_weight_is_a_number_from_0(weight):
+    with pytest.raises(InputError) as caught:
+        encode("bytes", [[("a", 1), ("b", weight)]])
+    assert str(caught.value) == (
+        f"a segment has weight {weight}: weights are numbers from 0, which makes no targets; let the template "
+        "give such ones"
+    )
 
 
 @pytest.mark.skipif(not NOTEBOOK.exists(), reason="needs the notebook's records")
@@ -204,6 +288,6 @@ def test_gpt2_gives_the_notebook_its_known_tokens():
     template = PromptTemplate.named("alpaca")
     records = [record for chunk in read_chunks(resolve(NOTEBOOK)) for record in chunk.records]
     documents = [document for record in records for document in template.documents(record)]
-    tokens, _ = encode_documents(gpt2(), documents)
+    tokens = encode_documents(gpt2(), documents).tokens
     assert (len(tokens), len(tokens.values), tokens.lengths.min(), tokens.lengths.max()) == (1100, 62025, 40, 91)
     assert gpt2().decode(tokens[0]) == "".join(segment.text for segment in documents[0].segments)
