@@ -70,4 +70,4 @@ class TokenizerInfo:
     name: str
     sha256: str
     n_vocab: int
-    eot_token_id: int
+    eot_token_id: int | None
