@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterable
+from io import RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,34 +19,28 @@ __all__ = ["BLOCK_BYTES", "HashingFile", "block_checksums", "file_hash", "index_
 BLOCK_BYTES = 16_384  # of token values behind one checksum
 
 
-class HashingFile:
+class HashingFile(RawIOBase):
     """What is written to a file, hashed on its way: what the disk makes of it is for a reader to find out.
 
     Attributes:
-        written: The bytes so far.
+        count: The bytes so far.
     """
-
-    closed = False
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._digest = hashlib.sha256()
-        self.written = 0
+        self.count = 0
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
 
     def write(self, data: Any) -> int:
-        """Write bytes, or an array's."""
-        view = memoryview(data).cast("B") if len(data) else b""
-        self._digest.update(view)
-        self._file.write(view)
-        self.written += len(view)
-        return len(view)
-
-    def flush(self) -> None:
-        """Do nothing: whoever lent the file brings it to the disk."""
-
-    def tell(self) -> int:
-        """Return the bytes so far."""
-        return self.written
+        """Write bytes, which are hashed first."""
+        self._digest.update(data)
+        self._file.write(data)
+        self.count += (size := memoryview(data).nbytes)
+        return size
 
     @property
     def sha256(self) -> str:

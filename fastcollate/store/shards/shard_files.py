@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from io import BufferedWriter
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,8 @@ from fastcollate.store.shards.hashes import HashingFile, block_checksums, index_
 from fastcollate.store.shards.shard_arrays import STRING, Arrays, ColumnEntry, dictionary_of
 
 __all__ = ["write_shard"]
+
+_WRITTEN_AT_ONCE = 1 << 20  # bytes
 
 
 def write_shard(
@@ -42,15 +46,15 @@ def write_shard(
     """
     *names, blocks = file_names(number, layout, list(arrays))
     if layout == "arrow":
-        entry = _write(directory / names[0], lambda file: _write_arrow(file, arrays, columns))
+        entry = _write(directory / names[0], partial(_write_arrow, arrays=arrays, columns=columns))
         files, places = [entry], _arrow_places(directory / names[0], arrays, columns)
     else:
         files, places = [], {}
         for i, (name, array) in enumerate(arrays.items()):
-            files.append(_write(directory / names[i], lambda file, array=array: _write_npy(file, array)))
+            files.append(_write(directory / names[i], partial(_write_npy, array=array)))
             places[name] = [i, files[-1].bytes - array.nbytes, len(array)]
     checksums = block_checksums(arrays["input_ids"])
-    files.append(_write(directory / blocks, lambda file: _write_npy(file, checksums)))
+    files.append(_write(directory / blocks, partial(_write_npy, array=checksums)))
     return ShardEntry(
         records=len(arrays["source_row"]),
         tokens=len(arrays["input_ids"]),
@@ -61,22 +65,24 @@ def write_shard(
     )
 
 
-def _write(path: Path, write: Any) -> FileEntry:
+def _write(path: Path, write: Callable[[BinaryIO], None]) -> FileEntry:
     with replacing(path) as file:
         hashing = HashingFile(file)
-        write(hashing)
-    if (size := path.stat().st_size) != hashing.written:
-        raise StorageError(f"{path}: the disk kept {size} of {hashing.written} bytes: free it or replace it")
-    return FileEntry(path.name, hashing.written, hashing.sha256)
+        buffered = BufferedWriter(hashing, _WRITTEN_AT_ONCE)  # Arrow writes many small pieces
+        write(buffered)
+        buffered.flush()
+    if (size := path.stat().st_size) != hashing.count:
+        raise StorageError(f"{path}: the disk kept {size} of {hashing.count} bytes: free it or replace it")
+    return FileEntry(path.name, hashing.count, hashing.sha256)
 
 
-def _write_npy(file: HashingFile, array: NDArray[Any]) -> None:
+def _write_npy(file: BinaryIO, array: NDArray[Any]) -> None:
     flat = np.ascontiguousarray(array)
     np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(flat))
-    file.write(flat)
+    file.write(flat.view(np.uint8).data)
 
 
-def _write_arrow(file: HashingFile, arrays: Arrays, columns: Mapping[str, ColumnEntry]) -> None:
+def _write_arrow(file: BinaryIO, arrays: Arrays, columns: Mapping[str, ColumnEntry]) -> None:
     import pyarrow as pa  # noqa: PLC0415  # the npy layout and `import fastcollate` do without it
 
     def flat(array: NDArray[Any]) -> Any:
