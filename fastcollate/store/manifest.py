@@ -18,9 +18,14 @@ from fastcollate.tokenizers.tokenizer import TokenizerInfo
 VERSION = 2
 _FORMAT = "fastcollate"
 MANIFEST = "manifest.json"
+REJECTED = "rejected.jsonl"
 
 _HEX = re.compile(r"[0-9a-f]{64}")
-_STORE_FILE = re.compile(r"(manifest\.json|shard-\d{5,}\.(arrow|\w+(\.words|\.word_offsets)?\.npy))(\.tmp)?")
+_STORE_FILE = re.compile(
+    r"(manifest\.json|rejected\.jsonl|shard-\d{5,}\.(arrow|\w+(\.words|\.word_offsets)?\.npy))(\.tmp)?"
+)
+    r"(manifest\.json|rejected\.jsonl|shard-\d{5,}\.(arrow|\w+(\.words|\.word_offsets)?\.npy))(\.tmp)?"
+)
 
 
 def is_store_file(name: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -153,9 +153,18 @@ class StoreWriter:
         while self._pending.records >= self._per_shard:
             self._flush()
 
-    def reject(self, counts: Mapping[str, int]) -> None:
-        """Add to the manifest's counts of records that were left out, by reason."""
+    def reject(self, counts: Mapping[str, int], lines: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Add to the manifest's counts of records that were left out, by reason.
+
+        Args:
+            counts: How many more there are of each reason.
+            lines: What `rejected.jsonl` beside the manifest says of each.
+
+        Raises:
+            StorageError: The disk failed.
+        """
         self._rejected.update(counts)
+        self._directory.append_lines(lines)
 
     def note(self, counts: Mapping[str, int]) -> None:
         """Add to the manifest's counts of records that were kept and are told of, by what is told of them."""
