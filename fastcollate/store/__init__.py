@@ -28,7 +28,8 @@ Named columns have one value per token, per span or per record, numbers of 8 to 
 into a dictionary of the shard's own: an Arrow dictionary, or `NAME.words` (UTF-8, uint8) and `NAME.word_offsets`
 (int64). Two names mean the same in every store: `weights`, float32 per span, where some targets count otherwise
 than 1, and `group`, int64 per record, where documents belong together: neighbours of one number from 0, counted
-within the shard, and -1 for a record alone.
+within the shard, and -1 for a record alone. A shard whose weights are all 1, or without any group, has no array of
+that name.
 
 The manifest is canonical JSON: sorted keys, no white space. It says which encoding and template made the tokens,
 how long the records are, how many were rejected or noted and why, which columns there are, and of each shard its

@@ -11,7 +11,15 @@ from functools import cached_property
 
 from fastcollate.errors import StoreCorruptError, StoreVersionError, UnsafeStoreError
 from fastcollate.store.shards.entries import Layout, ShardEntry, file_names
-from fastcollate.store.shards.shard_arrays import DTYPES, PER, STRING, ColumnEntry, array_dtypes, is_column_name
+from fastcollate.store.shards.shard_arrays import (
+    DTYPES,
+    PER,
+    STRING,
+    USUAL,
+    ColumnEntry,
+    array_dtypes,
+    is_column_name,
+)
 from fastcollate.store.typed_json import build, sealed
 from fastcollate.tokenizers.tokenizer import TokenizerInfo
 
@@ -22,8 +30,6 @@ REJECTED = "rejected.jsonl"
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 _STORE_FILE = re.compile(
-    r"(manifest\.json|rejected\.jsonl|shard-\d{5,}\.(arrow|\w+(\.words|\.word_offsets)?\.npy))(\.tmp)?"
-)
     r"(manifest\.json|rejected\.jsonl|shard-\d{5,}\.(arrow|\w+(\.words|\.word_offsets)?\.npy))(\.tmp)?"
 )
 
@@ -127,7 +133,8 @@ def _check(manifest: Manifest, path: str) -> None:
 
 
 def _check_shard(manifest: Manifest, number: int, shard: ShardEntry, path: str) -> None:
-    arrays = list(array_dtypes(manifest.dtype, manifest.columns))
+    known = array_dtypes(manifest.dtype, manifest.columns)
+    arrays = [name for name in known if name in shard.places or name not in USUAL]
     names, wanted = [file.name for file in shard.files], file_names(number, manifest.layout, arrays)
     if names != wanted:
         raise UnsafeStoreError(
@@ -155,6 +162,6 @@ def _fits(manifest: Manifest, shard: ShardEntry, arrays: list[str]) -> bool:
         "span_offsets": shard.records + 1,
         "source_row": shard.records,
         "supervised": shard.records,
-        **{name: counts[column.per] for name, column in manifest.columns.items()},
+        **{name: counts[column.per] for name, column in manifest.columns.items() if name in places},
     }
     return spans % 2 == 0 and all(places[name][2] == count for name, count in wanted.items())

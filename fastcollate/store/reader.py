@@ -79,7 +79,7 @@ class TokenStore:
         """The number of what each record of the whole belongs to, int64[N]; None where each is alone."""
         if "group" not in self.manifest.columns:
             return None
-        return units_of([shard.arrays["group"] for shard in self._opened.shards])
+        return units_of([shard.beside("group").values for shard in self._opened.shards])
 
     def __len__(self) -> int:
         return self._count

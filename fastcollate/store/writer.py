@@ -18,7 +18,7 @@ from fastcollate.store.directory import StoreDirectory
 from fastcollate.store.manifest import Manifest
 from fastcollate.store.shards.entries import Layout, ShardEntry
 from fastcollate.store.shards.pending import Pending, columns_of, flat, supervised_of
-from fastcollate.store.shards.shard_arrays import ColumnEntry
+from fastcollate.store.shards.shard_arrays import USUAL, ColumnEntry
 from fastcollate.store.shards.shard_files import write_shard
 from fastcollate.tokenizers.load import AnyEncoding, load_encoding
 from fastcollate.tokenizers.tokenizer import TokenizerInfo
@@ -121,8 +121,8 @@ class StoreWriter:
             source_rows: `int64[N]`, the row of the source each record came from; by default the rows count on.
             columns: Further columns by name, the same in every call: an array of N numbers or a list of N strings
                 is one value for each record, a `Ragged` with a record's lengths is one for each token, and
-                `weights` is one number for each span. Neighbours with one number from 0 in `group` belong
-                together, -1 is alone.
+                `weights` is float32 for each span. Neighbours with one number from 0 in `group` belong together,
+                -1 is alone. These two may be left out of a call, which then has weights of 1 and no groups.
 
         Raises:
             StoreWriteError: A record is empty or holds an id that is none, or something does not fit the records.
@@ -174,14 +174,15 @@ class StoreWriter:
         """Every call gives what the first one gave."""
         if not self._entries and not self._pending.records:
             self._has_spans, self._columns = has_spans, columns
-        elif has_spans != self._has_spans:
+            return
+        if has_spans != self._has_spans:
             raise StoreWriteError("spans were given in one call and left out in another: give them in every call")
-        elif columns != self._columns:
-            odd = sorted(dict(columns.items() ^ self._columns.items()))
+        if odd := sorted({name for name, _ in columns.items() ^ self._columns.items()} - USUAL.keys()):
             raise StoreWriteError(
                 f"column {odd[0]!r} is not what it was when the store was begun: give every column in every call, "
                 "each of one dtype"
             )
+        self._columns |= columns
 
     def _check_tokens(self, values: NDArray[Any], offsets: IntArray, lengths: IntArray) -> None:
         if int(lengths.min()) == 0:
@@ -235,13 +236,14 @@ class StoreWriter:
             raise StoreWriteError(f"{self.path}: no record was written; a store needs at least one")
         if self._pending.records:
             self._flush()
+        used = {name for entry in self._entries for name in entry.places}
         return Manifest(
             encoding=self.encoding,
             template=self._template,
             dtype=str(self._dtype),
             layout=self._layout,
             has_spans=self._has_spans,
-            columns=dict(sorted(self._columns.items())),
+            columns={name: entry for name, entry in sorted(self._columns.items()) if name in used},
             shards=self._entries,
             lengths=[[length, self._lengths[length]] for length in sorted(self._lengths)],
             rejected=dict(self._rejected),

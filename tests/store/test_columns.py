@@ -67,7 +67,8 @@ def groups_of(store):
     """The records of each group, as the whole store numbers them."""
     found, last = [], None
     for i in range(len(store)):
-        here = (id(store._locate(i)[0]), int(store.column("group", i)[0]))
+        group = int(store.column("group", i)[0]) if "group" in store.columns else -1
+        here = (id(store._locate(i)[0]), group)
         if here[1] >= 0 and here == last:
             found[-1].append(i)
         else:
@@ -81,14 +82,14 @@ def groups_of(store):
 def test_what_was_written_is_read(tmp_path_factory, corpus, layout, records_per_shard, data):
     path = tmp_path_factory.mktemp("columns") / "store"
     store = write(path, corpus, layout=layout, records_per_shard=records_per_shard)
+    usual = {"group": (Column("int64", "record"), -1), "weights": (Column("float32", "span"), 1)}
     assert store.columns == {
         "spans": Column("uint32", "span"),
         "flag": Column("uint8", "record"),
-        "group": Column("int64", "record"),
         "kind": Column("int32", "record"),
         "labels": Column("int64", "token"),
         "score": Column("float64", "record"),
-        "weights": Column("float32", "span"),
+        **{name: column for name, (column, value) in usual.items() if set(corpus[name]) - {value}},
     }
     targets = [sum(b - a for a, b in zip(s[::2], s[1::2], strict=True)) for s in corpus["spans"]]
     same(store.supervised, np.array(targets, np.int32))
@@ -103,6 +104,8 @@ def test_what_was_written_is_read(tmp_path_factory, corpus, layout, records_per_
         "spans": corpus["spans"],
     }
     for name, values in expected.items():
+        if name not in store.columns:
+            continue
         dtype = np.dtype(store.columns[name].dtype)
         for row, i in enumerate(chosen):
             same(batch.columns[name][row], np.array(values[i], dtype))
@@ -200,6 +203,26 @@ def test_spans_are_given_in_every_call_or_in_none(tmp_path):
         writer.append(Ragged.from_rows([[1]]))
         with pytest.raises(StoreWriteError, match="spans were given in one call and left out in another"):
             writer.append(Ragged.from_rows([[1]]), Ragged.from_rows([[0, 1]]))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_weights_and_groups_may_begin_late(tmp_path, layout):
+    with StoreWriter(tmp_path / "s", encoding="bytes", layout=layout, records_per_shard=2) as writer:
+        rows, spans = Ragged.from_rows([[1], [2]]), Ragged.from_rows([[0, 1], [0, 1]])
+        writer.append(rows, spans)
+        writer.append(rows, spans, None, {"weights": np.array([1, 0.5], np.float32)})
+        writer.append(rows, spans, None, {"group": [0, 0], "weights": np.ones(2, np.float32)})
+    store = TokenStore(tmp_path / "s", verify="full")
+    assert sorted(store.columns) == ["group", "spans", "weights"]
+    assert [sorted({"group", "weights"} & shard.places.keys()) for shard in store.manifest.shards] == [
+        [],
+        ["weights"],
+        ["group"],
+    ]
+    batch = gathered(store, [5, 0, 3, 2], ["group", "weights"])
+    same(batch.columns["weights"].joined(), np.array([1, 1, 0.5, 1], np.float32))
+    same(batch.columns["group"].joined(), np.array([0, -1, -1, -1], np.int64))
+    assert [len(part) for part in store.split({"a": 0.9, "b": None}, seed=0).values()] in ([5, 1], [4, 2])
 
 
 def test_a_column_that_is_not_there_is_named(tmp_path):

@@ -16,7 +16,7 @@ from fastcollate.ragged import IntArray, Ragged
 from fastcollate.storage.local import map_file
 from fastcollate.store.shards.entries import ShardEntry
 from fastcollate.store.shards.hashes import index_hash
-from fastcollate.store.shards.shard_arrays import STRING, Arrays, ColumnEntry, array_dtypes, dictionary_of
+from fastcollate.store.shards.shard_arrays import STRING, USUAL, Arrays, ColumnEntry, array_dtypes, dictionary_of
 
 __all__ = ["Beside", "Shard", "map_shard"]
 
@@ -49,7 +49,12 @@ class Shard:
     def beside(self, name: str) -> Ragged | Beside:
         """Return a column by its name; strings are codes of the shard's own dictionary."""
         if name not in self._beside:
-            self._beside[name] = Beside(self.arrays[name], self._offsets(self.columns[name].per))
+            entry = self.columns[name]
+            offsets = self._offsets(entry.per)
+            values = self.arrays.get(name)
+            if values is None:
+                values = np.full(int(offsets[-1]), USUAL[name], entry.dtype)
+            self._beside[name] = Beside(values, offsets)
         return self._beside[name]
 
     def words(self, name: str) -> list[str]:
@@ -88,6 +93,8 @@ def map_shard(
     where = directory / entry.files[0].name
     arrays: dict[str, NDArray[Any]] = {}
     for name, dtype in array_dtypes(ids, columns).items():
+        if name not in entry.places:
+            continue
         file, at, count = entry.places[name]
         size = count * np.dtype(dtype).itemsize
         if at + size > len(files[file]):

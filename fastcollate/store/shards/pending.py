@@ -13,6 +13,7 @@ from fastcollate.ragged import IntArray, Ragged
 from fastcollate.store.shards.shard_arrays import (
     DTYPES,
     STRING,
+    USUAL,
     Arrays,
     ColumnEntry,
     dictionary_of,
@@ -50,10 +51,13 @@ class Pending:
         self._parts = [_records_of(whole, cut, self.records, columns)] if cut < self.records else []
         self.records -= cut
         shard = _records_of(whole, 0, cut, columns)
+        for name, usual in USUAL.items():
+            if name in shard and bool((shard[name] == usual).all()):
+                del shard[name]
         if "group" in shard:
             shard["group"] = _renumbered(shard["group"])
         ordered = {name: shard[name] for name in shard if name not in columns}
-        for name in sorted(columns):
+        for name in sorted(columns.keys() & shard.keys()):
             ordered |= _coded(name, shard[name]) if columns[name].dtype == STRING else {name: shard[name]}
         return ordered
 
@@ -99,6 +103,8 @@ def columns_of(
         wanted = {"span": spans, "token": int(lengths.sum()), "record": len(lengths)}[per]
         if len(values) != wanted or (isinstance(given, Ragged) and not np.array_equal(given.lengths, lengths)):
             raise StoreWriteError(f"column {name!r} has {len(values)} values: it needs one per {per}, {wanted}")
+        if name == "weights" and values.dtype != np.float32:
+            raise StoreWriteError(f"column 'weights' is {values.dtype}: weights are float32")
         if name == "group" and (values.dtype != np.int64 or int(values.min()) < -1):
             raise StoreWriteError("column 'group' must hold integers: a group's number from 0, or -1 for none")
         arrays[name] = values
@@ -122,12 +128,21 @@ def _as_array(name: str, given: Any) -> NDArray[Any]:
 
 def _joined(parts: Sequence[Arrays]) -> Arrays:
     """Return the records of all parts, copied."""
-    names = [name for name in parts[0] if name not in ("offsets", "span_offsets")]
-    whole = {name: np.concatenate([part[name] for part in parts]) for name in names}
+    order = list(dict.fromkeys(name for part in parts for name in part))
+    names = [name for name in order if name not in ("offsets", "span_offsets")]
+    whole = {name: np.concatenate([_values_of(part, name) for part in parts]) for name in names}
     for offsets in ("offsets", "span_offsets"):
         lengths = np.concatenate([np.diff(part[offsets]) for part in parts])
         whole[offsets] = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    return {name: whole[name] for name in parts[0]}
+    return {name: whole[name] for name in order}
+
+
+def _values_of(part: Arrays, name: str) -> NDArray[Any]:
+    if name in part:
+        return part[name]
+    if name == "weights":
+        return np.ones(len(part["spans"]) // 2, np.float32)
+    return np.full(len(part["source_row"]), USUAL[name])
 
 
 def _records_of(

@@ -9,7 +9,18 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-__all__ = ["BASE", "Arrays", "ColumnEntry", "array_dtypes", "dictionary_of", "is_column_name"]
+__all__ = [
+    "BASE",
+    "DTYPES",
+    "PER",
+    "STRING",
+    "USUAL",
+    "Arrays",
+    "ColumnEntry",
+    "array_dtypes",
+    "dictionary_of",
+    "is_column_name",
+]
 
 Arrays = Mapping[str, NDArray[Any]]
 """The arrays of a shard by their names."""
@@ -25,6 +36,7 @@ BASE = {
 
 DTYPES = {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)} | {"float32", "float64"}
 PER = ("token", "span", "record")
+USUAL = {"weights": 1, "group": -1}  # what these columns hold all over a shard that lacks them
 STRING = "string"  # the dtype of a column of strings: int32 codes into a dictionary of the shard's own
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")

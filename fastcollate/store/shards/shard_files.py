@@ -44,6 +44,7 @@ def write_shard(
     Raises:
         StorageError: The disk failed.
     """
+    columns = {name: entry for name, entry in columns.items() if name in arrays}
     *names, blocks = file_names(number, layout, list(arrays))
     if layout == "arrow":
         entry = _write(directory / names[0], partial(_write_arrow, arrays=arrays, columns=columns))
