@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
     length = max(2, min(_PACK, used.num_tokens)) if args.pack is None else args.pack
     packs = max(1, round(batch_size * used.num_tokens / len(used) / max(1, length)))  # about as many tokens
     common = {"seed": seed, "device": args.device, "transfer": args.transfer}
-    pad = store.eot_token_id
+    pad = store.eot_token_id or 0
     with announced("loading torch ..."):
         padded = padded_loader(used, batch_size=batch_size, pad=pad, **common)
         packed = packed_loader(used, length=length, batch_size=packs, pad=pad, **common)

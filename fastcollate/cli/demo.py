@@ -69,7 +69,7 @@ def _prepare(directory: Path) -> tuple[TokenStore, dict[str, Any]]:
 
 def _race(store: TokenStore) -> tuple[Lap, Lap]:
     """The plain loop's lap and ours; both make next-token targets."""
-    rows, pad = [row.tolist() for row in store], store.eot_token_id
+    rows, pad = [row.tolist() for row in store], store.eot_token_id or 0
     loader = padded_loader(store, batch_size=_BATCH, pad=pad, seed=_SEED, shift=1)
     laps = race(
         {

@@ -37,6 +37,7 @@ class Purpose(IntEnum):
     RANKS = 3  # which rank gets which batch of a step
     CHOICE = 4  # which records of a source an epoch of a mixture takes
     DOCUMENTS = 5  # the order of the documents of a pack, and of the packs of a window
+    PARTS = 6  # which records each part of a split has
 
 
 def derive_key(*parts: int) -> int:

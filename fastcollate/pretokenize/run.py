@@ -15,8 +15,8 @@ from fastcollate.pretokenize.engines import Engine, Processes, ThisProcess
 from fastcollate.pretokenize.recipe import Encoded, OnError, Overlong, Recipe
 from fastcollate.sources.resolve import resolve
 from fastcollate.sources.source import read_chunks
-from fastcollate.store.manifest import Layout
 from fastcollate.store.reader import TokenStore
+from fastcollate.store.shards.entries import Layout
 from fastcollate.store.writer import StoreWriter
 from fastcollate.templates.fields import PromptTemplate
 from fastcollate.templates.segments import Template

@@ -20,7 +20,8 @@ class Column(NamedTuple):
     """What a corpus has beside its tokens: the dtype of the values, and what they belong to.
 
     A column per `"token"` has one value for each token, one per `"record"` a single value for each record, and
-    one per `"span"` flat (start, stop) pairs of token positions within the record.
+    one per `"span"` one for each span; `spans` themselves are flat (start, stop) pairs of token positions within
+    the record.
     """
 
     dtype: str

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fastcollate.errors import StorageError
 
-__all__ = ["replacing", "storage_error", "write_whole"]
+__all__ = ["map_file", "replacing", "storage_error", "write_whole"]
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:
@@ -49,3 +54,26 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         draft.replace(path)
     except OSError as error:
         raise storage_error(path, error) from error
+
+
+def map_file(path: Path) -> NDArray[np.uint8]:
+    """Return the bytes of a file, read when they are looked at: a read-only `uint8[S]`, without a descriptor.
+
+    Raises:
+        StorageError: The system does not let us read or map it.
+    """
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                return np.frombuffer(b"", np.uint8)
+            return np.frombuffer(_mapped(file, path), np.uint8)
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def _mapped(file: BinaryIO, path: Path) -> Any:
+    if sys.version_info >= (3, 13):
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ, trackfd=False)
+    import pyarrow as pa  # noqa: PLC0415  # an older mmap keeps a descriptor each; its maps do not
+
+    return pa.memory_map(str(path)).read_buffer()

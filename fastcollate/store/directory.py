@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from fastcollate.errors import StoreWriteError
 from fastcollate.storage.local import storage_error, write_whole
-from fastcollate.store.manifest import MANIFEST, is_store_file
+from fastcollate.store.manifest import MANIFEST, REJECTED, is_store_file
 
 __all__ = ["StoreDirectory"]
 
@@ -41,6 +44,24 @@ class StoreDirectory:
                 self._made = True
             self._lock()
             self._clear()
+        except OSError as error:
+            raise storage_error(path, error) from error
+
+    def append_lines(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Add JSON lines to `rejected.jsonl`, which lies beside the manifest and is no part of the store.
+
+        Raises:
+            StorageError: The disk failed.
+        """
+        text = "".join(json.dumps(line, sort_keys=True, default=_type_name) + "\n" for line in lines)
+        if not text:
+            return
+        path = self._path / REJECTED
+        try:
+            with path.open("a", encoding="ascii") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
             raise storage_error(path, error) from error
 
@@ -112,3 +133,7 @@ class StoreDirectory:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+
+def _type_name(value: object) -> str:
+    return f"<{type(value).__name__}>"

@@ -8,30 +8,30 @@ import json
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
 
 from fastcollate.errors import StoreCorruptError, StoreVersionError, UnsafeStoreError
+from fastcollate.store.shards.entries import Layout, ShardEntry, file_names
+from fastcollate.store.shards.shard_arrays import (
+    DTYPES,
+    PER,
+    STRING,
+    USUAL,
+    ColumnEntry,
+    array_dtypes,
+    is_column_name,
+)
 from fastcollate.store.typed_json import build, sealed
 from fastcollate.tokenizers.tokenizer import TokenizerInfo
 
-VERSION = 1
+VERSION = 2
 _FORMAT = "fastcollate"
 MANIFEST = "manifest.json"
-ARRAYS = ("input_ids", "offsets", "spans", "span_offsets", "source_row")
-
-Layout = Literal["arrow", "npy"]
+REJECTED = "rejected.jsonl"
 
 _HEX = re.compile(r"[0-9a-f]{64}")
-
-
-def file_names(shard: int, layout: Layout) -> list[str]:
-    """Return the files of shard number `shard`.
-
-    >>> file_names(3, "arrow")
-    ['shard-00003.arrow']
-    """
-    stem = f"shard-{shard:05d}"
-    return [f"{stem}.arrow"] if layout == "arrow" else [f"{stem}.{array}.npy" for array in ARRAYS]
+_STORE_FILE = re.compile(
+    r"(manifest\.json|rejected\.jsonl|shard-\d{5,}\.(arrow|\w+(\.words|\.word_offsets)?\.npy))(\.tmp)?"
+)
 
 
 def is_store_file(name: str) -> bool:
@@ -40,45 +40,26 @@ def is_store_file(name: str) -> bool:
     >>> is_store_file("shard-00000.offsets.npy.tmp"), is_store_file("notes.txt")
     (True, False)
     """
-    arrays = "|".join(ARRAYS)
-    return re.fullmatch(rf"(manifest\.json|shard-\d{{5,}}\.(arrow|({arrays})\.npy))(\.tmp)?", name) is not None
-
-
-@dataclass(frozen=True, slots=True)
-class FileEntry:
-    """One file of a shard: its plain name, its size and the hash of all its bytes."""
-
-    name: str
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class ShardEntry:
-    """One shard: counts, the hash of all its bytes but the token ids, and its first and last row of the source."""
-
-    records: int
-    tokens: int
-    span_values: int
-    index_sha256: str
-    values_at: int
-    source_rows: list[int]
-    files: list[FileEntry]
+    return _STORE_FILE.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """All of `manifest.json`; `lengths` is the histogram as sorted [length, count] pairs."""
+    """All of `manifest.json`; `lengths` is the histogram as sorted [length, count] pairs.
+
+    `rejected` counts records that were left out, `noted` those that were kept and told of, both by reason.
+    """
 
     encoding: TokenizerInfo
     template: str | None
     dtype: str
     layout: Layout
-    records_per_shard: int
     has_spans: bool
+    columns: dict[str, ColumnEntry]
     shards: list[ShardEntry]
     lengths: list[list[int]]
     rejected: dict[str, int] = field(default_factory=dict)
+    noted: dict[str, int] = field(default_factory=dict)
 
     @property
     def records(self) -> int:
@@ -122,11 +103,9 @@ class Manifest:
             ) from None
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
             raise StoreVersionError(f"{path} is not a fastcollate manifest: give the directory of a store")
-        if content.get("version") != VERSION:
-            raise StoreVersionError(
-                f"{path} has version {content.get('version')!r}, this fastcollate reads {VERSION}: "
-                "install the version that wrote it, or prepare the store again"
-            )
+        if (version := content.get("version")) != VERSION:
+            fix = "prepare the store again" if version == 1 else "install the version that wrote it"
+            raise StoreVersionError(f"{path} has version {version!r}, this fastcollate reads {VERSION}: {fix}")
         manifest = build(cls, {k: v for k, v in content.items() if k not in ("format", "version", "sha256")}, path)
         _check(manifest, path)
         if manifest.as_bytes != data:
@@ -139,21 +118,50 @@ class Manifest:
 def _check(manifest: Manifest, path: str) -> None:
     if manifest.layout not in ("arrow", "npy") or manifest.dtype not in ("uint16", "uint32"):
         raise StoreVersionError(f"{path}: layout {manifest.layout!r} with {manifest.dtype!r} is unknown")
+    for name, column in manifest.columns.items():
+        if not is_column_name(name):
+            raise UnsafeStoreError(f"{path}: {name!r:.80} is no name of a column; do not open it")
+        if column.per not in PER or column.dtype not in (*DTYPES, STRING):
+            raise StoreVersionError(f"{path}: column {name!r} has {column.dtype!r} per {column.per!r}: unknown")
     for number, shard in enumerate(manifest.shards):
-        names = [file.name for file in shard.files]
-        if names != file_names(number, manifest.layout):
-            raise UnsafeStoreError(
-                f"{path}: shard {number} names the files {names!r:.80}: a store's files have plain names "
-                f"such as {file_names(number, manifest.layout)[0]}; do not open it"
-            )
-        full = number + 1 < len(manifest.shards)
-        fits = shard.records == manifest.records_per_shard if full else shard.records <= manifest.records_per_shard
-        if not fits or not 0 < shard.records <= shard.tokens or len(shard.source_rows) != 2:
-            raise StoreCorruptError(f"{path}: shard {number} has impossible counts; restore the manifest")
-        if not all(_HEX.fullmatch(h) for h in (shard.index_sha256, *(f.sha256 for f in shard.files))):
-            raise StoreCorruptError(f"{path}: shard {number} has a hash that is no SHA-256; restore the manifest")
+        _check_shard(manifest, number, shard, path)
     pairs = manifest.lengths
     if any(len(p) != 2 for p in pairs) or [p[0] for p in pairs] != sorted({p[0] for p in pairs}):
         raise StoreCorruptError(f"{path}: the length histogram is not sorted pairs; restore the manifest")
     if sum(c for _, c in pairs) != manifest.records or sum(n * c for n, c in pairs) != manifest.tokens:
         raise StoreCorruptError(f"{path}: the length histogram and the shards disagree; restore the manifest")
+
+
+def _check_shard(manifest: Manifest, number: int, shard: ShardEntry, path: str) -> None:
+    known = array_dtypes(manifest.dtype, manifest.columns)
+    arrays = [name for name in known if name in shard.places or name not in USUAL]
+    names, wanted = [file.name for file in shard.files], file_names(number, manifest.layout, arrays)
+    if names != wanted:
+        raise UnsafeStoreError(
+            f"{path}: shard {number} names the files {names!r:.80}: a store's files have plain names "
+            f"such as {wanted[0]}; do not open it"
+        )
+    if not _fits(manifest, shard, arrays):
+        raise StoreCorruptError(f"{path}: shard {number} has impossible counts; restore the manifest")
+    if not all(_HEX.fullmatch(h) for h in (shard.index_sha256, *(f.sha256 for f in shard.files))):
+        raise StoreCorruptError(f"{path}: shard {number} has a hash that is no SHA-256; restore the manifest")
+
+
+def _fits(manifest: Manifest, shard: ShardEntry, arrays: list[str]) -> bool:
+    """Whether the counts of a shard agree with each other, and with where its arrays lie."""
+    places = shard.places
+    if not 0 < shard.records <= shard.tokens or sorted(places) != sorted(arrays):
+        return False
+    if any(len(place) != 3 or place[0] >= len(shard.files) - 1 for place in places.values()):
+        return False
+    spans = places["spans"][2]
+    counts = {"record": shard.records, "token": shard.tokens, "span": spans // 2}
+    wanted = {
+        "input_ids": shard.tokens,
+        "offsets": shard.records + 1,
+        "span_offsets": shard.records + 1,
+        "source_row": shard.records,
+        "supervised": shard.records,
+        **{name: counts[column.per] for name, column in manifest.columns.items() if name in places},
+    }
+    return spans % 2 == 0 and all(places[name][2] == count for name, count in wanted.items())

@@ -6,30 +6,25 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastcollate.arguments import check_choice
-from fastcollate.errors import EncodingError, InputError, StoreChangedError, StoreError
+from fastcollate.arguments import check_choice, check_count
+from fastcollate.errors import EncodingError, InputError, StoreError
 from fastcollate.ragged import Column, IntArray, Ragged, row_numbers
 from fastcollate.store.manifest import Manifest
-from fastcollate.store.shard_files import Shard, map_shard
-from fastcollate.store.sharded import ShardedRecords
-from fastcollate.store.verify import check_files, check_hashes, check_index, read_manifest
-from fastcollate.tokenizers.load import load_encoding
+from fastcollate.store.opening import Opened, Verify, open_store
+from fastcollate.store.shards.mapping import Shard
+from fastcollate.store.shards.shard_arrays import STRING
+from fastcollate.store.shards.sharded import ShardedRecords
+from fastcollate.store.splitting import Part, part_sizes, records_of_part, units_of
+from fastcollate.store.verify import check_files, check_hashes
+from fastcollate.tokenizers.load import AnyEncoding, load_encoding
+from fastcollate.tokenizers.tokenizer import Tokenizer
 
-__all__ = ["TokenStore", "Verify"]
-
-Verify = Literal["none", "index", "full"]
-
-
-class _Opened(NamedTuple):
-    """The manifest of a whole store, and its mapped shards."""
-
-    manifest: Manifest
-    shards: list[Shard]
+__all__ = ["TokenStore"]
 
 
 class TokenStore:
@@ -65,29 +60,26 @@ class TokenStore:
         self.path = Path(path)
         self._verify: Verify = check_choice("verify", verify, get_args(Verify))
         self._wanted = fingerprint
-        self._first = 0
+        self._parts: tuple[Part, ...] = ()
         self._count = self._opened.manifest.records
 
     @cached_property
-    def _opened(self) -> _Opened:
-        manifest = read_manifest(self.path)
-        if self._wanted is not None and self._wanted != manifest.fingerprint:
-            raise StoreChangedError(
-                f"{self.path} was replaced by another store while it was in use, or was never the one asked for "
-                f"(its fingerprint is {manifest.fingerprint[:12]}..., not {str(self._wanted)[:12]}...): restart "
-                "the run that reads it, or restore that store"
-            )
-        if self._verify != "none":
-            check_files(self.path, manifest)
-            check_index(self.path, manifest)
-        shards = [map_shard(self.path, entry, manifest.layout, manifest.dtype) for entry in manifest.shards]
-        if self._verify == "full":
-            check_hashes(self.path, manifest)
-        return _Opened(manifest, shards)
+    def _opened(self) -> Opened:
+        return open_store(self.path, verify=self._verify, fingerprint=self._wanted)
 
     @cached_property
     def _records(self) -> ShardedRecords:
-        return ShardedRecords(self._opened.shards, self.manifest.records_per_shard, self._first)
+        chosen: range | IntArray = range(self.manifest.records)
+        for part in self._parts:
+            chosen = records_of_part(part, chosen, self._units)
+        return ShardedRecords.of(self._opened.shards, chosen)
+
+    @cached_property
+    def _units(self) -> IntArray | None:
+        """The number of what each record of the whole belongs to, int64[N]; None where each is alone."""
+        if "group" not in self.manifest.columns:
+            return None
+        return units_of([shard.beside("group").values for shard in self._opened.shards])
 
     def __len__(self) -> int:
         return self._count
@@ -106,7 +98,7 @@ class TokenStore:
     def __getstate__(self) -> dict[str, Any]:
         """To another process go the address and the fingerprint; it opens the files when it first reads them."""
         wanted = {"_verify": self._verify, "_wanted": self.manifest.fingerprint}
-        return {"path": self.path, "_first": self._first, "_count": self._count, **wanted}
+        return {"path": self.path, "_parts": self._parts, "_count": self._count, **wanted}
 
     @property
     def manifest(self) -> Manifest:
@@ -119,8 +111,8 @@ class TokenStore:
         return self.manifest.encoding.name
 
     @property
-    def eot_token_id(self) -> int:
-        """The end-of-text token of the encoding."""
+    def eot_token_id(self) -> int | None:
+        """The end-of-text token of the encoding; None where it has none."""
         return self.manifest.encoding.eot_token_id
 
     @property
@@ -130,21 +122,35 @@ class TokenStore:
 
     @cached_property
     def columns(self) -> Mapping[str, Column]:
-        """What the store has beside its tokens, by name: `spans`, if records say what is supervised."""
-        return {"spans": Column("uint32", "span")} if self.has_spans else {}
+        """What the store has beside its tokens, by name: `spans`, if records say what is supervised, and others.
+
+        A column of strings is int32 numbers, which `words` turns into strings.
+        """
+        named = {
+            name: Column("int32" if column.dtype == STRING else column.dtype, column.per)
+            for name, column in self.manifest.columns.items()
+        }
+        return {"spans": Column("uint32", "span"), **named} if self.has_spans else named
 
     @cached_property
     def fingerprint(self) -> str:
         """64 hex digits that change with any byte of the data, or with the view taken of it."""
-        whole = self.manifest.fingerprint
-        if self._count == self.manifest.records:
+        whole, chosen = self.manifest.fingerprint, self._records.chosen
+        if len(chosen) == self.manifest.records:
             return whole
-        return hashlib.sha256(f"{whole}:{self._first}:{self._count}".encode()).hexdigest()
+        if isinstance(chosen, range):
+            return hashlib.sha256(f"{whole}:{chosen.start}:{len(chosen)}".encode()).hexdigest()
+        return hashlib.sha256(f"{whole}:{[tuple(part) for part in self._parts]}".encode()).hexdigest()
 
     @cached_property
     def lengths(self) -> IntArray:
         """The tokens of each record, int64[N]."""
-        return self._records.lengths(self._count)
+        return self._records.lengths()
+
+    @cached_property
+    def supervised(self) -> NDArray[np.int32]:
+        """The targets of each record, int32[N]; in a store without spans all its tokens are."""
+        return self._records.whole([shard.arrays["supervised"] for shard in self._opened.shards])
 
     @cached_property
     def num_tokens(self) -> int:
@@ -188,17 +194,51 @@ class TokenStore:
     def source_row(self, index: int) -> int:
         """Return the row of the source that record `index` came from."""
         shard, place = self._locate(index)
-        return int(shard.source_rows[place])
+        return shard.row_base + int(shard.arrays["source_row"][place])
+
+    def column(self, name: str, index: int) -> NDArray[Any]:
+        """Return what record `index` has in a column, as a view: one value for each token, span or record.
+
+        Raises:
+            InputError: There is no such column.
+        """
+        if name not in self.columns:
+            raise InputError(f"the store has no column {name!r}: it has {', '.join(self.columns) or 'none'}")
+        shard, place = self._locate(index)
+        rows = shard.spans if name == "spans" else shard.beside(name)
+        return rows.values[rows.offsets[place] : rows.offsets[place + 1]]
+
+    def words(self, name: str) -> list[str]:
+        """Return the strings that the numbers of a column stand for.
+
+        Raises:
+            InputError: There is no such column of strings.
+        """
+        if name not in self._opened.words:
+            raise InputError(f"the store has no column of strings {name!r}: it has {list(self._opened.words)}")
+        return self._opened.words[name]
+
+    def tokenizer(self, encoding: AnyEncoding | None = None) -> Tokenizer:
+        """Return the tokenizer that made the ids.
+
+        Args:
+            encoding: What it is loaded from, as `load_encoding` takes it; by default its name in the manifest.
+
+        Raises:
+            EncodingError: It cannot be found by its name, or is another one than made the ids.
+        """
+        written = self.manifest.encoding
+        tokenizer = load_encoding(written.name if encoding is None else encoding)
+        if tokenizer.sha256 != written.sha256:
+            raise EncodingError(
+                f"{self.path} was written with another encoding {written.name!r} than {tokenizer.name!r} here: "
+                "give the one that wrote it"
+            )
+        return tokenizer
 
     def text(self, index: int) -> str:
         """Return record `index` decoded; bytes that are not UTF-8 become U+FFFD."""
-        tokenizer, written = load_encoding(self.encoding), self.manifest.encoding
-        if tokenizer.sha256 != written.sha256:
-            raise EncodingError(
-                f"{self.path} was written with another encoding named {written.name!r} than this machine's: "
-                "decode `store[i]` with the one that wrote it"
-            )
-        return tokenizer.decode(self[index])
+        return self.tokenizer().decode(self[index])
 
     def verify(self) -> None:
         """Hash every byte of every file, and compare the hashes with the manifest's.
@@ -209,12 +249,15 @@ class TokenStore:
         check_files(self.path, self.manifest)
         check_hashes(self.path, self.manifest)
 
-    def split(self, shares: Mapping[str, float | None]) -> dict[str, TokenStore]:
-        """Return views of consecutive parts of the store, by name; nothing is copied.
+    def split(self, shares: Mapping[str, float | None], seed: int | None = None) -> dict[str, TokenStore]:
+        """Return views of parts of the store, by name; nothing is copied, and records keep their order.
 
         Args:
-            shares: The share of the records of each part, from 0 to 1, in the order in which the parts follow each
-                other. A part has `int(len(store) * share)` records; the one part whose share is None has the rest.
+            shares: The share of the records of each part, from 0 to 1. A part has `int(len(store) * share)`
+                records; the one part whose share is None has the rest. Documents of one group are never parted,
+                which may make a part shorter.
+            seed: The seed of the permutation that chooses each part's records, from 0; by default parts are
+                consecutive, in the order of `shares`. A sorted source needs a seed.
 
         Raises:
             InputError: A share is below 0 or above 1, the shares are more than the whole, or two are None.
@@ -228,23 +271,14 @@ class TokenStore:
         >>> {name: len(part) for name, part in parts.items()}, parts["test"][0]
         ({'train': 8, 'test': 2}, array([8], dtype=uint16))
         """
-        counts = {name: _share_count(name, share, len(self)) for name, share in shares.items()}
-        rest = len(self) - sum(counts.values())
-        whole = sum(share for share in shares.values() if share is not None)
-        if list(shares.values()).count(None) > 1 or rest < 0 or whole > 1 + 1e-9:
-            raise InputError(f"split shares {dict(shares)!r}: together they are at most 1, and one None at most")
-        parts: dict[str, TokenStore] = {}
-        first = 0
-        for name, share in shares.items():
-            count = rest if share is None else counts[name]
-            parts[name] = self._view(first, count)
-            first += count
-        return parts
+        seed = None if seed is None else check_count("seed", seed, 0)
+        sizes = part_sizes(shares, len(self))
+        return {name: self._view(Part(sizes, i, seed)) for i, name in enumerate(shares)}
 
-    def _view(self, first: int, count: int) -> TokenStore:
+    def _view(self, part: Part) -> TokenStore:
         view = object.__new__(TokenStore)
-        part = {"_first": self._first + first, "_count": count, "_opened": self._opened}
-        view.__dict__.update(self.__getstate__() | part)
+        view.__dict__.update(self.__getstate__(), _parts=(*self._parts, part), _opened=self._opened)
+        view._count = len(view._records.chosen)
         return view
 
     def _locate(self, index: int) -> tuple[Shard, int]:
@@ -253,13 +287,3 @@ class TokenStore:
         if not -self._count <= index < self._count:
             raise IndexError(f"record {index} of a store with {self._count} records")
         return self._records.locate(int(index) % self._count)
-
-
-def _share_count(name: str, share: float | None, records: int) -> int:
-    if share is None:
-        return 0
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
-        raise InputError(
-            f"split share {name!r} is {share!r}: a share is a number from 0 to 1, or None for the rest"
-        )
-    return int(records * share)

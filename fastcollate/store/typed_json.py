@@ -57,8 +57,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return build(hint, value, where)
     if hint is int:
         return _count(value, where)
-    if value is None and type(None) in inner:
-        return None
+    if type(None) in inner:
+        return None if value is None else _convert(inner[0], value, where)
     return _typed(bool if hint is bool else str, value, where)
 
 
@@ -68,6 +68,8 @@ def _plain(value: Any) -> Any:
         return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
     if isinstance(value, list) and value and is_dataclass(value[0]):
         return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
     return value
 
 

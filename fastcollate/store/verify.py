@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from fastcollate.errors import StoreCorruptError, StoreError, StoreIncompleteError
 from fastcollate.storage.local import storage_error
-from fastcollate.store.hashes import file_hash, index_hash
-from fastcollate.store.manifest import MANIFEST, Manifest, ShardEntry, is_store_file
+from fastcollate.store.manifest import MANIFEST, Manifest, is_store_file
+from fastcollate.store.shards.hashes import file_hash
 
-__all__ = ["check_files", "check_hashes", "check_index", "read_manifest"]
+__all__ = ["check_files", "check_hashes", "read_manifest"]
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -45,23 +41,6 @@ def check_files(path: Path, manifest: Manifest) -> None:
                     f"{target} has {size} bytes where the manifest has {file.bytes} (truncated or changed): "
                     "restore it or prepare the store again"
                 )
-
-
-def check_index(path: Path, manifest: Manifest) -> None:
-    """All of every shard but its token ids is as it was written; only then may it be parsed."""
-    with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter to others
-        each = map if len(manifest.shards) == 1 else pool.map  # a thread for one shard only costs its start
-        for _ in each(partial(_check_shard_index, path, manifest.dtype), manifest.shards):
-            pass
-
-
-def _check_shard_index(path: Path, dtype: str, entry: ShardEntry) -> None:
-    paths = [path / file.name for file in entry.files]
-    if index_hash(paths, entry.values_at, entry.tokens * np.dtype(dtype).itemsize) != entry.index_sha256:
-        raise StoreCorruptError(
-            f"{paths[0]} is not the shard the manifest lists here (swapped or changed): restore the file or "
-            "prepare the store again"
-        )
 
 
 def check_hashes(path: Path, manifest: Manifest) -> None:

@@ -26,7 +26,7 @@ KINDS = {
     "wrap": (lambda store: PackedDataset(store, length=128, strategy="wrap", **PACKS), "6d961683be29"),
 }
 MIXTURE = "8948b58a7c0d"
-STORE = "f06ba646bdc6"
+STORE = "240eec09f161"
 
 
 @pytest.fixture(scope="module")

@@ -208,7 +208,7 @@ def test_every_kind_of_source_gives_the_same_bytes(tmp_path, layout):
         prepare(source, tmp_path / name, **options)
         found[name] = contents(tmp_path / name)
     assert all(content == found["dicts"] for content in found.values())
-    assert len(found["dicts"]) == (3 if layout == "arrow" else 11)
+    assert len(found["dicts"]) == (5 if layout == "arrow" else 15)
 
 
 # Whoever encodes them

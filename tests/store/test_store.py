@@ -1,6 +1,5 @@
 """A store gives back what was written, to us and to any other program."""
 
-import hashlib
 import multiprocessing
 import pickle
 import shutil
@@ -105,34 +104,36 @@ SMALL = ("bytes", [[1, 2, 3], [4], [5, 256], [6, 7], [8]], [[0, 1, 2, 3], [], [1
 @pytest.mark.parametrize(("encoding", "ids"), [("bytes", pa.uint16()), (LARGE, pa.uint32())])
 def test_any_arrow_program_can_read_it(tmp_path, encoding, ids):
     write(tmp_path / "store", (encoding, *SMALL[1:]), records_per_shard=2)
-    found = {"input_ids": [], "spans": [], "source_row": []}
+    found = {"input_ids": [], "spans": [], "source_row": [], "supervised": []}
     for name, records in (("00000", 2), ("00001", 2), ("00002", 1)):
         with pa.memory_map(str(tmp_path / f"store/shard-{name}.arrow")) as source:
             reader = pa.ipc.open_file(source)
             assert (reader.num_record_batches, reader.get_batch(0).num_rows) == (1, records)
             table = reader.read_all()
         table.validate(full=True)
-        assert table.schema.types == [pa.large_list(ids), pa.large_list(pa.uint32()), pa.int64()]
+        assert table.schema.types == [pa.large_list(ids), pa.large_list(pa.uint32()), pa.int64(), pa.int32()]
         for column, values in table.to_pydict().items():
             found[column] += values
     assert [found["input_ids"], found["spans"], found["source_row"]] == list(SMALL[1:])
+    assert found["supervised"] == [2, 0, 1, 0, 0]
 
 
 @pytest.mark.parametrize(("encoding", "ids"), [("bytes", np.uint16), (LARGE, np.uint32)])
 def test_any_numpy_program_can_read_it(tmp_path, encoding, ids):
     write(tmp_path / "store", (encoding, *SMALL[1:]), layout="npy", records_per_shard=3)
     expected = {
-        "00000": [([1, 2, 3, 4, 5, 256], [0, 3, 4, 6]), ([0, 1, 2, 3, 1, 2], [0, 4, 4, 6]), [0, 5, 6]],
-        "00001": [([6, 7, 8], [0, 2, 3]), ([0, 0], [0, 2, 2]), [7, 9]],
+        "00000": [([1, 2, 3, 4, 5, 256], [0, 3, 4, 6]), ([0, 1, 2, 3, 1, 2], [0, 4, 4, 6]), [0, 5, 6], [2, 0, 1]],
+        "00001": [([6, 7, 8], [0, 2, 3]), ([0, 0], [0, 2, 2]), [7, 9], [0, 0]],
     }
-    assert len(list((tmp_path / "store").iterdir())) == 11
-    for name, (tokens, spans, source_rows) in expected.items():
+    assert len(list((tmp_path / "store").iterdir())) == 15
+    for name, (tokens, spans, source_rows, supervised) in expected.items():
         for array, values, dtype in (
             ("input_ids", tokens[0], ids),
             ("offsets", tokens[1], np.int64),
             ("spans", spans[0], np.uint32),
             ("span_offsets", spans[1], np.int64),
             ("source_row", source_rows, np.int64),
+            ("supervised", supervised, np.int32),
         ):
             same(np.load(tmp_path / f"store/shard-{name}.{array}.npy"), np.array(values, dtype))
 
@@ -242,58 +243,3 @@ def test_a_store_replaced_under_a_run_is_noticed(tmp_path):
 def test_an_unknown_way_to_verify_is_refused(tmp_path):
     with pytest.raises(InputError, match="verify is 'all': it must be 'none', 'index' or 'full'"):
         TokenStore(tmp_path, verify="all")
-
-
-# Splitting
-
-
-def test_the_notebooks_split_is_935_110_55_in_order(tmp_path):
-    store = write_store(tmp_path / "store", np.arange(1100) % 7 + 1, records_per_shard=300, spans=True)
-    parts = store.split({"train": 0.85, "test": 0.10, "val": None})
-    assert {name: len(part) for name, part in parts.items()} == {"train": 935, "test": 110, "val": 55}
-    assert [row for part in parts.values() for row in lists(part)] == lists(store)
-    first = 0
-    for part in parts.values():
-        same(part.lengths, store.lengths[first : first + len(part)])
-        assert part.num_tokens == part.lengths.sum()
-        for found, expected in zip(
-            part.length_histogram(), np.unique(part.lengths, return_counts=True), strict=True
-        ):
-            same(found, expected)
-        assert [part.source_row(i) for i in (0, -1)] == [first, first + len(part) - 1]
-        assert np.shares_memory(part[0], store[first])
-        first += len(part)
-
-
-def test_a_view_of_a_view_counts_from_its_own_start(tmp_path):
-    store = write_store(tmp_path / "store", np.arange(1, 21), records_per_shard=6)
-    inner = store.split({"a": 0.5, "b": None})["b"].split({"a": 0.3, "b": 0.5})["b"]
-    assert [inner.source_row(i) for i in range(len(inner))] == [13, 14, 15, 16, 17]
-    same(inner.lengths, np.arange(14, 19))
-    same(inner.take([4, 0]).lengths, np.array([18, 14]))
-
-
-def test_every_part_has_a_fingerprint_of_its_own(tmp_path):
-    store = write_store(tmp_path / "store", [1, 2, 3, 4])
-    manifest = (tmp_path / "store/manifest.json").read_bytes()
-    assert store.fingerprint == hashlib.sha256(manifest).hexdigest()
-    parts = store.split({"a": 0.5, "b": 0.25, "c": None, "empty": 0.0})
-    assert len({store.fingerprint, *(part.fingerprint for part in parts.values())}) == 5
-    assert store.split({"all": 1.0})["all"].fingerprint == store.fingerprint
-    assert TokenStore(tmp_path / "store", verify="none").fingerprint == store.fingerprint
-
-
-@pytest.mark.parametrize(
-    ("shares", "message"),
-    [
-        ({"a": 0.9, "b": 0.2}, "together they are at most 1, and one None at most"),
-        ({"a": None, "b": None}, "together they are at most 1, and one None at most"),
-        ({"a": -0.1}, r"split share 'a' is -0\.1: a share is a number from 0 to 1, or None for the rest"),
-        ({"a": 0.5, "b": "0.5"}, "split share 'b' is '0.5': a share is a number from 0 to 1"),
-        ({"a": float("nan")}, "split share 'a' is nan: a share is a number from 0 to 1"),
-    ],
-)
-def test_shares_that_make_no_sense_are_refused(tmp_path, shares, message):
-    store = write_store(tmp_path / "store", [1] * 20)
-    with pytest.raises(InputError, match=message):
-        store.split(shares)

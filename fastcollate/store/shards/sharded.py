@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import NamedTuple
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastcollate.ragged import IntArray, Ragged, RaggedBatch, Rows
-from fastcollate.store.shard_files import Shard
+from fastcollate.store.shards.mapping import Beside, Shard
 
 __all__ = ["ShardedRecords"]
 
@@ -22,29 +24,45 @@ class _Share(NamedTuple):
 
 
 class ShardedRecords(NamedTuple):
-    """Records numbered from 0 over mapped shards, of which all but the last have `per_shard` records.
+    """Records numbered from 0 over mapped shards of any sizes.
 
-    `first` is the number of record 0 in the whole: a view of a store begins there.
+    Attributes:
+        shards: The shards.
+        starts: The number of the first record of each shard in the whole, int64[S].
+        chosen: The numbers in the whole of the records of a view, rising: a range, or int64[N].
     """
 
     shards: list[Shard]
-    per_shard: int
-    first: int
+    starts: IntArray
+    chosen: range | IntArray
+
+    @classmethod
+    def of(cls, shards: list[Shard], chosen: range | IntArray) -> ShardedRecords:
+        """Return the `chosen` records of some shards."""
+        ends = np.cumsum([len(shard.tokens) for shard in shards], dtype=np.int64)
+        return cls(shards, np.concatenate([np.zeros(1, np.int64), ends[:-1]]), chosen)
 
     def locate(self, index: int) -> tuple[Shard, int]:
         """Return the shard of one record, and the record's place there."""
-        number, place = divmod(self.first + index, self.per_shard)
-        return self.shards[number], place
+        number = int(self.chosen[index])
+        home = bisect_right(self.starts, number) - 1
+        return self.shards[home], number - int(self.starts[home])
 
-    def lengths(self, count: int) -> IntArray:
-        """Return the tokens of each of the first `count` records, int64[count]."""
-        whole = np.concatenate([shard.tokens.lengths for shard in self.shards])
-        return whole[self.first : self.first + count]
+    def lengths(self) -> IntArray:
+        """Return the tokens of each record, int64[N]."""
+        return self.whole([shard.tokens.lengths for shard in self.shards])
+
+    def whole(self, parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """Return what each shard has one of for every record, for the records that are chosen."""
+        joined = np.concatenate(parts)
+        if isinstance(self.chosen, range):
+            return joined[self.chosen.start : self.chosen.stop]
+        return joined[self.chosen]
 
     def lengths_at(self, indices: IntArray) -> IntArray:
         """Return the tokens of the records `indices: int64[M]`, int64[M], read from the mapped index."""
         out = np.empty(len(indices), np.int64)
-        for shard, positions, places in self._shares(indices):
+        for shard, positions, places in self._shares(self._numbers(indices)):
             offsets = shard.tokens.offsets
             out[positions] = offsets[1:][places] - offsets[places]
         return out
@@ -55,11 +73,11 @@ class ShardedRecords(NamedTuple):
         They stay where they lie if that is one shard, else they are copied side by side: copying record after
         record is several times as fast as grouping a batch by shard.
         """
-        numbers = indices + self.first if self.first else indices
+        numbers = self._numbers(indices)
         if len(self.shards) == 1:
             return _gather_here(self.shards[0], numbers, indices, columns)
-        numbers, places = np.divmod(numbers, self.per_shard)
-        homes = numbers.tolist()
+        where = np.searchsorted(self.starts, numbers, "right") - 1
+        places, homes = numbers - self.starts[where], where.tolist()
         occurring = set(homes)
         if len(occurring) <= 1:
             return _gather_here(self.shards[homes[0] if homes else 0], places, indices, columns)
@@ -69,21 +87,29 @@ class ShardedRecords(NamedTuple):
         )
         return RaggedBatch(tokens, indices, dict(zip(columns, beside, strict=True)))
 
-    def _shares(self, indices: IntArray) -> Iterator[_Share]:
+    def _numbers(self, indices: IntArray) -> IntArray:
+        """Return the numbers in the whole of the records `indices`."""
+        if not isinstance(self.chosen, range):
+            return self.chosen[indices]
+        return indices + self.chosen.start if self.chosen.start else indices
+
+    def _shares(self, numbers: IntArray) -> Iterator[_Share]:
         """Group records by shard; with one shard there is nothing to group."""
-        numbers = indices + self.first if self.first else indices
         if len(self.shards) == 1:
             yield _Share(self.shards[0], slice(None), numbers)
-        elif len(indices):
-            homes, places = np.divmod(numbers, self.per_shard)
+        elif len(numbers):
+            homes = np.searchsorted(self.starts, numbers, "right") - 1
+            places = numbers - self.starts[homes]
             narrow = homes.astype(np.uint16) if len(self.shards) <= 2**16 else homes  # sorted by radix
             order = np.argsort(narrow, kind="stable")
             for positions in np.split(order, np.flatnonzero(np.diff(homes[order])) + 1):
                 yield _Share(self.shards[int(homes[positions[0]])], positions, places[positions])
 
 
-def _column(shard: Shard, name: str) -> Ragged:
-    return shard.tokens if name == "input_ids" else shard.spans
+def _column(shard: Shard, name: str) -> Ragged | Beside:
+    if name == "input_ids":
+        return shard.tokens
+    return shard.spans if name == "spans" else shard.beside(name)
 
 
 def _gather_here(shard: Shard, places: IntArray, ids: IntArray, columns: Collection[str]) -> RaggedBatch:
@@ -91,12 +117,12 @@ def _gather_here(shard: Shard, places: IntArray, ids: IntArray, columns: Collect
     return RaggedBatch(_rows_at(shard.tokens, places), ids, beside)
 
 
-def _rows_at(ragged: Ragged, places: IntArray) -> Rows:
+def _rows_at(ragged: Ragged | Beside, places: IntArray) -> Rows:
     starts = ragged.offsets[places]
     return Rows(ragged.values, starts, ragged.offsets[1:][places] - starts)
 
 
-def _joined(shards: dict[int, Ragged], homes: list[int], places: IntArray) -> Rows:
+def _joined(shards: dict[int, Ragged | Beside], homes: list[int], places: IntArray) -> Rows:
     """The rows of several shards side by side, row `i` being `places[i]` of shard `homes[i]`."""
     # as memoryviews, which give single numbers and slices several times as fast as arrays
     flat = {home: (ragged.values.data, ragged.offsets.data) for home, ragged in shards.items()}

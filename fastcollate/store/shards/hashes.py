@@ -1,0 +1,76 @@
+"""Hashes of a store's files: of bytes on their way out, and of bytes as they lie on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterable
+from io import RawIOBase
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastcollate.storage.local import storage_error
+
+__all__ = ["BLOCK_BYTES", "HashingFile", "block_checksums", "file_hash", "index_hash"]
+
+BLOCK_BYTES = 16_384  # of token values behind one checksum
+
+
+class HashingFile(RawIOBase):
+    """What is written to a file, hashed on its way: what the disk makes of it is for a reader to find out.
+
+    Attributes:
+        count: The bytes so far.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self.count = 0
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write bytes, which are hashed first."""
+        self._digest.update(data)
+        self._file.write(data)
+        self.count += (size := memoryview(data).nbytes)
+        return size
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the bytes so far."""
+        return self._digest.hexdigest()
+
+
+def index_hash(arrays: Iterable[NDArray[Any]]) -> str:
+    """Return the SHA-256 of the arrays of a shard but its token ids: what every read trusts."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def block_checksums(values: NDArray[Any]) -> NDArray[np.uint32]:
+    """Return the CRC-32 of each block of 16 KiB of the values, the last one as long as it is: uint32[M].
+
+    >>> block_checksums(np.zeros(8193, np.uint16))
+    array([2874462854, 1104745215], dtype=uint32)
+    """
+    data = np.ascontiguousarray(values).view(np.uint8).data
+    sums = (zlib.crc32(data[at : at + BLOCK_BYTES]) for at in range(0, len(data), BLOCK_BYTES))
+    return np.fromiter(sums, np.uint32, -(-len(data) // BLOCK_BYTES))
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise storage_error(path, error) from error
