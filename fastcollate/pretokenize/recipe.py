@@ -87,7 +87,7 @@ class Recipe:
             except InputError as error:
                 self._reject(chunk, i, str(error), error.reason, rejected)
             else:
-                documents += found
+                documents += [document for document in found if isinstance(document, Document)]
                 origins += [i] * len(found)
         return origins, documents
 

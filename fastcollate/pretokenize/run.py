@@ -18,8 +18,11 @@ from fastcollate.sources.source import read_chunks
 from fastcollate.store.reader import TokenStore
 from fastcollate.store.shards.entries import Layout
 from fastcollate.store.writer import StoreWriter
+from fastcollate.templates.chat import ChatFormat
 from fastcollate.templates.fields import PromptTemplate
+from fastcollate.templates.named import load_template
 from fastcollate.templates.segments import Template
+from fastcollate.templates.shapes import PreferenceTemplate
 from fastcollate.tokenizers.load import AnyEncoding, load_encoding
 
 __all__ = ["prepare"]
@@ -147,12 +150,12 @@ def _write(writer: StoreWriter, chunks: Iterator[Encoded], progress: Callable[[i
 
 
 def _template(template: str | Template, fields: Mapping[str, str] | None) -> Template:
-    chosen = template if isinstance(template, PromptTemplate | Template) else PromptTemplate.named(template)
+    chosen = load_template(template)
     if fields is None:
         return chosen
-    if not isinstance(chosen, PromptTemplate):
+    if not isinstance(chosen, PromptTemplate | ChatFormat | PreferenceTemplate):
         raise InputError(
-            f'fields= was given with template "{chosen.name}", which is no PromptTemplate: rename the keys of the '
+            f'fields= was given with template "{chosen.name}", which has no fields: rename the keys of the '
             "records instead, or let the template read the ones they have",
             reason="unknown_field",
         )
