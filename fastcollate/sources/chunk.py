@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,16 @@ from numpy.typing import NDArray
 from fastcollate.errors import InputError
 
 __all__ = ["Chunk", "Item", "Origin", "unreadable"]
+
+
+class Rejected(NamedTuple):
+    """A row that was passed over."""
+
+    row: int
+    reason: str
+    message: str
+    record: Any
+
 
 Item = dict[str, Any] | InputError | None
 """What one row holds: a record, or what is wrong with it; None is a blank line."""
@@ -78,7 +87,7 @@ class Chunk:
     origin: Origin
     rows: NDArray[np.int64]
     records: list[dict[str, Any]]
-    rejected: dict[str, int]
+    rejected: list[Rejected]
     stop: int
     base: int = 0
 
@@ -95,15 +104,15 @@ class Chunk:
         Raises:
             InputError: A row holds no record, and `skip` is False.
         """
-        rejected = Counter[str]()
-        for item in items:
+        rejected = []
+        for row, item in enumerate(items, first):
             if isinstance(item, InputError):
                 if not skip:
                     raise item
-                rejected[item.reason] += 1
+                rejected.append(Rejected(row, item.reason, str(item), None))
         good = [isinstance(item, dict) for item in items]
         records = [item for item in items if isinstance(item, dict)]
-        return cls(origin, first + np.flatnonzero(good), records, dict(rejected), first + len(items))
+        return cls(origin, first + np.flatnonzero(good), records, rejected, first + len(items))
 
 
 def unreadable(path: str, error: OSError) -> InputError:

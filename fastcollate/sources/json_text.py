@@ -50,7 +50,7 @@ class JsonFile:
                     chunk = Chunk.of(origin, first, batch, skip=skip)
                     first = chunk.stop
                     records += len(chunk.records)
-                    rejected.update(chunk.rejected)
+                    rejected.update(line.reason for line in chunk.rejected)
                     yield chunk
                 if not records:
                     raise self._error(f"holds no records ({_counts(rejected)}): {_RULE}", "no_records")
