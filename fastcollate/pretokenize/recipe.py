@@ -64,7 +64,7 @@ class Recipe:
             InputError: A record is bad, and `on_error` is "raise".
             EncodingError: The tokenizer drops part of a text.
         """
-        rejected = Counter(chunk.rejected)
+        rejected = Counter(row.reason for row in chunk.rejected)
         origins, documents = self._documents(chunk, rejected)
         end = self.tokenizer.eot_token_id if self.append_eot else None
         tokens, spans = encode_documents(self.tokenizer, documents, end_token_id=end)
