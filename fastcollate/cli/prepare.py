@@ -5,6 +5,7 @@ import shlex
 import time
 
 from fastcollate.pretokenize.run import prepare
+from fastcollate.reports.logged import logged
 from fastcollate.reports.text import file_size, plural, print_fields, print_json, progress, rejections
 from fastcollate.store.reader import TokenStore
 
@@ -19,14 +20,22 @@ example:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `fastcollate.prepare`, under the same names."""
     add = parser.add_argument
-    add("source", nargs="+", metavar="SOURCE", help="JSON or JSON Lines: paths, globs or URLs")
+    files = "JSON, Parquet, Arrow, CSV, TSV or text, also compressed: paths, globs, folders, URLs, or -"
+    add("source", nargs="+", metavar="SOURCE", help=files)
     add("--output", required=True, metavar="DIR", help="the directory to make")
-    add("--encoding", default="gpt2", help='any name tiktoken knows, or "bytes" (default: gpt2)')
-    add("--template", default="alpaca", help="how records become text (default: alpaca)")
+    encoding = 'any name tiktoken knows, "bytes", or a tokenizer.json or .tiktoken file (default: gpt2)'
+    add("--encoding", default="gpt2", help=encoding)
+    add("--template", help="how records become text: a name or a file (default: told by the records, and said)")
+    add("--format", help="of the files (default: told by name and content)")
     add("--fields", type=_fields, metavar="F=K,...", help="keys of the records, by the template's fields")
     add("--max-length", type=int, metavar="N", help="the most tokens of a record")
-    overlong = ["truncate", "drop", "error"]
-    add("--overlong", choices=overlong, default="truncate", help="what happens to longer ones (default: truncate)")
+    overlong = ["truncate", "keep_end", "cut_prompt", "drop", "error"]
+    longer = f"what happens to longer ones: {', '.join(overlong)} (default: truncate)"
+    add("--overlong", choices=overlong, default="truncate", metavar="WHAT", help=longer)
+    bare = "what happens to records without a target: drop, keep or error (default: drop)"
+    add("--unsupervised", choices=["drop", "keep", "error"], default="drop", metavar="WHAT", help=bare)
+    add("--train-on", default="all", help="turns to learn: all, last, or 'none-before N' (default: all)")
+    add("--keep-columns", type=_names, default=(), metavar="K,...", help="keys of the records to keep as columns")
     add("--no-eot", action="store_true", help="do not end records with the end-of-text token")
     add("--layout", choices=["arrow", "npy"], default="arrow", help="of the files (default: arrow)")
     add("--records-per-shard", type=int, default=262_144, metavar="N", help="(default: 262144)")
@@ -40,16 +49,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Make the store, and say what is in it."""
     begun = time.perf_counter()
-    with progress("records") as report:
+    with progress("records") as report, logged():
         store = prepare(
             args.source,
             args.output,
             encoding=args.encoding,
             template=args.template,
             fields=args.fields,
+            format=args.format,
             append_eot=not args.no_eot,
             max_length=args.max_length,
             overlong=args.overlong,
+            unsupervised=args.unsupervised,
+            train_on=args.train_on,
+            keep_columns=args.keep_columns,
             layout=args.layout,
             records_per_shard=args.records_per_shard,
             workers=args.workers,
@@ -93,6 +106,11 @@ def _print(store: TokenStore, summary: dict[str, object]) -> None:
         }
     )
     print(f"\nnext: fastcollate info {shlex.quote(str(store.path))}")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """`source,score` as names."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _fields(text: str) -> dict[str, str]:

@@ -15,8 +15,8 @@ from fastcollate.pretokenize.engines import Engine, Processes, ThisProcess
 from fastcollate.pretokenize.kept_columns import KeptColumns
 from fastcollate.pretokenize.recipe import Encoded, OnError, Overlong, Recipe, Unsupervised
 from fastcollate.pretokenize.settling import first_records, settle_end, settle_template
-from fastcollate.pretokenize.telling import count_together, tell
-from fastcollate.sources.resolve import resolve
+from fastcollate.pretokenize.telling import count_together, say, tell
+from fastcollate.sources.resolve import find_sources
 from fastcollate.sources.source import read_chunks
 from fastcollate.store.reader import TokenStore
 from fastcollate.store.shards.entries import Layout
@@ -36,6 +36,7 @@ def prepare(
     encoding: AnyEncoding = "gpt2",
     template: str | Path | Template | None = None,
     fields: Mapping[str, str] | None = None,
+    format: str | None = None,  # noqa: A002  # pinned
     append_eot: bool = True,
     max_length: int | None = None,
     overlong: Overlong = "truncate",
@@ -57,12 +58,14 @@ def prepare(
     "fastcollate", and counts it in the manifest; each record that is left out is a line of `rejected.jsonl` there.
 
     Args:
-        source: A path, glob or URL of JSON arrays or JSON Lines, a list of these, or an iterable of dicts.
+        source: A path, glob, folder or URL, a list of these, `"-"` for standard input, a table, or an iterable of
+            dicts. Files are JSON, JSON Lines, Parquet, Arrow, CSV, TSV or plain text, also compressed.
         output: The directory to make.
         encoding: The encoding's name (`"gpt2"` by default), a file of one, a `tiktoken.Encoding` or a `Tokenizer`.
         template: The name of a built-in template, the path of a template's file, a `PromptTemplate` or any
             `Template`; by default the first records tell which one.
         fields: The key of the records for each field of the template whose name differs; none by default.
+        format: The format of the files, as `find_sources` has it; by default name and content tell.
         append_eot: True (default) ends each record with the end-of-text token, which is a target where what it
             ends is one; False does not.
         max_length: The most tokens of a record; there is no limit by default.
@@ -98,15 +101,13 @@ def prepare(
     >>> len(store), store.spans(0).tolist()
     (1, [[131, 151]])
     """
-    _check(engine=engine, append_eot=append_eot, max_length=max_length)
-    check_choices(
-        overlong=(overlong, get_args(Overlong)),
-        unsupervised=(unsupervised, get_args(Unsupervised)),
-        on_error=(on_error, get_args(OnError)),
-    )
+    _check(engine, append_eot, max_length)
+    _check_fates(overlong, unsupervised, on_error)
     tokenizer = load_encoding(encoding)
     settle_end(tokenizer, append_eot=append_eot)
-    first, chunks = first_records(read_chunks(resolve(source), skip=on_error == "skip"))
+    found = find_sources(source, format=format)
+    say(found.notes)
+    first, chunks = first_records(read_chunks(found.sources, skip=on_error == "skip"))
     chosen = settle_template(template, first, fields=fields, train_on=train_on)
     kept = KeptColumns.found(keep_columns, first)
     recipe = Recipe(chosen, tokenizer, append_eot, max_length, overlong, unsupervised, on_error, kept)
@@ -120,12 +121,20 @@ def prepare(
     return store
 
 
-def _check(*, engine: str, append_eot: bool, max_length: int | None) -> None:
+def _check(engine: str, append_eot: bool, max_length: int | None) -> None:
     if engine != "local":
         raise InputError(f"engine is {engine!r}: this version runs workers on this machine; use engine='local'")
     check_flag("append_eot", append_eot)
     if max_length is not None:
         check_count("max_length", max_length, 1)
+
+
+def _check_fates(overlong: str, unsupervised: str, on_error: str) -> None:
+    check_choices(
+        overlong=(overlong, get_args(Overlong)),
+        unsupervised=(unsupervised, get_args(Unsupervised)),
+        on_error=(on_error, get_args(OnError)),
+    )
 
 
 def _runner(recipe: Recipe, workers: int | None, timeout: int) -> Engine:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastcollate.errors import EncodingError, InputError
-from fastcollate.pretokenize.telling import log
+from fastcollate.pretokenize.telling import say
 from fastcollate.sources.chunk import Chunk
 from fastcollate.templates.detect import detect
 from fastcollate.templates.named import load_template
@@ -46,12 +46,12 @@ def settle_template(
         chosen = load_template(template)
     else:
         found = detect([{**record, **_named(record, fields)} for record in records])
-        log.info("%s", found.line)
+        say([found.line])
         chosen = found.template
     if fields is not None:
-        chosen = _able(chosen, "renamed", "fields= (--fields)", "fields")(fields)
+        chosen = _able(chosen, "renamed", "fields=", "fields: rename the keys of the records instead")(fields)
     if train_on != "all":
-        chosen = _able(chosen, "training_on", "train_on= (--train-on)", "turns")(train_on)
+        chosen = _able(chosen, "training_on", "train_on=", "turns: leave it out")(train_on)
     return chosen
 
 
@@ -78,8 +78,8 @@ def _able(template: Template, method: str, argument: str, what: str) -> Any:
     found = getattr(template, method, None)
     if found is None:
         raise InputError(
-            f'{argument} was given with template "{template.name}", which has no {what}: leave it out, or '
-            "choose a template that has them",
+            f'{argument} was given with template "{template.name}", which has no {what}, or choose another '
+            "template",
             reason="unknown_field",
         )
     return found

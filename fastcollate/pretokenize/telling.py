@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-__all__ = ["count_together", "log", "tell"]
+__all__ = ["count_together", "say", "tell"]
 
 log = logging.getLogger("fastcollate")
 
@@ -23,6 +23,12 @@ def count_together(counts: Counter[str], more: Mapping[str, int]) -> None:
     for name, count in more.items():
         known = name in counts or not name.startswith(_UNREAD) or len(counts) < _MOST_KEYS
         counts[name if known else f"{_UNREAD}..."] += count
+
+
+def say(notes: Iterable[str]) -> None:
+    """Say what was found out, a line each."""
+    for note in notes:
+        log.info("%s", note)
 
 
 def tell(noted: Mapping[str, int], rejected: Mapping[str, int], records: int) -> None:

@@ -15,7 +15,7 @@ from fastcollate.arguments import check_choice, check_count
 from fastcollate.errors import EncodingError, InputError, StoreError
 from fastcollate.ragged import Column, IntArray, Ragged, row_numbers
 from fastcollate.store.manifest import Manifest
-from fastcollate.store.opening import Opened, Verify, open_store
+from fastcollate.store.opened import Opened, Verify, open_store
 from fastcollate.store.shards.mapping import Shard
 from fastcollate.store.shards.shard_arrays import STRING
 from fastcollate.store.shards.sharded import ShardedRecords

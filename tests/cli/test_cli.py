@@ -40,7 +40,7 @@ def source(tmp_path):
 @pytest.fixture
 def store(source, tmp_path):
     path = tmp_path / "store"
-    succeed("prepare", source, "--output", path, "--encoding", "bytes", "--layout", "npy")
+    succeed("prepare", source, "--output", path, "--template", "alpaca", "--encoding", "bytes", "--layout", "npy")
     return path
 
 
@@ -49,7 +49,7 @@ def store(source, tmp_path):
 
 def test_prepare_says_what_it_made_and_what_comes_next(source, tmp_path):
     path = tmp_path / "a store"
-    out = succeed("prepare", source, "--output", path, "--encoding", "bytes")
+    out = succeed("prepare", source, "--output", path, "--template", "alpaca", "--encoding", "bytes")
     size = sum(file.stat().st_size for file in path.glob("shard-*"))
     assert re.sub(r"\d+\.\d\d\n", "0.12\n", out) == (
         "records   3\n"
@@ -64,13 +64,13 @@ def test_prepare_says_what_it_made_and_what_comes_next(source, tmp_path):
 
 def test_prepare_counts_what_it_skipped(source, tmp_path):
     source.write_text(source.read_text() + 'nonsense\n{"instruction": "?"}\n{"output": "?"}\n')
-    argv = ["prepare", source, "--output", tmp_path / "store", "--encoding", "bytes", "--on-error", "skip"]
+    argv = ["prepare", source, "--output", tmp_path / "store", "--template", "alpaca", "--encoding", "bytes", "--on-error", "skip"]
     assert "\nrejected  3 (2 missing_field, 1 not_json)\n" in succeed(*argv)
 
 
 def test_prepare_for_machines(source, tmp_path):
     path = tmp_path / "store"
-    argv = ["prepare", source, source, "--output", path, "--encoding", "bytes", "--records-per-shard", 4, "--json"]
+    argv = ["prepare", source, source, "--output", path, "--template", "alpaca", "--encoding", "bytes", "--records-per-shard", 4, "--json"]
     found = json.loads(succeed(*argv))
     assert found.pop("seconds") > 0
     assert found == {
@@ -96,6 +96,7 @@ def test_every_option_reaches_prepare(monkeypatch):
     monkeypatch.setattr("fastcollate.cli.prepare.prepare", prepare)
     options = (
         "--encoding cl100k_base --template text --fields text=body,b=c --max-length 9 --overlong drop --no-eot "
+        "--format jsonl --unsupervised keep --train-on last --keep-columns a,b "
         "--layout npy --records-per-shard 7 --workers 3 --engine local --timeout 9 --on-error skip"
     )
     assert fail("prepare", "a", "b*", "--output", "o", *options.split()) == "reached"
@@ -105,6 +106,10 @@ def test_every_option_reaches_prepare(monkeypatch):
         "encoding": "cl100k_base",
         "template": "text",
         "fields": {"text": "body", "b": "c"},
+        "format": "jsonl",
+        "unsupervised": "keep",
+        "train_on": "last",
+        "keep_columns": ("a", "b"),
         "append_eot": False,
         "max_length": 9,
         "overlong": "drop",
@@ -120,7 +125,7 @@ def test_every_option_reaches_prepare(monkeypatch):
 
 def test_a_missing_file_is_named(tmp_path):
     path = tmp_path / "store"
-    message = fail("prepare", tmp_path / "none.jsonl", "--output", path, "--encoding", "bytes")
+    message = fail("prepare", tmp_path / "none.jsonl", "--output", path, "--template", "alpaca", "--encoding", "bytes")
     assert message == f"{tmp_path}/none.jsonl: no such file: check the path"
     assert not path.exists()
 
@@ -128,7 +133,7 @@ def test_a_missing_file_is_named(tmp_path):
 def test_a_directory_that_holds_something_else_is_left_alone(source, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").write_text("keep")
-    message = fail("prepare", source, "--output", tmp_path / "mine", "--encoding", "bytes")
+    message = fail("prepare", source, "--output", tmp_path / "mine", "--template", "alpaca", "--encoding", "bytes")
     assert message.startswith(f"{tmp_path}/mine already holds 'notes.txt': a store needs a directory of its own")
     assert (tmp_path / "mine/notes.txt").read_text() == "keep"
 

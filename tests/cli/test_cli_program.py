@@ -37,7 +37,7 @@ def source(tmp_path):
 
 @pytest.fixture
 def store(source, tmp_path):
-    succeed("prepare", source, "--output", tmp_path / "store", "--encoding", "bytes")
+    succeed("prepare", source, "--output", tmp_path / "store", "--template", "alpaca", "--encoding", "bytes")
     return tmp_path / "store"
 
 
@@ -103,7 +103,7 @@ def test_no_verb_but_demo_imports_torch(source, tmp_path):
     path = str(tmp_path / "new")
     lines = [
         ["--help"],
-        ["prepare", str(source), "--output", path, "--encoding", "bytes"],
+        ["prepare", str(source), "--output", path, "--template", "alpaca", "--encoding", "bytes"],
         *([verb, path] for verb in ("info", "show", "verify")),
     ]
     program = (
@@ -118,7 +118,7 @@ def test_no_verb_but_demo_imports_torch(source, tmp_path):
 
 
 def test_progress_is_for_terminals(source, tmp_path):
-    argv = [*COMMAND, "prepare", str(source), "--encoding", "bytes", "--output"]
+    argv = [*COMMAND, "prepare", str(source), "--template", "alpaca", "--encoding", "bytes", "--output"]
     piped = subprocess.run([*argv, str(tmp_path / "a")], capture_output=True, check=True)
     assert piped.stderr == b""
     screen, terminal = pty.openpty()

@@ -69,13 +69,13 @@ def split_text(record, template):
 
 
 def encode_slowly(record, template, encoding, eot):
-    """(tokens, spans) of one record: a token is supervised if all its bytes are of the response."""
+    """(tokens, spans) of one record: a token is supervised if any of its bytes is of the response."""
     prompt, response = split_text(record, template)
     tokens = encoding.encode(prompt + response).tolist()
     starts = np.cumsum([0, *encoding.byte_lengths()[tokens]]).tolist()
-    learned = [p for p in range(len(tokens)) if starts[p] >= len(prompt.encode())]
+    learned = [p for p in range(len(tokens)) if starts[p + 1] > len(prompt.encode())]
     if eot is not None:
-        tokens, learned = [*tokens, eot], [*learned, len(tokens)]
+        tokens, learned = [*tokens, eot], [*learned, *([len(tokens)] if response else [])]
     return tokens, [[learned[0], learned[-1] + 1]] if learned else []
 
 
@@ -141,7 +141,7 @@ def test_lengths_ends_and_spans_equal_the_slow_way(tmp_path_factory, pairs, appe
     if overlong == "truncate":
         kept = [cut_slowly(*pair, limit) for pair in expected]
     out = tmp_path_factory.mktemp("any") / "store"
-    options = {"encoding": "bytes", "template": "prompt_completion", "append_eot": append_eot}
+    options = {"encoding": "bytes", "template": "prompt_completion", "append_eot": append_eot, "unsupervised": "keep"}
     if kept:
         store = prepare(records, out, max_length=max_length, overlong=overlong, **options)
         assert lists(store) == kept

@@ -177,7 +177,11 @@ def test_fields_rename_those_of_a_prompt_template_only(out):
         (InputError, {"append_eot": 1}, "append_eot is 1: it must be True or False"),
         (InputError, {"layout": "parquet"}, "layout is 'parquet': it must be 'arrow' or 'npy'"),
         (InputError, {"engine": "threads"}, "engine is 'threads': .*use engine='local'"),
-        (InputError, {"overlong": "cut"}, "overlong is 'cut': it must be 'truncate', 'drop' or 'error'"),
+        (
+            InputError,
+            {"overlong": "cut"},
+            "overlong is 'cut': it must be 'truncate', 'keep_end', 'cut_prompt', 'drop' or 'error'",
+        ),
         (InputError, {"on_error": "ignore"}, "on_error is 'ignore': it must be 'raise' or 'skip'"),
         (InputError, {"records_per_shard": 0}, "records_per_shard is 0: it must be an integer, at least 1"),
     ],
