@@ -33,8 +33,8 @@ def load_template(template: str | Path | Template) -> Template:
     """Return a template by its name, from a file, or as it is.
 
     Args:
-        template: A built-in name, a `Template`, or the path of a file: `.toml` with parts or roles, `.jinja` with a
-            chat template, or a model's `tokenizer_config.json`.
+        template: A built-in name, a `Template`, or the path of a file: `.toml` with parts or roles, `.jinja` with
+            a chat template, or a model's `tokenizer_config.json`.
 
     Raises:
         InputError: No template has that name, or the file cannot be read or is no template.

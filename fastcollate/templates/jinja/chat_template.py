@@ -216,8 +216,8 @@ def _check_whole(text: str, turns: Sequence[Turn], tools: Sequence[Mapping[str, 
     missing += [f'the tool "{name}"' for f in functions if (name := str(f.get("name", ""))) not in text]
     if missing:
         raise InputError(
-            f"the chat template leaves out {missing[0]} (messages count from 0): use a template that writes it, or "
-            "take it out of the record",
+            f"the chat template leaves out {missing[0]} (messages count from 0): use a template that writes it, "
+            "or take it out of the record",
             reason="bad_template",
         )
 

@@ -37,8 +37,8 @@ class Helper:
             raise InputError("chat templates in Jinja need the package jinja2: install fastcollate[chat]")
         if sys.platform == "win32":
             raise InputError(
-                "chat templates in Jinja need a system that limits a process's time and memory, which Windows does "
-                "not do: write the format as a .toml file instead"
+                "chat templates in Jinja need a system that limits a process's time and memory, which Windows "
+                "does not: write the format as a .toml file instead"
             )
         self._setup = setup
         self._lock = Lock()

@@ -88,7 +88,7 @@ class Turns:
         return start, stop
 
     def _prompt(self, i: int, head: str) -> str:
-        """Return what asks for an answer after the messages before `i`; "" where the template has no such thing."""
+        """Return what asks for an answer after the messages before `i`; "" where the template never asks."""
         plain = self._tried(self.messages[:i], False)
         return head[len(plain) :] if plain is not None and head.startswith(plain) else ""
 
