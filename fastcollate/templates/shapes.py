@@ -35,6 +35,8 @@ class PreferenceTemplate:
     Args:
         chat: The format of messages.
         renames: Pairs of a field and the key it has in the records, where they differ.
+        transcripts: True takes strings without `prompt`, which are learnt whole: `markers.Marked` says what of it
+            is. False (default) refuses them.
 
     >>> record = {"prompt": "2+2? ", "chosen": "4", "rejected": "5"}
     >>> [(d.group, d.segments[1].text) for d in PreferenceTemplate(ChatFormat("none", ())).documents(record)]
@@ -43,6 +45,7 @@ class PreferenceTemplate:
 
     chat: ChatFormat
     renames: tuple[tuple[str, str], ...] = ()
+    transcripts: bool = False
 
     @property
     def name(self) -> str:
@@ -52,7 +55,7 @@ class PreferenceTemplate:
     @property
     def fingerprint(self) -> str:
         """64 hex digits that change with whatever changes the documents."""
-        content = json.dumps([self.name, self.chat.fingerprint, self.renames])
+        content = json.dumps([self.name, self.chat.fingerprint, self.renames, self.transcripts])
         return hashlib.sha256(content.encode()).hexdigest()
 
     @property
@@ -86,7 +89,10 @@ class PreferenceTemplate:
                 )
         prompt = record.get(keys["prompt"])
         messages = next((key for key in MESSAGE_KEYS if record.get(key) is not None), None)
-        if isinstance(prompt, str) and messages is None and all(isinstance(answer, str) for answer in answers):
+        plain = messages is None and all(isinstance(answer, str) for answer in answers)
+        if plain and prompt is None:
+            return self._whole(answers)
+        if plain and isinstance(prompt, str):
             system = record.get(keys["system"])
             if system:
                 raise InputError(
@@ -100,6 +106,16 @@ class PreferenceTemplate:
             _answer_turns(answer, keys[name]) for answer, name in zip(answers, ("chosen", "rejected"), strict=True)
         ]
         return [Document(self.chat.segments(Conversation(turns, tools)), 0) for turns in _completed(shared, sides)]
+
+    def _whole(self, answers: Sequence[object]) -> list[Document]:
+        if not self.transcripts:
+            raise InputError(
+                'the record has "chosen" and "rejected" without "prompt": say which key holds it with '
+                'fields={"prompt": ...}, or where answers begin in a transcript with response_marker= '
+                '(--response-marker), such as "\\n\\nAssistant:"',
+                reason="missing_field",
+            )
+        return [Document([Segment(str(answer), 1.0)], 0) for answer in answers]
 
     def _prompt(
         self, record: Mapping[str, Any], prompt: object, messages: str | None, keys: Mapping[str, str]

@@ -29,7 +29,7 @@ LIMITED = {
     ),
     "calls itself for ever": "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
     "prints what it shares": (
-        "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}"
+        "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x }}"
     ),
     "shifts": "{{ (2 ** 62) ** 99999999 }}",
 }

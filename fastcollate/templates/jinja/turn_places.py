@@ -36,6 +36,8 @@ class Turns:
         self.messages = messages
         self.control = control
         self.text = render(messages, False)
+        self.asks = ""
+        """What asks for an answer, once it was found."""
 
     def places(self, wanted: Iterable[int]) -> list[tuple[int, int, int]]:
         """Return where the turns stand in the text: start, stop and number.
@@ -89,8 +91,10 @@ class Turns:
 
     def _prompt(self, i: int, head: str) -> str:
         """Return what asks for an answer after the messages before `i`; "" where the template never asks."""
-        plain = self._tried(self.messages[:i], False)
-        return head[len(plain) :] if plain is not None and head.startswith(plain) else ""
+        if not (self.asks and head.endswith(self.asks)):
+            plain = self._tried(self.messages[:i], False)
+            self.asks = head[len(plain) :] if plain is not None and head.startswith(plain) else ""
+        return self.asks
 
     def _end(self, start: int, stop: int) -> int:
         """Return where a turn ends that white space alone follows after its last special token."""
@@ -103,6 +107,8 @@ class Turns:
 
     def _tried(self, messages: Sequence[Any], prompt: bool) -> str | None:
         """Return the text of messages, or None where the template does not take them alone."""
+        if not prompt and messages == self.messages:
+            return self.text
         try:
             return self.render(messages, prompt)
         except (MemoryError, TooLargeError):
