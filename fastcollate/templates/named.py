@@ -14,7 +14,8 @@ from fastcollate.templates.chat import ChatFormat
 from fastcollate.templates.fields import Part, PromptTemplate
 from fastcollate.templates.jinja.model_files import from_config, from_jinja
 from fastcollate.templates.segments import Template
-from fastcollate.templates.shapes import InstancesTemplate, PreferenceTemplate, TokensTemplate
+from fastcollate.templates.shapes import InstancesTemplate, PreferenceTemplate
+from fastcollate.templates.token_rows import TokensTemplate
 from fastcollate.templates.wording import nearest, short
 
 __all__ = ["TEMPLATE_NAMES", "load_template"]

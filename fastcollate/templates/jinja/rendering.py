@@ -47,7 +47,8 @@ def _environment(setup: dict[str, Any]) -> Any:
             return nodes.CallBlock(self.call_method("_marked"), [], [], body).set_lineno(line)
 
         def _marked(self, caller: Callable[[], str]) -> str:
-            before, after = self.environment.marks  # type: ignore[attr-defined]
+            environment: Any = self.environment
+            before, after = environment.marks
             return f"{before}{caller()}{after}"
 
     class Sandbox(sandbox.ImmutableSandboxedEnvironment):
