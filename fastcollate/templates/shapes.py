@@ -80,7 +80,7 @@ class PreferenceTemplate:
             if answer is None:
                 raise InputError(
                     f'field "{keys[name]}" is missing ({having(record)}): a preference has "prompt", "chosen" and '
-                    f'"rejected"; say which key holds it with fields={{"{name}": ...}}',
+                    f'"rejected"; say which key holds it with fields={{"{name}": ...}} (--fields)',
                     reason="missing_field",
                 )
         prompt = record.get(keys["prompt"])

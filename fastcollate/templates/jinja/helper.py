@@ -17,7 +17,8 @@ __all__ = ["Helper"]
 
 # The process is told where modules are, since it looks at no variables of its surroundings.
 _PROGRAM = (
-    "import json, sys; sys.path[:] = json.loads(sys.stdin.readline()); "
+    "import json, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    "sys.path[:] = json.loads(sys.stdin.readline()); "
     "from fastcollate.templates.jinja.rendering import serve; serve()"
 )
 
