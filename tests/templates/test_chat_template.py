@@ -53,6 +53,14 @@ def learnt_of(segments: list[Segment]) -> list[str]:
     return stretches
 
 
+def refused(template: ChatTemplate, messages: list, **beside) -> str:
+    with pytest.raises(InputError) as caught:
+        template.documents({"messages": messages, **beside})
+    assert caught.value.reason == "bad_template"
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_text_is_what_jinja_makes_of_it_and_each_answer_is_learnt(kind, templates):
     segments = segments_of(templates[kind], MESSAGES)
@@ -81,6 +89,17 @@ def test_reasoning_in_a_message_is_what_the_template_makes_of_it(templates):
     assert text_of(segments) == rendered(REASONING, again)
     assert learnt_of(segments) == ["A1<|im_end|>", "<think>\n\n</think>\n\n\nA2<|im_end|>"]
     assert Segment("user\nQ </think>") in segments
+
+
+def test_markup_that_a_template_looks_for_only_together_is_found():
+    text = (
+        "{% for m in messages %}<|{{ m.role }}|>{{ m.content if '<think>' in m.content or '</think>' in m.content "
+        "else '<think></think>' ~ m.content }}{% endfor %}"
+    )
+    messages = [MESSAGES[1], {"role": "assistant", "content": "<think>why</think>A"}]
+    segments = segments_of(ChatTemplate(text, markup_tokens=MARKUP), messages)
+    assert text_of(segments) == rendered(text, messages)
+    assert learnt_of(segments)[0].endswith("why</think>A")
 
 
 def test_tools_and_calls_are_those_of_transformers(templates):
@@ -142,6 +161,11 @@ def test_a_clock_does_not_change_the_text():
     assert text_of(segments_of(ChatTemplate(text, date="2026-01-31"), [MESSAGES[1]])) == "31 Jan 2026 Q1"
 
 
+def test_a_template_that_needs_the_day_asks_for_it():
+    message = refused(ChatTemplate("{{ strftime_now('%d') }}"), [MESSAGES[1]])
+    assert message.endswith('; give ChatTemplate(..., date="2026-01-31") a day of yours')
+
+
 def test_variables_reach_the_template():
     text = "{{ 'on' if enable_thinking else 'off' }}{{ messages[0].content }}"
     assert text_of(segments_of(ChatTemplate(text, variables={"enable_thinking": True}), [MESSAGES[1]])) == "on Q1"
@@ -150,14 +174,6 @@ def test_variables_reach_the_template():
 def test_special_tokens_are_those_that_are_named():
     template = ChatTemplate("[INST]{{ messages[0].content }}<|x|>", control_tokens=["[INST]"])
     assert segments_of(template, [MESSAGES[1]]) == [Segment("[INST]", control=True), Segment(" Q1<|x|>")]
-
-
-def refused(template: ChatTemplate, messages: list, **beside) -> str:
-    with pytest.raises(InputError) as caught:
-        template.documents({"messages": messages, **beside})
-    assert caught.value.reason == "bad_template"
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_a_template_that_refuses_a_record_is_quoted(templates):

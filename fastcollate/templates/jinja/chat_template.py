@@ -189,7 +189,7 @@ def _message(turn: Turn, *, null: bool) -> dict[str, Any]:
     """Return a turn as chat templates know messages: arguments of calls are objects, absent things absent."""
     message: dict[str, Any] = {"role": turn.role, "content": turn.text}
     if turn.reasoning:
-        message["reasoning_content"] = turn.reasoning
+        message |= {"reasoning_content": turn.reasoning, "thinking": turn.reasoning}  # as transformers passes it
     if turn.tool_calls:
         message["content"] = turn.text or (None if null else "")
         message["tool_calls"] = [

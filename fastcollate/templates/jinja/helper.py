@@ -97,7 +97,12 @@ class Helper:
             self._close()
             raise LimitError(f"the chat template was ended: {reply['limit']}")
         if "error" in reply:
-            raise InputError(f"the chat template fails: {reply['error']}", reason="bad_template")
+            advice = (
+                '; give ChatTemplate(..., date="2026-01-31") a day of yours'
+                if "strftime_now" in line.decode()
+                else ""
+            )
+            raise InputError(f"the chat template fails: {reply['error']}{advice}", reason="bad_template")
         return reply
 
     def _close(self) -> None:

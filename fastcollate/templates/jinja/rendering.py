@@ -13,7 +13,7 @@ import re
 import resource
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import date
 from itertools import chain
@@ -116,16 +116,7 @@ class _Server:
         given = [*request["messages"], request["tools"]]
         masks = Masks(self.control, given, line + self.around)
         most = _CHARACTERS + 8 * len(line)
-        hidden, only = given, set(masks.spelt)
-        if only:
-            plain = self._text(given, False, most)
-            hidden = masks.applied(given, only)
-            if masks.undone(self._text(hidden, False, most)) != plain:
-                # What the template itself looks for in messages (`</think>`) is its own wherever it stands.
-                only = {place for place in only if not self._is_looked_for(place, given, masks, plain, most)}
-                hidden = masks.applied(given, only)
-                if masks.undone(self._text(hidden, False, most)) != plain:
-                    raise ValueError("a message spells a special token, and the template alters it")
+        hidden = self._hidden(given, masks, most) if masks.spelt else given
         pieces = self._marked(hidden, most) if "generation" in self.around else None
         if pieces is None:
             turns = Turns(
@@ -136,12 +127,25 @@ class _Server:
             pieces = cut(turns.text, self.control, turns.places(request["wanted"]))
         return [(masks.undone(text), turn, control) for text, turn, control in pieces]
 
-    def _is_looked_for(
-        self, place: tuple[int, str], given: list[Any], masks: Masks, plain: str, most: int
-    ) -> bool:
-        if place[1] not in self.lenient:
-            return False
-        return masks.undone(self._text(masks.applied(given, {place}), False, most)) != plain
+    def _hidden(self, given: list[Any], masks: Masks, most: int) -> list[Any]:
+        """Return the messages with the special tokens' names in them hidden.
+
+        What the template itself looks for in a message (`</think>`), and is markup, must be seen, and is its own.
+        """
+        plain = self._text(given, False, most)
+
+        def alters(names: Collection[tuple[int, str]]) -> bool:
+            return masks.undone(self._text(masks.applied(given, names), False, most)) != plain
+
+        only = set(masks.spelt)
+        if alters(only):
+            only = {place for place in only if place[1] not in self.lenient}
+            if alters(only):
+                raise ValueError("a message spells a special token, and the template alters it")
+            for place in masks.spelt:
+                if place not in only and not alters({*only, place}):
+                    only.add(place)
+        return masks.applied(given, only)
 
     def _marked(self, given: list[Any], most: int) -> Pieces | None:
         """Return the pieces by `{% generation %}`; None where the template has no such marks."""
