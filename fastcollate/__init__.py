@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from fastcollate.store.reader import TokenStore as TokenStore
     from fastcollate.store.writer import StoreWriter as StoreWriter
     from fastcollate.templates.fields import PromptTemplate as PromptTemplate
+    from fastcollate.templates.jinja.chat_template import ChatTemplate as ChatTemplate
     from fastcollate.tokenizers.load import load_encoding as load_encoding
 
 # Each name is imported when it is first used: whoever prepares data does not pay for torch.
@@ -78,6 +79,7 @@ _HOMES = {
     "store.reader": ("TokenStore",),
     "store.writer": ("StoreWriter",),
     "templates.fields": ("PromptTemplate",),
+    "templates.jinja.chat_template": ("ChatTemplate",),
     "tokenizers.load": ("load_encoding",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

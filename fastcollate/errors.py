@@ -35,6 +35,7 @@ class InputError(FastCollateError):
         not_text          a message has an image, a sound or a file among its parts
         bad_weight        a message's weight is no number, or it has several that differ
         bad_tool_call     a call or the list of tools is not JSON, or not what calls and tools are
+        bad_template      a chat template fails on a record, or leaves a part of it out
         bad_tokens        a row of tokens has labels or masks that do not belong to its tokens
         overlong          a record has more tokens than `max_length`
         empty             a record has no tokens, or the whole source has no record that can be used

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, Literal
 
@@ -183,7 +184,7 @@ class ChatFormat:
         yield prefix, 0.0, True
         for text, ours in body:
             yield text, weight, ours
-        end = max((suffix.rfind(name) + len(name) for name in self.control if name in suffix), default=len(suffix))
+        end = _learnt(suffix, self.control)
         yield suffix[:end], weight, True
         yield suffix[end:], 0.0, True
 
@@ -233,7 +234,14 @@ def trained(turns: Sequence[Turn], train_on: str) -> tuple[Turn, ...]:
     )
 
 
-def control_pieces(text: str, names: Sequence[str]) -> list[tuple[str, bool]]:
+@lru_cache(1024)
+def _learnt(suffix: str, control: tuple[str, ...]) -> int:
+    """Return up to where a suffix ends the turn: the end of its last special token, or its own."""
+    return max((suffix.rfind(name) + len(name) for name in control if name in suffix), default=len(suffix))
+
+
+@lru_cache(1024)  # a template's own texts are few
+def control_pieces(text: str, names: tuple[str, ...]) -> list[tuple[str, bool]]:
     r"""Return a template's text in pieces: ordinary text, and the names of special tokens (True).
 
     >>> control_pieces("<|user|>\nhi<|end|>", ("<|user|>", "<|end|>"))
@@ -246,7 +254,7 @@ def control_pieces(text: str, names: Sequence[str]) -> list[tuple[str, bool]]:
     return [(piece, i % 2 == 1) for i, piece in enumerate(found) if piece]
 
 
-def _merged(pieces: Iterable[tuple[str, float, bool]], control: Sequence[str]) -> list[Segment]:
+def _merged(pieces: Iterable[tuple[str, float, bool]], control: tuple[str, ...]) -> list[Segment]:
     """Return segments, as few as there can be."""
     segments: list[Segment] = []
     run, run_weight = "", 0.0

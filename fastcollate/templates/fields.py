@@ -229,7 +229,7 @@ class PromptTemplate:
         found = f"is {'null' if value is None else 'NaN'}" if key in record else f"is missing ({having(record)})"
         return InputError(
             f'field {short(key)} {found}: template "{self.name}" needs it in every record; '
-            f'add it, or say which key holds it with fields={{"{name}": ...}}',
+            f'add it, or say which key holds it with fields={{"{name}": ...}} (--fields {name}=...)',
             reason="missing_field",
         )
 

@@ -12,8 +12,10 @@ from fastcollate.errors import InputError
 from fastcollate.templates.built_in import BUILT_IN, CHAT_FORMATS
 from fastcollate.templates.chat import ChatFormat
 from fastcollate.templates.fields import Part, PromptTemplate
+from fastcollate.templates.jinja.model_files import from_config, from_jinja
 from fastcollate.templates.segments import Template
-from fastcollate.templates.shapes import InstancesTemplate, PreferenceTemplate, TokensTemplate
+from fastcollate.templates.shapes import InstancesTemplate, PreferenceTemplate
+from fastcollate.templates.token_rows import TokensTemplate
 from fastcollate.templates.wording import nearest, short
 
 __all__ = ["TEMPLATE_NAMES", "load_template"]
@@ -22,7 +24,7 @@ _PAIRS = {"preference": "chatml"} | {f"preference_{name}": name for name in CHAT
 TEMPLATE_NAMES = tuple(sorted([*BUILT_IN, *CHAT_FORMATS, *_PAIRS, "instances", "tokens"]))
 """The names of all built-in templates."""
 
-_MOST_BYTES = 2**20  # of a file; it is written by hand
+_MOST_BYTES = 2**24  # of a file; the largest tokenizer_config.json has some megabytes
 _FORMATS = {".toml", ".jinja", ".jinja2", ".j2", ".json"}
 _PART = {"text": str, "supervised": bool, "when": str, "unless": str}
 _CHAT = {"begin": str, "control": list, "tools": str, "trim": bool, "roles": dict}
@@ -32,7 +34,8 @@ def load_template(template: str | Path | Template) -> Template:
     """Return a template by its name, from a file, or as it is.
 
     Args:
-        template: A built-in name, a `Template`, or the path of a `.toml` file of parts or roles.
+        template: A built-in name, a `Template`, or the path of a file: `.toml` with parts or roles, `.jinja` with
+            a chat template, or a model's `tokenizer_config.json`.
 
     Raises:
         InputError: No template has that name, or the file cannot be read or is no template.
@@ -73,6 +76,11 @@ def _named(name: object) -> Template | None:
 
 
 def _from_file(path: Path) -> Template:
+    path = path / "tokenizer_config.json" if path.is_dir() else path
+    if path.suffix not in _FORMATS:
+        raise InputError(
+            f"{path}: a template is a file that ends in {', '.join(sorted(_FORMATS))}", path=str(path)
+        )
     try:
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
@@ -88,7 +96,9 @@ def _from_file(path: Path) -> Template:
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start} is not UTF-8", path=str(path), reason="not_utf8") from None
     try:
-        return _from_toml(text, path.stem)
+        if path.suffix == ".toml":
+            return _from_toml(text, path.stem)
+        return from_config(text, path) if path.suffix == ".json" else from_jinja(text, path)
     except InputError as error:
         raise InputError(f"{path}: {error}", path=str(path), reason=error.reason) from None
 

@@ -1,4 +1,4 @@
-"""Records that are more, or other, than one text: preference pairs, several instances, and rows of tokens."""
+"""Records that are more than one text: preference pairs, and several instances."""
 
 from __future__ import annotations
 
@@ -8,20 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fastcollate.errors import InputError
 from fastcollate.templates.chat import ChatFormat
 from fastcollate.templates.fields import PromptTemplate
-from fastcollate.templates.segments import Document, Segment, TokenDocument
+from fastcollate.templates.segments import Document, Segment
 from fastcollate.templates.turns import MESSAGE_KEYS, Conversation, Turn, read_conversation, read_turns
 from fastcollate.templates.wording import having, renaming, short
 
-__all__ = ["InstancesTemplate", "PreferenceTemplate", "TokensTemplate"]
+__all__ = ["InstancesTemplate", "PreferenceTemplate"]
 
 _PREFERENCE = ("prompt", "chosen", "rejected", "system", "tools")
-_MASKS = ("loss_mask", "completion_mask", "assistant_masks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +31,8 @@ class PreferenceTemplate:
     Args:
         chat: The format of messages.
         renames: Pairs of a field and the key it has in the records, where they differ.
+        transcripts: True takes strings without `prompt`, which are learnt whole: `markers.Marked` says what of it
+            is. False (default) refuses them.
 
     >>> record = {"prompt": "2+2? ", "chosen": "4", "rejected": "5"}
     >>> [(d.group, d.segments[1].text) for d in PreferenceTemplate(ChatFormat("none", ())).documents(record)]
@@ -43,6 +41,7 @@ class PreferenceTemplate:
 
     chat: ChatFormat
     renames: tuple[tuple[str, str], ...] = ()
+    transcripts: bool = False
 
     @property
     def name(self) -> str:
@@ -52,7 +51,7 @@ class PreferenceTemplate:
     @property
     def fingerprint(self) -> str:
         """64 hex digits that change with whatever changes the documents."""
-        content = json.dumps([self.name, self.chat.fingerprint, self.renames])
+        content = json.dumps([self.name, self.chat.fingerprint, self.renames, self.transcripts])
         return hashlib.sha256(content.encode()).hexdigest()
 
     @property
@@ -81,12 +80,15 @@ class PreferenceTemplate:
             if answer is None:
                 raise InputError(
                     f'field "{keys[name]}" is missing ({having(record)}): a preference has "prompt", "chosen" and '
-                    f'"rejected"; say which key holds it with fields={{"{name}": ...}}',
+                    f'"rejected"; say which key holds it with fields={{"{name}": ...}} (--fields)',
                     reason="missing_field",
                 )
         prompt = record.get(keys["prompt"])
         messages = next((key for key in MESSAGE_KEYS if record.get(key) is not None), None)
-        if isinstance(prompt, str) and messages is None and all(isinstance(answer, str) for answer in answers):
+        plain = messages is None and all(isinstance(answer, str) for answer in answers)
+        if plain and prompt is None:
+            return self._whole(answers)
+        if plain and isinstance(prompt, str):
             system = record.get(keys["system"])
             if system:
                 raise InputError(
@@ -100,6 +102,16 @@ class PreferenceTemplate:
             _answer_turns(answer, keys[name]) for answer, name in zip(answers, ("chosen", "rejected"), strict=True)
         ]
         return [Document(self.chat.segments(Conversation(turns, tools)), 0) for turns in _completed(shared, sides)]
+
+    def _whole(self, answers: Sequence[object]) -> list[Document]:
+        if not self.transcripts:
+            raise InputError(
+                'the record has "chosen" and "rejected" without "prompt": say which key holds it with '
+                'fields={"prompt": ...}, or where answers begin in a transcript with response_marker= '
+                '(--response-marker), such as "\\n\\nAssistant:"',
+                reason="missing_field",
+            )
+        return [Document([Segment(str(answer), 1.0)], 0) for answer in answers]
 
     def _prompt(
         self, record: Mapping[str, Any], prompt: object, messages: str | None, keys: Mapping[str, str]
@@ -201,94 +213,3 @@ class InstancesTemplate:
             except InputError as error:
                 raise InputError(f"instances[{i}]: {error}", reason=error.reason) from None
         return documents
-
-
-@dataclass(frozen=True, slots=True)
-class TokensTemplate:
-    """`TokensTemplate` takes rows that are tokens: `input_ids`, and `labels`, a mask or neither.
-
-    A token is a target where its label is not -100 or its mask (`loss_mask`, `completion_mask`, `assistant_masks`)
-    is 1; all are where there is neither. Where `attention_mask` is 0 is padding, which is left out.
-
-    >>> (document,) = TokensTemplate().documents({"input_ids": [5, 6, 7], "labels": [-100, 6, 7]})
-    >>> document.input_ids, document.weights
-    (array([5, 6, 7], dtype=uint32), array([0., 1., 1.], dtype=float32))
-    """
-
-    @property
-    def name(self) -> str:
-        """What error messages and a store's manifest call the template."""
-        return "tokens"
-
-    @property
-    def fingerprint(self) -> str:
-        """64 hex digits, always the same."""
-        return hashlib.sha256(b"tokens").hexdigest()
-
-    @property
-    def keys(self) -> frozenset[str]:
-        """The keys of a record that are read."""
-        return frozenset({"input_ids", "labels", "attention_mask", *_MASKS})
-
-    def documents(self, record: Mapping[str, Any]) -> list[TokenDocument]:
-        """Return the tokens of one record.
-
-        Raises:
-            InputError: A column is no list of integers or as long as no other, or a label is another token than
-                its own (`bad_tokens`); there are no `input_ids` (`missing_field`).
-        """
-        if record.get("input_ids") is None:
-            raise InputError(f'field "input_ids" is missing ({having(record)})', reason="missing_field")
-        ids = _integers(record, "input_ids")
-        if ids is None or (len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < 2**32):
-            raise InputError(
-                '"input_ids" has a number that is no token: ids are from 0 to 2**32 - 1', reason="bad_tokens"
-            )
-        columns = {key: _integers(record, key) for key in ("labels", "attention_mask", *_MASKS)}
-        weights = np.ones(len(ids), np.float32)
-        for key, column in columns.items():
-            if column is None:
-                continue
-            if len(column) != len(ids):
-                raise InputError(
-                    f'"{key}" has {len(column)} entries and "input_ids" {len(ids)}: they must be as many',
-                    reason="bad_tokens",
-                )
-            if key == "labels":
-                _check_labels(ids, column)
-            elif not np.isin(column, (0, 1)).all():
-                raise InputError(f'"{key}" has other numbers than 0 and 1', reason="bad_tokens")
-            if key != "attention_mask":
-                weights *= column != -100 if key == "labels" else column
-        mask = columns["attention_mask"]
-        kept = slice(None) if mask is None else mask != 0
-        return [TokenDocument(ids[kept].astype(np.uint32), weights[kept])]
-
-
-def _integers(record: Mapping[str, Any], key: str) -> NDArray[np.int64] | None:
-    value = record.get(key)
-    if value is None:
-        return None
-    try:
-        found = np.asarray(value)
-    except (ValueError, TypeError, OverflowError):
-        found = None
-    if (
-        found is None
-        or found.ndim != 1
-        or (found.dtype.kind not in "iub" and len(found))
-        or isinstance(value, str)
-    ):
-        raise InputError(f'"{key}" is {short(value)}: it must be a list of integers', reason="bad_tokens")
-    return found.astype(np.int64)
-
-
-def _check_labels(ids: NDArray[np.int64], labels: NDArray[np.int64]) -> None:
-    other = np.flatnonzero((labels != -100) & (labels != ids))
-    if len(other):
-        at = int(other[0])
-        raise InputError(
-            f'"labels" has {labels[at]} at {at}, where "input_ids" has {ids[at]}: labels are -100 or the token '
-            "itself, at its own place (a model shifts by itself)",
-            reason="bad_tokens",
-        )

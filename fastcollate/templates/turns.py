@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from fastcollate.errors import InputError
 from fastcollate.templates.wording import having, json_text, nearest, parsed_json, short
 
@@ -115,7 +117,7 @@ def _message_key(record: Mapping[str, Any]) -> str:
     if not found:
         raise InputError(
             f'field "messages" is missing ({having(record)}): a conversation stands under "messages" or '
-            '"conversations"; add it, or say which key holds it with fields={"messages": ...}',
+            '"conversations"; say which key holds it with fields={"messages": ...} (--fields messages=...)',
             reason="missing_field",
         )
     return found[0]
@@ -127,6 +129,7 @@ def read_turns(messages: object, key: str) -> tuple[Turn, ...]:
     Raises:
         InputError: As `read_conversation`.
     """
+    messages = messages.tolist() if isinstance(messages, np.ndarray) else messages  # as pandas reads Parquet
     if messages is None or isinstance(messages, str) or not isinstance(messages, Sequence):
         found = "missing" if messages is None else short(messages)
         raise InputError(f'"{key}" is {found}: it must be a list of messages', reason="missing_field")

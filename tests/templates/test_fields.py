@@ -1,6 +1,8 @@
 import pickle
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fastcollate.errors import InputError
 from fastcollate.templates.fields import Part, PromptTemplate
@@ -47,7 +49,7 @@ def test_alpaca_learns_its_response_header():
     assert learned(segments) == "\n\n### Response:\n4"
 
 
-@pytest.mark.parametrize("absent", [{}, {"input": None}, {"input": ""}])
+@pytest.mark.parametrize("absent", [{}, {"input": None}, {"input": ""}, {"input": float("nan")}])
 def test_alpaca_leaves_an_empty_input_out(absent):
     segments = segments_of("alpaca", {"instruction": "Hi.", "output": "Yo", **absent})
     assert text_of(segments) == SENTENCE + "\n\n### Instruction:\nHi.\n\n### Response:\nYo"
@@ -112,7 +114,8 @@ def test_a_missing_field_is_named_with_what_the_record_has():
     assert reason == "missing_field"
     assert message == (
         'field "instruction" is missing (the record has "question", "answer"): template "alpaca" needs it in '
-        'every record; add it, or say which key holds it with fields={"instruction": ...}'
+        'every record; add it, or say which key holds it with fields={"instruction": ...} '
+        "(--fields instruction=...)"
     )
 
 
@@ -134,6 +137,48 @@ def test_a_field_of_another_type_is_refused_even_if_optional(name):
         "not_string",
         f'field "{name}" is of type int (5): template "alpaca" takes strings; convert it first',
     )
+
+
+def test_nan_in_a_required_field_is_a_missing_one():
+    reason, message = message_of(PromptTemplate.named("text"), {"text": float("nan")})
+    assert reason == "missing_field"
+    assert message.startswith('field "text" is NaN: template "text" needs it in every record')
+
+
+def test_a_blank_input_is_an_input():
+    segments = segments_of("alpaca", {"instruction": "Do", "input": " ", "output": "Done"})
+    assert "\n\n### Input:\n \n\n### Response:" in text_of(segments)
+
+
+def test_a_percent_sign_in_a_template_is_a_percent_sign():
+    template = PromptTemplate("t", (Part("100%s {a}%", supervised=True), Part("{b}%d", when="b")))
+    assert segments_of(template, {"a": "%s", "b": ""}) == [Segment("100%s %s%", 1.0)]
+    assert text_of(segments_of(template, {"a": "%s", "b": "1"})) == "100%s %s%1%d"
+
+
+@given(
+    st.lists(
+        st.builds(
+            Part,
+            st.lists(st.sampled_from(["x", "%", "{{", "{a}", "{b}", "{c}"]), max_size=4).map("".join),
+            supervised=st.booleans(),
+            when=st.sampled_from([None, "a", "b"]),
+            unless=st.sampled_from([None, "b", "c"]),
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    st.fixed_dictionaries({key: st.sampled_from(["", "%s", "{a}", "v"]) for key in "abc"}),
+)
+def test_parts_are_written_as_a_loop_writes_them(parts, record):
+    expected = [("", 0.0)]
+    for part in parts:
+        if (part.when and not record[part.when]) or (part.unless and record[part.unless]):
+            continue
+        text = "".join(literal + record.get(name, "") for literal, name in part.pieces)
+        expected += [(letter, float(part.supervised)) for letter in text]
+    found = segments_of(PromptTemplate("t", tuple(parts)), record)
+    assert [(letter, segment.weight) for segment in found for letter in segment.text] == expected[1:]
 
 
 def test_a_long_value_is_cut_in_the_message():

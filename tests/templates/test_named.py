@@ -96,7 +96,7 @@ def test_a_file_of_roles_is_a_chat_format(tmp_path):
         (ROLES.replace('"<s>", "</s>"', "3"), r"control is \[3\]"),
         (ROLES.replace('begin = "<s>"', 'tools = "x"'), 'tools is "x": it must be "hermes" or "llama3"'),
         (b"\xff", "byte 0 is not UTF-8"),
-        (b" " * (2**20 + 1), "a template has at most 1,048,576 bytes"),
+        (b" " * (2**24 + 1), "a template has at most 16,777,216 bytes"),
     ],
 )
 def test_a_file_that_is_no_template_says_why(tmp_path, text, said):

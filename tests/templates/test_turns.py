@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from fastcollate.errors import InputError
@@ -77,6 +78,11 @@ def test_reasoning_has_several_names(key):
 def test_calls_are_objects_or_json(call):
     (turn,) = turns_of({"role": "assistant", "content": "", "tool_calls": [call]})
     assert turn.tool_calls == (ToolCall("f", '{"a": "é"}'),)
+
+
+def test_messages_may_be_an_array_as_pandas_reads_it():
+    record = {"messages": np.array([USER, ANSWER])}
+    assert [turn.text for turn in read_conversation(record, {}).turns] == ["Q", "A"]
 
 
 def test_the_old_function_call_and_its_result_are_read():
