@@ -64,13 +64,37 @@ def test_prepare_says_what_it_made_and_what_comes_next(source, tmp_path):
 
 def test_prepare_counts_what_it_skipped(source, tmp_path):
     source.write_text(source.read_text() + 'nonsense\n{"instruction": "?"}\n{"output": "?"}\n')
-    argv = ["prepare", source, "--output", tmp_path / "store", "--template", "alpaca", "--encoding", "bytes", "--on-error", "skip"]
+    argv = [
+        "prepare",
+        source,
+        "--output",
+        tmp_path / "store",
+        "--template",
+        "alpaca",
+        "--encoding",
+        "bytes",
+        "--on-error",
+        "skip",
+    ]
     assert "\nrejected  3 (2 missing_field, 1 not_json)\n" in succeed(*argv)
 
 
 def test_prepare_for_machines(source, tmp_path):
     path = tmp_path / "store"
-    argv = ["prepare", source, source, "--output", path, "--template", "alpaca", "--encoding", "bytes", "--records-per-shard", 4, "--json"]
+    argv = [
+        "prepare",
+        source,
+        source,
+        "--output",
+        path,
+        "--template",
+        "alpaca",
+        "--encoding",
+        "bytes",
+        "--records-per-shard",
+        4,
+        "--json",
+    ]
     found = json.loads(succeed(*argv))
     assert found.pop("seconds") > 0
     assert found == {
@@ -125,7 +149,9 @@ def test_every_option_reaches_prepare(monkeypatch):
 
 def test_a_missing_file_is_named(tmp_path):
     path = tmp_path / "store"
-    message = fail("prepare", tmp_path / "none.jsonl", "--output", path, "--template", "alpaca", "--encoding", "bytes")
+    message = fail(
+        "prepare", tmp_path / "none.jsonl", "--output", path, "--template", "alpaca", "--encoding", "bytes"
+    )
     assert message == f"{tmp_path}/none.jsonl: no such file: check the path"
     assert not path.exists()
 

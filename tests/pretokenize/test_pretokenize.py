@@ -141,7 +141,12 @@ def test_lengths_ends_and_spans_equal_the_slow_way(tmp_path_factory, pairs, appe
     if overlong == "truncate":
         kept = [cut_slowly(*pair, limit) for pair in expected]
     out = tmp_path_factory.mktemp("any") / "store"
-    options = {"encoding": "bytes", "template": "prompt_completion", "append_eot": append_eot, "unsupervised": "keep"}
+    options = {
+        "encoding": "bytes",
+        "template": "prompt_completion",
+        "append_eot": append_eot,
+        "unsupervised": "keep",
+    }
     if kept:
         store = prepare(records, out, max_length=max_length, overlong=overlong, **options)
         assert lists(store) == kept

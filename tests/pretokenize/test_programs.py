@@ -96,7 +96,14 @@ def test_templates_and_encodings_of_ones_own_travel(tmp_path):
         "own", pat_str="(?s:.+)", mergeable_ranks=ranks, special_tokens={"<|endoftext|>": 300}
     )
     for workers in (1, 2):
-        prepare(RECORDS, tmp_path / str(workers), encoding=encoding, template=template, workers=workers, unsupervised="keep")
+        prepare(
+            RECORDS,
+            tmp_path / str(workers),
+            encoding=encoding,
+            template=template,
+            workers=workers,
+            unsupervised="keep",
+        )
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
 
 
