@@ -27,7 +27,6 @@ _FEW = 16  # pieces that are looked at one by one when one of them must be
 _COLON, _QUOTE, _BACKSLASH = b':"\\'
 _IS_BLANK = np.isin(np.arange(256), list(b" \t\r\n"))
 _IS_MARK = np.isin(np.arange(256), list(b":,[{"))
-_ESCAPED = re.compile(rb"\\.", re.DOTALL)
 _LONG_INTEGER = re.compile(rb"[0-9]{19}")  # the shortest that may not fit into 64 bits with its sign
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -93,32 +92,48 @@ def agreed(values: Sequence[Any], text: bytes) -> bool:
     if _parser() is _load_plainly and _SURROGATE_ESCAPE.search(text):
         return False
     array = np.frombuffer(text, np.uint8)
-    return not _may_have_long_integers(text, array) and _keys(text, array) == _members(values)
+    return not _has_long_integers(text, array) and _keys(array) == _members(values)
 
 
-def _may_have_long_integers(text: bytes, array: NDArray[np.uint8]) -> bool:
-    """Whether 19 digits stand in a row: four neighbours among every fourth byte are digits then."""
+def _has_long_integers(text: bytes, array: NDArray[np.uint8]) -> bool:
+    """Whether an integer of 19 digits or more stands outside strings: of every fourth byte, four in a row are digits."""
     digit = (np.ascontiguousarray(array[::4]) - np.uint8(48)) < 10
     four = digit[:-3] & digit[1:-2] & digit[2:-1] & digit[3:]
-    return any(_LONG_INTEGER.search(text, max(4 * i - 4, 0), 4 * i + 36) for i in np.flatnonzero(four).tolist())
+    found = {
+        match.start()
+        for i in np.flatnonzero(four).tolist()
+        if (match := _LONG_INTEGER.search(text, max(4 * i - 4, 0), 4 * i + 36))
+    }
+    return bool(found) and not _in_strings(array, np.array(sorted(found))).all()
 
 
-def _keys(text: bytes, array: NDArray[np.uint8]) -> int:
+def _keys(array: NDArray[np.uint8]) -> int:
     r"""The keys in a text that a parser has read: the quotes before a colon that end a string.
 
     In `"a": "\"b\": c"` an odd number of backslashes stands before the quote that ends none; in `"a": ": b"` it
     begins one, after a mark that may stand before a string (as it may at the end of a key).
     """
     quotes = _before_blanks(array, np.flatnonzero(array == _COLON) - 1)
-    quotes = quotes[array[quotes] == _QUOTE]
+    quotes = _unescaped(array, quotes[array[quotes] == _QUOTE])
+    unsure = quotes[_IS_MARK[array[_before_blanks(array, quotes - 1)]]]
+    return len(quotes) - int(np.count_nonzero(~_in_strings(array, unsure)) if len(unsure) else 0)
+
+
+def _in_strings(array: NDArray[np.uint8], at: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each place comes after a quote that begins a string, and before or at the one that ends it."""
+    quotes = _unescaped(array, np.flatnonzero(array == _QUOTE))
+    return np.searchsorted(quotes, at) % 2 == 1
+
+
+def _unescaped(array: NDArray[np.uint8], quotes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those of some quotes that have an even number of backslashes before them."""
     before, odd = quotes - 1, np.zeros(len(quotes), bool)
     escaped = array[before] == _BACKSLASH
     while escaped.any():
         odd ^= escaped
         before = before - escaped
         escaped &= array[before] == _BACKSLASH
-    unsure = quotes[~odd & _IS_MARK[array[_before_blanks(array, quotes - 1)]]]
-    return len(quotes) - int(np.count_nonzero(odd)) - sum(_begins_a_string(text, at) for at in unsure.tolist())
+    return quotes[~odd]
 
 
 def _before_blanks(array: NDArray[np.uint8], at: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -128,12 +143,6 @@ def _before_blanks(array: NDArray[np.uint8], at: NDArray[np.int64]) -> NDArray[n
         at = at - blank
         blank &= _IS_BLANK[array[at]]
     return at
-
-
-def _begins_a_string(text: bytes, at: int) -> bool:
-    """Whether the quote at `at` comes after whole strings only; no string holds a line break as it is."""
-    line = text[text.rfind(b"\n", 0, at) + 1 : at]
-    return _ESCAPED.sub(b"", line).count(b'"') % 2 == 0
 
 
 def _members(values: Sequence[Any]) -> int:
