@@ -9,7 +9,7 @@ class FastCollateError(Exception):
 
 
 class InputError(FastCollateError):
-    """An `InputError` says that a source, a record of it, or an argument is wrong.
+    r"""An `InputError` says that a source, a record of it, or an argument is wrong.
 
     `prepare(on_error="skip")` leaves bad records out, and counts them in the manifest by `reason`. A reason is
     one of these words, which stay the same from version to version:
@@ -22,7 +22,7 @@ class InputError(FastCollateError):
         not_data          the file is of a kind that is not read, such as a zip archive or a Git LFS pointer
         damaged           the file is cut short, encrypted, or not what its first bytes say
         not_utf8          a line or a file is not UTF-8
-        not_text          a string holds half of a character, by an escape such as `\\ud83d`
+        not_text          a string holds half of a character, by an escape such as `\ud83d`
         not_json          a line or a file is not JSON, or is JSON but no file of records
         duplicate_key     an object has one key twice, or a table two columns of one name
         ragged            a row of a table has another number of fields than the header
