@@ -63,7 +63,8 @@ def line_batches(stream: ByteStream, size: int, start: int = 0) -> Iterator[Line
         at = done = 0
         if begun + (int(ends[0]) if len(ends) else len(block)) > MOST_BYTES:
             if count:
-                text = b"".join(held)[:-begun]
+                text = b"".join(held)
+                text = text[: len(text) - begun]
                 yield Lines(first, start, text)
                 first, start = first + count, start + len(text)
             large, block = _passed_over(stream, begun, block)  # what follows the line
