@@ -1,8 +1,9 @@
 """Parquet and Arrow: the records that were written, in parts, or an error that says what the file is."""
 
-import datetime
+import datetime as dt
 import gzip
 import io
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.feather
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from reading import addresses, assert_error, error_of, read, records
 
+from fastcollate.errors import InputError
 from fastcollate.sources.files import FileSource
 
 ROWS = [
@@ -113,10 +115,8 @@ def test_damage_anywhere_never_leaves_the_library(write):
         data = KINDS[kind](table())
         for at in range(8, len(data) - 8, 61):
             path = write(data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :])
-            try:
-                read(path, skip=True)
-            except Exception as error:  # noqa: BLE001
-                assert type(error).__name__ == "InputError", (kind, at, error)
+            with suppress(InputError):
+                assert len(records(path, skip=True)) <= 15
 
 
 def test_an_encrypted_file_is_called_that(write):
@@ -144,17 +144,17 @@ def test_text_that_is_no_utf8_names_its_record(write):
 
 
 def test_values_of_other_types_are_pythons(write):
-    day = datetime.date(2020, 1, 2)
+    day = dt.date(2020, 1, 2)
     made = pa.table({"b": pa.array([b"\xff"]), "d": pa.array([day]), "l": pa.array(["x"], pa.large_string())})
     assert records(write(as_parquet(made))) == [{"b": b"\xff", "d": day, "l": "x"}]
 
 
 def test_columns_that_cannot_be_read_as_named_are_refused(write):
     path = write(as_parquet(table()), "data.csv")
-    with pytest.raises(Exception, match="data.csv: is a file of Parquet, not csv: leave format"):
+    with pytest.raises(InputError, match=r"data\.csv: is a file of Parquet, not csv: leave format"):
         read_as(path, "csv")
     path = write(b"a,b\n1,2\n", "data.parquet")
-    with pytest.raises(Exception, match="data.parquet: is no file of Parquet"):
+    with pytest.raises(InputError, match=r"data\.parquet: is no file of Parquet"):
         read_as(path, "parquet")
 
 

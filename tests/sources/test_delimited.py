@@ -14,11 +14,11 @@ from fastcollate.sources.formats import delimited
 CELLS = st.text(st.sampled_from('a",;\t\n é'), max_size=6)  # csv does not always quote a carriage return
 
 
-@pytest.mark.parametrize(("name", "dialect"), [("data.csv", "excel"), ("data.tsv", "excel-tab")])
+@pytest.mark.parametrize("name", ["data.csv", "data.tsv"])
 @given(st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=4), st.sampled_from(["\n", "\r\n"]), st.data())
-def test_what_csv_writes_is_read(tmp_path_factory, name, dialect, rows, end, data):
+def test_what_csv_writes_is_read(tmp_path_factory, name, rows, end, data):
     path = tmp_path_factory.mktemp("csv") / name
-    written = io.StringIO()
+    written, dialect = io.StringIO(), "excel" if name == "data.csv" else "excel-tab"
     quoting = data.draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
     csv.writer(written, dialect, lineterminator=end, quoting=quoting).writerows([("x", "y"), *rows])
     text = written.getvalue()

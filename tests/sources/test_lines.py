@@ -76,7 +76,7 @@ def test_an_error_in_a_part_names_the_line_of_the_file(write):
     path = write('{"a": 1}\n' * 9 + "oops\n")
     source = FileSource(path)
     *_, last = source.parts(30)
-    with pytest.raises(InputError, match="data.json, line 10, column 1: not JSON"):
+    with pytest.raises(InputError, match=r"data\.json, line 10, column 1: not JSON"):
         list(source.chunks(last, size=9, skip=False))
 
 
@@ -84,7 +84,7 @@ def test_a_line_that_is_too_large_is_named_or_skipped(write, monkeypatch):
     monkeypatch.setattr(module, "MOST_BYTES", 50_000)
     monkeypatch.setattr(module, "BLOCK_BYTES", 10_000)
     path = write('{"a": 1}\n{"a": "' + "x" * 100_000 + '"}\n{"a": 2}\n')
-    with pytest.raises(LimitError, match="data.json, line 2: has 0 MiB, and a record at most"):
+    with pytest.raises(LimitError, match=r"data\.json, line 2: has 0 MiB, and a record at most"):
         read(path)
     chunks = read(path, skip=True)
     assert [(row.row, row.reason, row.record) for chunk in chunks for row in chunk.rejected] == [
