@@ -9,19 +9,25 @@ class FastCollateError(Exception):
 
 
 class InputError(FastCollateError):
-    """An `InputError` says that a source, a record of it, or an argument is wrong.
+    r"""An `InputError` says that a source, a record of it, or an argument is wrong.
 
     `prepare(on_error="skip")` leaves bad records out, and counts them in the manifest by `reason`. A reason is
     one of these words, which stay the same from version to version:
 
         invalid           an argument is wrong, or anything else that no other word says
         bad_source        the source is neither a path, nor a URL, nor an iterable of records
-        not_found         no file has that path, or matches that pattern
-        is_directory      the path is a directory where a file is needed
+        not_found         no file has that path, or matches that pattern, or the folder has no file of records
         unreadable        the system does not let us read the file
         no_download       the URL cannot be read to its end, or the cache cannot be written
+        not_data          the file is of a kind that is not read, such as a zip archive or a Git LFS pointer
+        damaged           the file is cut short, encrypted, or not what its first bytes say
         not_utf8          a line or a file is not UTF-8
-        not_json          a line or a file is not JSON
+        not_text          a string holds half of a character, by an escape such as `\ud83d`
+        not_json          a line or a file is not JSON, or is JSON but no file of records
+        duplicate_key     an object has one key twice, or a table two columns of one name
+        ragged            a row of a table has another number of fields than the header
+        bad_quote         a quote in CSV or TSV is not closed, or followed by text
+        too_large         a record or a file exceeds a limit; without skipping, that is a `LimitError`
         not_object        a row of the source is no JSON object, or no dict
         no_records        a file has rows, or none, but no record in them
         unknown_template  no built-in template has that name

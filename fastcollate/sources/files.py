@@ -121,7 +121,7 @@ class FileSource:
                     yield from read(whole, self.name, part, size=size, skip=skip)
                 return
             if opened.kind == "arrow stream":
-                yield from columnar.arrow_stream(opened.stream, self.name, size=size, skip=skip)
+                yield from columnar.arrow_stream(opened.stream.as_file(), self.name, size=size, skip=skip)
                 return
             before: int | LinesBefore = 0
             if part != WHOLE:

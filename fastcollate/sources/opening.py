@@ -120,15 +120,7 @@ def spooled(stream: ByteStream) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(prefix="fastcollate-")
     try:
         with os.fdopen(handle, "wb") as file:
-            shutil.copyfileobj(_Reader(stream), file, _COUNTED_BYTES)
+            shutil.copyfileobj(stream.as_file(), file, _COUNTED_BYTES)
         yield Path(name)
     finally:
         Path(name).unlink(missing_ok=True)
-
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    stream: ByteStream
-
-    def read(self, size: int = _COUNTED_BYTES, /) -> bytes:
-        return self.stream.read(size)

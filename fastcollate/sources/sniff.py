@@ -147,7 +147,7 @@ def _json(head: bytes, name: str) -> Kind:
     line, ended, rest = head[blank:].partition(b"\n")
     line = line.strip()
     if line.startswith(b"["):
-        return "lines" if rest.lstrip().startswith(b"[") and _is_list(line) else "array"
+        return "lines" if rest.lstrip().startswith(b"[") and _is_chat(line) else "array"
     if _HTML.match(head):
         raise Origin(name, "line").error(
             head[:blank].count(b"\n"), f"not JSON (it looks like an HTML page): {_RULE}", "not_json"
@@ -162,8 +162,12 @@ def _json(head: bytes, name: str) -> Kind:
 _RULE = "a file holds one JSON array of objects, or JSON Lines: one object a line"
 
 
-def _is_list(line: bytes) -> bool:
+def _is_chat(line: bytes) -> bool:
+    """Whether a line is a list of turns: a file of such has one a line."""
     try:
-        return isinstance(json.loads(line), list)
+        turns = json.loads(line)
     except (ValueError, RecursionError):
         return False
+    if not isinstance(turns, list):
+        return False
+    return all(isinstance(turn, dict) and {"role", "from"} & turn.keys() for turn in turns)

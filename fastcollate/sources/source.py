@@ -109,5 +109,6 @@ def part_chunks(source: Source, part: Part, *, size: int, skip: bool, alone: boo
         reason = reason_of(error)
         if not skip or alone or reason == "no_download":  # which is the network's fault: the next try may succeed
             raise
-        rejected = [Rejected(-1, reason, str(error), None)]
+        read = f"; the {stop} rows before were read" if stop else ""
+        rejected = [Rejected(-1, reason, f"{error}{read}", None)]
         yield Chunk(Origin(source.name), np.zeros(0, np.int64), [], rejected, stop)

@@ -55,6 +55,10 @@ class ByteStream:
         self.offset += len(block)
         return block
 
+    def as_file(self) -> RawIOBase:
+        """Return the stream as a file object that is read only, for those who want one."""
+        return _File(self)
+
 
 def decompressed(stream: ByteStream, name: str) -> tuple[ByteStream, str | None]:
     """Return the stream of what a stream holds compressed, and the kind of compression, which its bytes tell.
@@ -180,14 +184,14 @@ class _Zstd:
     def __init__(self, stream: ByteStream) -> None:
         import pyarrow as pa  # noqa: PLC0415  # only for those who need it
 
-        self._inner = pa.CompressedInputStream(pa.PythonFile(_AsFile(stream), mode="r"), "zstd")
+        self._inner = pa.CompressedInputStream(pa.PythonFile(stream.as_file(), mode="r"), "zstd")
 
     def read(self, size: int) -> bytes:
         block: bytes = self._inner.read(size)
         return block
 
 
-class _AsFile(RawIOBase):
+class _File(RawIOBase):
     """A stream as a file object."""
 
     def __init__(self, stream: ByteStream) -> None:

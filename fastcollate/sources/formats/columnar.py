@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -121,44 +122,64 @@ def table_chunks(batches: Any, origin: Origin, schema: Any, *, size: int, skip: 
         raise InputError(message, path=origin.path, reason="duplicate_key")
     first = 0
     for batch in batches:
+        columns = [_checked(column, name, origin) for name, column in zip(names, batch.columns, strict=True)]
         for start in range(0, batch.num_rows, size):
-            some = batch.slice(start, size)
-            items = _records(some, names, origin, first)
+            some = [column.slice(start, size) for column in columns]
+            items = _records(some, names, origin, first) if some else [{} for _ in range(batch.num_rows)[:size]]
             yield Chunk.of(origin, first, items, skip=skip)
             first += len(items)
 
 
-def _records(batch: Any, names: list[str], origin: Origin, first: int) -> list[Item]:
-    batch.validate()
-    try:
-        columns = [_values(column) for column in batch.columns]
-    except UnicodeDecodeError:
-        return [_record(batch.slice(i, 1), names, origin, first + i) for i in range(batch.num_rows)]
-    if not columns:
-        return [{} for _ in range(batch.num_rows)]
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
-
-
-def _record(row: Any, names: list[str], origin: Origin, number: int) -> Item:
-    values = {}
-    for name, column in zip(names, row.columns, strict=True):
-        try:
-            (values[name],) = _values(column)
-        except UnicodeDecodeError:
-            message = f'the column "{name}" is not UTF-8: write it as text, or as binary'
-            return Bad(origin.error(number, message, "not_utf8"))
-    return values
-
-
-def _values(column: Any) -> list[Any]:
+def _checked(column: Any, name: str, origin: Origin) -> Any:
+    """A column that is safe to read, with its dictionary applied; text that is not all UTF-8 as bytes."""
     import pyarrow as pa  # noqa: PLC0415
 
-    text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    column.validate(full=not text)  # text is checked where it becomes strings
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    values: list[Any] = column.to_pylist()
-    return values
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        wide = pa.types.is_large_string(column.type)
+        if "UTF8" not in str(error):
+            raise
+        if not (wide or pa.types.is_string(column.type)):
+            message = (
+                f'{origin.path or "the table"}: the column "{name}" holds text that is not UTF-8: write it again'
+            )
+            raise InputError(message, path=origin.path, reason="not_utf8") from error
+        column = column.view(pa.large_binary() if wide else pa.binary())
+        column.validate(full=True)
+        return _Undecoded(column)
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+@dataclass(frozen=True, slots=True)
+class _Undecoded:
+    """A column of text in which something is not UTF-8."""
+
+    column: Any
+
+    def slice(self, start: int, size: int) -> _Undecoded:
+        return _Undecoded(self.column.slice(start, size))
+
+    def to_pylist(self) -> list[str | bytes | None]:
+        """The values; those that are not UTF-8 as bytes."""
+        return [self._decoded(value) for value in self.column.to_pylist()]
+
+    def _decoded(self, value: bytes | None) -> str | bytes | None:
+        try:
+            return None if value is None else value.decode()
+        except UnicodeDecodeError:
+            return value
+
+
+def _records(columns: list[Any], names: list[str], origin: Origin, first: int) -> list[Item]:
+    values = [column.to_pylist() for column in columns]
+    items: list[Item] = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+    for name, column, cells in zip(names, columns, values, strict=True):
+        if isinstance(column, _Undecoded):
+            message = f'the column "{name}" is not UTF-8: write it as text, or as binary'
+            for i in [i for i, cell in enumerate(cells) if isinstance(cell, bytes)]:
+                items[i] = Bad(origin.error(first + i, message, "not_utf8"), cells[i])
+    return items
 
 
 def _together(sizes: list[int], most: int) -> list[Part]:

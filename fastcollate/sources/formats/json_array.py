@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 from fastcollate.errors import InputError, LimitError
@@ -36,12 +35,16 @@ def json_array(stream: ByteStream, origin: Origin, start: int, *, size: int, ski
         InputError: The array is cut short or no JSON, or an element is no record, and `skip` is False.
         LimitError: An element is too large.
     """
-    first = 0
-    items = _Array(stream, origin, start).items()
-    while batch := list(islice(items, size)):
-        chunk = Chunk.of(origin, first, batch, skip=skip)
-        first = chunk.stop
-        yield chunk
+    first, held = 0, list[Item]()
+    for items in _Array(stream, origin, start).batches():
+        held += items
+        done = 0
+        while len(held) - done >= size:
+            yield Chunk.of(origin, first, held[done : done + size], skip=skip)
+            first, done = first + size, done + size
+        held = held[done:]
+    if held:
+        yield Chunk.of(origin, first, held, skip=skip)
 
 
 class _Array:
@@ -57,17 +60,20 @@ class _Array:
         self._next = b""  # how an object ends and the next begins, as the first two do
         self._one = True  # the next element is cut out alone, to try the others together again
 
-    def items(self) -> Iterator[Item]:
+    def batches(self) -> Iterator[list[Item]]:
+        """Yield what the elements hold, some at a time."""
         self._more()
         self._take(self._text.index(b"[") + 1)
-        while True:
-            for value in self._many():
-                yield value if type(value) is dict else self._origin.record(self._row, value)
-                self._row += 1
+        ended = False
+        while not ended:
+            values = self._many()
+            if set(map(type, values)) <= {dict}:
+                yield values
+            else:
+                yield [self._origin.record(row, value) for row, value in enumerate(values, self._row)]
+            self._row += len(values)
             pieces, ended = self._some()
-            yield from self._judged(pieces)
-            if ended:
-                return
+            yield list(self._judged(pieces))
 
     def _many(self) -> list[Any]:
         """The next elements, as many as are surely whole: found by how the next object begins.

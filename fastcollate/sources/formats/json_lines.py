@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from fastcollate.errors import InputError
 from fastcollate.sources.chunk import Bad, Chunk, Item, Origin
-from fastcollate.sources.formats.json_values import UnreadableError, load_all, load_each
-from fastcollate.sources.formats.line_batches import Large, Lines, line_batches, too_large
-from fastcollate.sources.formats.not_records import not_records
+from fastcollate.sources.formats.json_values import UnreadableError, load_all, load_each, load_lines
+from fastcollate.sources.formats.line_batches import Lines, line_batches
 from fastcollate.storage.compressed import ByteStream
 
 __all__ = ["JSON_RULE", "json_lines"]
@@ -42,31 +41,28 @@ def json_lines(stream: ByteStream, origin: Origin, start: int, *, size: int, ski
         LimitError: A line is too large, and `skip` is False.
     """
     for batch in line_batches(stream, size, start):
-        values = load_all(batch.lines)
-        if values is not None and set(map(type, values)) == {dict}:
-            items: Sequence[Item] = values
-        else:
-            items = _items(batch, origin)
-        chunk = Chunk.of(origin, batch.first, items, skip=skip)
-        if not batch.first and len(chunk.records) == 1 and not start and not stream.peek(1):
-            not_records(chunk.records[0], origin)
-        yield chunk
+        values = None if batch.large else load_lines(batch.text)
+        items: Sequence[Item] = _items(batch, origin) if values is None else values
+        yield Chunk.of(origin, batch.first, items, skip=skip)
 
 
-def _items(batch: Lines, origin: Origin) -> list[Item]:
-    """What each line holds, where they are not all records."""
-    found: list[Item] = [None] * len(batch.lines)
-    full = [i for i, line in enumerate(batch.lines) if isinstance(line, bytes) and line and not line.isspace()]
-    pieces = [line for i in full if isinstance(line := batch.lines[i], bytes)]
-    for i, piece, value in zip(full, pieces, load_each(pieces), strict=True):
+def _items(batch: Lines, origin: Origin) -> Sequence[Item]:
+    """What each line holds, where they are not all flat objects."""
+    if batch.large:
+        return [batch.too_large(origin)]
+    lines = batch.lines()
+    values = load_all(lines, batch.text)
+    if values is not None and set(map(type, values)) == {dict}:
+        return values
+    found: list[Item] = [None] * len(lines)
+    full = [i for i, line in enumerate(lines) if line and not line.isspace()]
+    for i, value in zip(full, load_each([lines[i] for i in full]), strict=True):
         row = batch.first + i
         if isinstance(value, UnreadableError):
-            found[i] = Bad(_error(origin, row, piece, value, batch.offset(i)), piece)
+            offset = batch.start + sum(map(len, lines[:i])) + i
+            found[i] = Bad(_error(origin, row, lines[i], value, offset), lines[i])
         else:
             found[i] = value if isinstance(value, dict) else origin.record(row, value)
-    for i, line in enumerate(batch.lines):
-        if isinstance(line, Large):
-            found[i] = too_large(origin, batch.first + i, line.size)
     return found
 
 

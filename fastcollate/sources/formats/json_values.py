@@ -18,16 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DEEPEST", "UnreadableError", "agreed", "load_all", "load_each", "load_elements"]
+__all__ = ["DEEPEST", "UnreadableError", "agreed", "load_all", "load_each", "load_elements", "load_lines"]
 
 DEEPEST = 256
 """The most levels of objects and lists in a record; parsers differ, so the rule is ours."""
 
 _FEW = 16  # pieces that are looked at one by one when one of them must be
-_COLON, _QUOTE, _BACKSLASH = b':"\\'
+_COLON, _QUOTE, _BACKSLASH, _BRACE, _BRACKET, _LINE_FEED = b':"\\{[\n'
 _IS_BLANK = np.isin(np.arange(256), list(b" \t\r\n"))
-_IS_MARK = np.isin(np.arange(256), list(b":,[{"))
-_ESCAPED = re.compile(rb"\\.", re.DOTALL)
+_NESTED = frozenset({dict, list})
 _LONG_INTEGER = re.compile(rb"[0-9]{19}")  # the shortest that may not fit into 64 bits with its sign
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -47,17 +46,47 @@ class UnreadableError(ValueError):
         self.at = at
 
 
-def load_all(pieces: Sequence[Any]) -> list[Any] | None:
+def load_all(pieces: Sequence[bytes], text: bytes | None = None) -> list[Any] | None:
     """Return the value of each piece, or None where one of them must be looked at alone.
+
+    Args:
+        pieces: The pieces.
+        text: The same with line breaks between; None has it made.
 
     >>> load_all([b'{"a": 1}', b'{"a": {"b": 2}}']), load_all([b'{"a": 1, "a": 2}'])
     ([{'a': 1}, {'a': {'b': 2}}], None)
     """
     try:
         values = list(map(_parser(), pieces))
-        return values if agreed(values, b"\n".join(pieces)) else None
-    except (ValueError, TypeError, AttributeError, RecursionError):  # what is no bytes is no JSON
+        return values if agreed(values, b"\n".join(pieces) if text is None else text) else None
+    except (ValueError, RecursionError):
         return None
+
+
+def load_lines(text: bytes) -> list[Any] | None:
+    r"""Return the values of lines of flat objects, or None where they are others, or one must be looked at alone.
+
+    They are read as one array. A line break parts two of its elements, and not the parts of one, where there are
+    as many elements as lines and as braces that open, and each line begins with one.
+
+    >>> load_lines(b'{"a": 1}\n{"a": [2]}\n'), load_lines(b'{"a": [1\n2]}')
+    ([{'a': 1}, {'a': [2]}], None)
+    """
+    array = np.frombuffer(text, np.uint8)
+    starts = np.flatnonzero(array[:-1] == _LINE_FEED) + 1
+    if array[0] != _BRACE or not (array[starts] == _BRACE).all():
+        return None
+    if np.count_nonzero(array == _BRACE) > 2 * len(starts) + 2:  # too many for texts of flat objects
+        return None
+    quotes = _quotes(array)
+    if _outside(array, _BRACE, quotes) != len(starts) + 1 or _outside(array, _BRACKET, quotes) >= DEEPEST:
+        return None
+    try:  # the line breaks stay, so that one within a string is refused
+        values: list[Any] = _parser()(b"[%b]" % text.rstrip(b"\n").replace(b"\n", b"\n,"))
+    except ValueError:
+        return None
+    same = len(values) == len(starts) + 1 and _keys(array, quotes) == sum(map(len, values))
+    return values if same and _is_plain(text, array, quotes) else None
 
 
 def load_elements(text: bytes) -> list[Any] | None:
@@ -66,8 +95,11 @@ def load_elements(text: bytes) -> list[Any] | None:
     >>> load_elements(b'{"a": 1}, {"a": 2}'), load_elements(b'{"a": 1}, {"a"')
     ([{'a': 1}, {'a': 2}], None)
     """
-    values = load_all([b"[%b]" % text])
-    return None if values is None else values[0]
+    try:
+        values: list[Any] = _parser()(b"[%b]" % text)
+        return values if agreed(values, text) else None
+    except (ValueError, RecursionError):
+        return None
 
 
 def load_each(pieces: Sequence[bytes]) -> list[Any]:
@@ -90,64 +122,77 @@ def agreed(values: Sequence[Any], text: bytes) -> bool:
     Raises:
         RecursionError: A value is nested too deeply.
     """
-    if _parser() is _load_plainly and _SURROGATE_ESCAPE.search(text):
-        return False
     array = np.frombuffer(text, np.uint8)
-    return not _may_have_long_integers(text, array) and _keys(text, array) == _members(values)
+    quotes = _quotes(array)
+    members = _members(values, _outside(array, _BRACE, quotes), _outside(array, _BRACKET, quotes))
+    return _keys(array, quotes) == members and _is_plain(text, array, quotes)
 
 
-def _may_have_long_integers(text: bytes, array: NDArray[np.uint8]) -> bool:
-    """Whether 19 digits stand in a row: four neighbours among every fourth byte are digits then."""
-    digit = (np.ascontiguousarray(array[::4]) - np.uint8(48)) < 10
-    four = digit[:-3] & digit[1:-2] & digit[2:-1] & digit[3:]
-    return any(_LONG_INTEGER.search(text, max(4 * i - 4, 0), 4 * i + 36) for i in np.flatnonzero(four).tolist())
-
-
-def _keys(text: bytes, array: NDArray[np.uint8]) -> int:
-    r"""The keys in a text that a parser has read: the quotes before a colon that end a string.
-
-    In `"a": "\"b\": c"` an odd number of backslashes stands before the quote that ends none; in `"a": ": b"` it
-    begins one, after a mark that may stand before a string (as it may at the end of a key).
-    """
-    quotes = _before_blanks(array, np.flatnonzero(array == _COLON) - 1)
-    quotes = quotes[array[quotes] == _QUOTE]
-    before, odd = quotes - 1, np.zeros(len(quotes), bool)
+def _quotes(array: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The places of the quotes that begin and end strings: those after an even number of backslashes."""
+    quotes = np.flatnonzero(array == _QUOTE)
+    before = quotes - 1
     escaped = array[before] == _BACKSLASH
+    if not escaped.any():
+        return quotes
+    odd = escaped.copy()
     while escaped.any():
-        odd ^= escaped
         before = before - escaped
         escaped &= array[before] == _BACKSLASH
-    unsure = quotes[~odd & _IS_MARK[array[_before_blanks(array, quotes - 1)]]]
-    return len(quotes) - int(np.count_nonzero(odd)) - sum(_begins_a_string(text, at) for at in unsure.tolist())
+        odd ^= escaped
+    unescaped: NDArray[np.int64] = quotes[~odd]
+    return unescaped
 
 
-def _before_blanks(array: NDArray[np.uint8], at: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The places at or before `at` that hold no blank; a text that was read begins with none but in `[` or `{`."""
-    blank = _IS_BLANK[array[at]]
+def _outside(array: NDArray[np.uint8], mark: int, quotes: NDArray[np.int64]) -> int:
+    """How often a mark stands outside strings."""
+    return int(np.count_nonzero(np.searchsorted(quotes, np.flatnonzero(array == mark)) % 2 == 0))
+
+
+def _keys(array: NDArray[np.uint8], quotes: NDArray[np.int64]) -> int:
+    """How many keys there are: strings before a colon."""
+    after = quotes[1::2] + 1
+    after = after[:-1] if len(after) and after[-1] == len(array) else after
+    blank = _IS_BLANK[array[after]]
     while blank.any():
-        at = at - blank
-        blank &= _IS_BLANK[array[at]]
-    return at
+        after = np.minimum(after + blank, len(array) - 1)
+        blank &= _IS_BLANK[array[after]] & (after < len(array) - 1)
+    return int(np.count_nonzero(array[after] == _COLON))
 
 
-def _begins_a_string(text: bytes, at: int) -> bool:
-    """Whether the quote at `at` comes after whole strings only; no string holds a line break as it is."""
-    line = text[text.rfind(b"\n", 0, at) + 1 : at]
-    return _ESCAPED.sub(b"", line).count(b'"') % 2 == 0
+def _is_plain(text: bytes, array: NDArray[np.uint8], quotes: NDArray[np.int64]) -> bool:
+    """Whether a text has neither an integer of 19 digits or more nor, for `json`, half of a character."""
+    if _parser() is _load_plainly and _SURROGATE_ESCAPE.search(text):
+        return False
+    # Of every fourth byte of such an integer, four in a row are digits.
+    digit = (np.ascontiguousarray(array[::4]) - np.uint8(48)) < 10
+    four = digit[:-3] & digit[1:-2] & digit[2:-1] & digit[3:]
+    if not four.any():
+        return True
+    edges = np.flatnonzero(np.diff(four, prepend=False, append=False)).reshape(-1, 2).tolist()
+    matches = (_LONG_INTEGER.search(text, max(4 * start - 4, 0), 4 * stop + 32) for start, stop in edges)
+    return all(np.searchsorted(quotes, match.start()) % 2 for match in matches if match)
 
 
-def _members(values: Sequence[Any]) -> int:
-    """The members of all objects in some values, counted level by level."""
+def _members(values: Sequence[Any], braces: int, brackets: int) -> int:
+    """The members of all objects in some values, counted level by level.
+
+    Args:
+        values: The values.
+        braces: How many objects there are, on all levels.
+        brackets: How many lists there are, likewise.
+    """
     count, objects = 0, [value for value in values if type(value) is dict]
     lists = [value for value in values if type(value) is list] if len(objects) < len(values) else []
     for _ in range(DEEPEST):
-        if not objects and not lists:
-            return count
         count += sum(map(len, objects))
-        inner = list(chain.from_iterable([*map(dict.values, objects), *lists]))
-        kinds = set(map(type, inner))
-        objects = [value for value in inner if type(value) is dict] if dict in kinds else []
-        lists = [value for value in inner if type(value) is list] if list in kinds else []
+        braces, brackets = braces - len(objects), brackets - len(lists)
+        if not (objects or lists) or not (braces or brackets):
+            return count
+        within = chain.from_iterable(map(dict.values, objects))
+        inner = [value for value in chain(within, chain.from_iterable(lists)) if type(value) in _NESTED]
+        objects = [value for value in inner if type(value) is dict]
+        lists = [value for value in inner if type(value) is list] if len(objects) < len(inner) else []
     raise RecursionError
 
 
@@ -177,7 +222,7 @@ def _checked(piece: bytes) -> Any:
     try:
         text = piece.decode()
         value = json.loads(text, object_pairs_hook=_object)
-        _members([value])
+        _members([value], -1, -1)  # and not that deep: -1 is never reached
     except UnicodeDecodeError as error:
         raise UnreadableError("not UTF-8", "not_utf8", error.start) from error
     except json.JSONDecodeError as error:

@@ -3,48 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import numpy as np
 
 from fastcollate.errors import LimitError
 from fastcollate.sources.chunk import MOST_BYTES, Bad, Origin
 from fastcollate.storage.compressed import ByteStream
 
-__all__ = ["BLOCK_BYTES", "Large", "Lines", "line_batches", "too_large"]
+__all__ = ["BLOCK_BYTES", "Lines", "line_batches"]
 
 BLOCK_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Large:
-    """A line that was passed over, since it has more than 64 MiB."""
-
-    size: int
-
-    def __len__(self) -> int:
-        return self.size
-
-
 class Lines(NamedTuple):
-    """Consecutive lines.
+    """Consecutive lines, or one that is too large.
 
     Attributes:
         first: The number of the first one, from 0.
         start: The offset of its first byte.
-        lines: The lines, without the line feeds that end them.
+        text: The lines, each with the line feed that ends it (the last may have none).
+        large: The bytes of the line that has more than 64 MiB, and no text here; 0 where there is none.
     """
 
     first: int
     start: int
-    lines: list[bytes | Large]
+    text: bytes
+    large: int = 0
 
-    def offset(self, i: int) -> int:
-        """Return the offset of the first byte of line `i` of these."""
-        return self.start + sum(map(len, self.lines[:i])) + i
+    def lines(self) -> list[bytes]:
+        """Return the lines without their line feeds."""
+        lines = self.text.split(b"\n")
+        return lines if lines[-1] else lines[:-1]
+
+    def too_large(self, origin: Origin) -> Bad:
+        """Return what is wrong with the line that is too large."""
+        message = (
+            f"{origin.at(self.first)}: has {self.large >> 20} MiB, and a record at most {MOST_BYTES >> 20}: cut "
+            "it into several records, or leave it out"
+        )
+        return Bad(LimitError(message))
 
 
 def line_batches(stream: ByteStream, size: int, start: int = 0) -> Iterator[Lines]:
-    r"""Yield the lines of a stream, `size` at a time; only a line feed ends a line.
+    r"""Yield the lines of a stream, up to `size` at a time; only a line feed ends a line.
 
     Args:
         stream: The bytes.
@@ -52,44 +54,41 @@ def line_batches(stream: ByteStream, size: int, start: int = 0) -> Iterator[Line
         start: The offset of the stream's next byte in the file.
 
     >>> from io import BytesIO
-    >>> [batch.lines for batch in line_batches(ByteStream(BytesIO(b"a\nb\r\n\nc").read), 3)]
+    >>> [batch.lines() for batch in line_batches(ByteStream(BytesIO(b"a\nb\r\n\nc").read), 3)]
     [[b'a', b'b\r', b''], [b'c']]
     """
-    first, held = 0, list[bytes | Large]()
-    for lines in _lines(stream):
-        held += lines
-        done = 0
-        while len(held) - done >= size:
-            batch = Lines(first, start, held[done : done + size])
-            yield batch
-            first, start, done = first + size, batch.offset(size), done + size
-        held = held[done:]
-    if held:
-        yield Lines(first, start, held)
-
-
-def _lines(stream: ByteStream) -> Iterator[list[bytes | Large]]:
-    """The lines that end in each block, and the last one."""
-    begun, size = list[bytes](), 0  # the line that has not ended yet
+    first, held, count, begun = 0, list[bytes](), 0, 0  # the blocks held, the lines that end there, what begins
     while block := stream.read(BLOCK_BYTES):
-        lines: list[bytes | Large] = list(block.split(b"\n"))
-        size += len(lines[0])
-        begun = [*begun, block[: len(lines[0])]] if size <= MOST_BYTES else []
-        if len(lines) == 1:
-            continue
-        lines[0] = b"".join(begun) if size <= MOST_BYTES else Large(size)
-        last = block[block.rindex(b"\n") + 1 :]
-        begun, size = [last], len(last)
-        yield lines[:-1]
-    if size:
-        yield [b"".join(begun) if size <= MOST_BYTES else Large(size)]
+        ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
+        at = done = 0
+        if begun + (int(ends[0]) if len(ends) else len(block)) > MOST_BYTES:
+            if count:
+                text = b"".join(held)
+                text = text[: len(text) - begun]
+                yield Lines(first, start, text)
+                first, start = first + count, start + len(text)
+            large, block = _passed_over(stream, begun, block)  # what follows the line
+            yield Lines(first, start, b"", large)
+            first, start, held, count, begun = first + 1, start + large + 1, [], 0, 0
+            ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
+        while count + len(ends) - done >= size:
+            done += size - count
+            text = b"".join([*held, block[at : ends[done - 1]]])
+            yield Lines(first, start, text)
+            first, start, at, held, count = first + size, start + len(text), int(ends[done - 1]), [], 0
+        held.append(block[at:])
+        count += len(ends) - done
+        begun = len(block) - int(ends[-1]) if len(ends) else begun + len(block)
+    if any(held):
+        yield Lines(first, start, b"".join(held))
 
 
-def too_large(origin: Origin, row: int, size: int) -> Bad:
-    """Return what is wrong with a line that is too large."""
-    return Bad(
-        LimitError(
-            f"{origin.at(row)}: has {size >> 20} MiB, and a record at most {MOST_BYTES >> 20}: cut it into "
-            "several records, or leave it out"
-        )
-    )
+def _passed_over(stream: ByteStream, size: int, block: bytes) -> tuple[int, bytes]:
+    """The bytes of a line that is too large, of which `size` were read before, and what follows it."""
+    while b"\n" not in block:
+        size += len(block)
+        block = stream.read(BLOCK_BYTES)
+        if not block:
+            return size, b""
+    line, _, rest = block.partition(b"\n")
+    return size + len(line), rest

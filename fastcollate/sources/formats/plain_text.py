@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 
 from fastcollate.errors import LimitError
 from fastcollate.sources.chunk import MOST_BYTES, Bad, Chunk, Item, Origin
-from fastcollate.sources.formats.line_batches import BLOCK_BYTES, Large, line_batches, too_large
+from fastcollate.sources.formats.line_batches import BLOCK_BYTES, Lines, line_batches
 from fastcollate.storage.compressed import ByteStream
 
 __all__ = ["text_documents", "text_lines"]
@@ -29,17 +29,21 @@ def text_lines(stream: ByteStream, origin: Origin, start: int, *, size: int, ski
         LimitError: A line is too large, and `skip` is False.
     """
     for batch in line_batches(stream, size, start):
-        items: list[Item] = []
-        for i, line in enumerate(batch.lines):
-            row = batch.first + i
-            if isinstance(line, Large):
-                items.append(too_large(origin, row, line.size))
-            else:
-                whole = line.removesuffix(b"\r")
-                items.append(
-                    None if not whole or whole.isspace() else _document(origin, row, whole, batch.offset, i)
-                )
+        items = [batch.too_large(origin)] if batch.large else _lines(batch, origin)
         yield Chunk.of(origin, batch.first, items, skip=skip)
+
+
+def _lines(batch: Lines, origin: Origin) -> list[Item]:
+    try:
+        lines = batch.text.decode().split("\n")
+    except UnicodeDecodeError:
+        items, start = list[Item](), batch.start
+        for row, line in enumerate(batch.lines(), batch.first):
+            items.append(_document(origin, row, line.removesuffix(b"\r"), start))
+            start += len(line) + 1
+        return items
+    whole = lines if lines[-1] else lines[:-1]
+    return [{"text": line.removesuffix("\r")} if line and not line.isspace() else None for line in whole]
 
 
 def text_documents(
@@ -76,7 +80,7 @@ def _documents(stream: ByteStream, origin: Origin, start: int, separator: str | 
         # A separator is at most so long: what may be the beginning of one waits for the next block.
         safe = len(text) if ended or separator is None else len(text) - 2 * len(separator.encode())
         while mark is not None and (found := mark.search(text, at)) and (ended or found.end() <= safe):
-            yield _piece(origin, row, text[at : found.start()], start + at)
+            yield _document(origin, row, text[at : found.start()], start + at)
             row, at = row + 1, found.end()
         start, text = start + at, text[at:]
         if len(text) > MOST_BYTES:
@@ -85,16 +89,12 @@ def _documents(stream: ByteStream, origin: Origin, start: int, separator: str | 
                 'the format "text" (a document a line) or "text:SEPARATOR"'
             )
     if text:
-        yield _piece(origin, row, text, start)
+        yield _document(origin, row, text, start)
 
 
-def _piece(origin: Origin, row: int, text: bytes, start: int) -> Item:
-    return None if not text or text.isspace() else _document(origin, row, text, lambda _: start, 0)
-
-
-def _document(origin: Origin, row: int, text: bytes, offset: Callable[[int], int], i: int) -> Item:
+def _document(origin: Origin, row: int, text: bytes, start: int) -> Item:
     try:
-        return {"text": text.decode()}
+        return {"text": text.decode()} if text and not text.isspace() else None
     except UnicodeDecodeError as error:
-        message = f"not UTF-8 at byte {offset(i) + error.start} of the file: save it as UTF-8"
+        message = f"not UTF-8 at byte {start + error.start} of the file: save it as UTF-8"
         return Bad(origin.error(row, message, "not_utf8"), text)
