@@ -69,7 +69,10 @@ def encode_documents(
     """
     lengths = tokenizer.byte_lengths()
     pieces = take_apart(tokenizer, documents, in_bytes=lengths is not None)
-    laid = _laid_out(tokenizer, lengths, pieces)
+    try:
+        laid = _laid_out(tokenizer, lengths, pieces)
+    except EncodingError as error:
+        raise _of_document(error, pieces) from None
     if end_token_id is not None:
         laid = _with_ends(laid, _end_weights(documents), end_token_id)
     kept = laid.sizes > 0  # an empty segment parts nothing
@@ -141,6 +144,15 @@ def _laid_out(tokenizer: Tokenizer, lengths: IntArray | None, pieces: Pieces) ->
     return _Laid(ids, row_offsets, widths, places, pieces.sizes, pieces.weights, firsts)
 
 
+def _of_document(error: EncodingError, pieces: Pieces) -> EncodingError:
+    """Return the error about a text as one about its document."""
+    if error.document is None:
+        return error
+    segment = int(np.searchsorted(pieces.texts_before, error.document, "right")) - 1
+    document = int(np.searchsorted(pieces.segment_offsets, segment, "right")) - 1
+    return EncodingError(f"document {document} of this chunk: {error}", document=document)
+
+
 def _end_weights(documents: Sequence[Document]) -> FloatArray:
     """Return the weight that an end has in each document: that of the last segment which says anything."""
     weights = np.zeros(len(documents), np.float32)
@@ -184,5 +196,6 @@ def _check_coverage(name: str, found: IntArray, wanted: IntArray) -> None:
     if len(wrong):
         raise EncodingError(
             f'encoding "{name}" drops text of document {wrong[0] - 1} of this chunk: its '
-            "pattern must match every character; let it end in |(?s:.)"
+            "pattern must match every character; let it end in |(?s:.)",
+            document=int(wrong[0]) - 1,
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tiktoken
 
-from fastcollate.tokenizers.bpe import BpeTokenizer, load_bpe, unknown_encoding
+from fastcollate.tokenizers.bpe import BpeTokenizer
+from fastcollate.tokenizers.published import load_bpe, unknown_encoding
 from fastcollate.tokenizers.tokenizer import Tokenizer
 
 __all__ = ["AnyEncoding", "load_encoding"]
