@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import base64
-import re
 import sys
 import tempfile
 import unicodedata
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from itertools import pairwise
 from mmap import PAGESIZE
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastcollate.ragged import IntArray, Ragged
 from fastcollate.tokenizers.ordinary import Reference
 
-__all__ = ["Gigatoken", "doubtful_characters", "gigatoken_loader"]
+__all__ = ["Gigatoken", "doubtful", "gigatoken_loader"]
 
 # Letters and marks that Unicode 17 added, one that it changed (U+0295), and rare ones near them: gigatoken knows
 # them, tiktoken's tables are older. A sweep over all code points in a test finds some of these, and none outside.
 _NEWER = (
-    *("\u0295", "\u1acf-\u1aeb"),
-    *("\u088f", "\u0c5c", "\u0cdc", "\ua7ce-\ua7d5", "\ua7f1", "\U00010000-\U0001cfff", "\U0001e000-\U0001efff"),
-    *("\U0002a6e0-\U0002a6ff", "\U0002b73a-\U0002b73f", "\U0002b81e-\U0002b81f", "\U0002cea2-\U0002ceaf"),
-    *("\U0002ebe1-\U0002f7ff", "\U0002fa1e-\U000e001f", "\U000e0080-\U000e00ff", "\U000e0200-\U0010ffff"),
+    *((0x295, 0x295), (0x88F, 0x88F), (0xC5C, 0xC5C), (0xCDC, 0xCDC), (0x1ACF, 0x1AEB), (0xA7CE, 0xA7D5)),
+    *((0xA7F1, 0xA7F1), (0x10000, 0x1CFFF), (0x1E000, 0x1EFFF), (0x2A6E0, 0x2A6FF), (0x2B73A, 0x2B73F)),
+    *((0x2B81E, 0x2B81F), (0x2CEA2, 0x2CEAF), (0x2EBE1, 0x2F7FF), (0x2FA1E, 0xE001F), (0xE0080, 0xE00FF)),
+    *((0xE0200, 0x10FFFF), (0xD800, 0xDFFF)),  # the last are half a character each, which gigatoken refuses
 )
 _FIRST_BYTES = 131_072  # encoded by tiktoken: loading gigatoken takes as long as that and more
 _BATCHED_BYTES = 33_554_432  # encoded text by text: batches come as arrays of awkward, whose import takes 0.3 s
@@ -40,20 +39,34 @@ _MOST_BYTES = 8_000_000
 _CHECKED = 512  # one byte in so many is encoded by tiktoken too
 
 
-@cache
-def doubtful_characters() -> re.Pattern[str]:
-    """Return what finds a character that the two may take for different ones.
+def doubtful(texts: Sequence[str]) -> list[int]:
+    """Return the numbers of the texts with a character that the two engines may take for different ones.
 
     These are the ones that Unicode got lately, any that this Python has no name for, the rare scripts beside
-    them, and lone surrogates, which gigatoken refuses.
+    them, and lone surrogates.
 
-    >>> bool(doubtful_characters().search("naïve 漢字 😀")), bool(doubtful_characters().search("\U000332ee's"))
-    (False, True)
+    >>> doubtful(["plain", "naïve 漢字 😀", "\U000332ee's"])
+    [2]
     """
-    unknown = [code for code in range(0x10000) if unicodedata.category(chr(code)) == "Cn"]
-    edges = np.flatnonzero(np.diff(unknown, prepend=-2, append=0x20000) != 1)
-    runs = [f"\\u{unknown[a]:04x}-\\u{unknown[b - 1]:04x}" for a, b in pairwise(edges)]
-    return re.compile("[" + "".join([*_NEWER, "\\ud800-\\udfff", *runs]) + "]")
+    others = [i for i, text in enumerate(texts) if not text.isascii()]
+    if not others or not _doubts("".join([texts[i] for i in others])):
+        return []
+    return [i for i in others if _doubts(texts[i])]
+
+
+def _doubts(text: str) -> bool:
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    return bool(_table()[codes].any())
+
+
+@cache
+def _table() -> NDArray[np.bool_]:
+    """Return whether each code point is a doubtful one."""
+    table = np.zeros(0x110000, bool)
+    for first, last in _NEWER:
+        table[first : last + 1] = True
+    table[[code for code in range(0x10000) if unicodedata.category(chr(code)) == "Cn"]] = True
+    return table
 
 
 def gigatoken_loader(ranks: Mapping[bytes, int], scheme: str) -> Callable[[], Any] | None:
@@ -108,8 +121,7 @@ class Gigatoken:
         self._bytes += size
         if not self._usable or self._bytes <= _FIRST_BYTES:
             return self._reference.encode_batch(texts)
-        search = doubtful_characters().search
-        odd = [i for i, text in enumerate(texts) if not text.isascii() and search(text)]
+        odd = doubtful(texts)
         plain = list(texts)
         for i in odd:
             plain[i] = ""
