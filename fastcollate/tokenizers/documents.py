@@ -69,6 +69,8 @@ def encode_documents(
     """
     lengths = tokenizer.byte_lengths()
     pieces = take_apart(tokenizer, documents, in_bytes=lengths is not None)
+    if not getattr(tokenizer, "knows_places", True):
+        _check_whole(tokenizer.name, pieces)
     try:
         laid = _laid_out(tokenizer, lengths, pieces)
     except EncodingError as error:
@@ -151,6 +153,21 @@ def _of_document(error: EncodingError, pieces: Pieces) -> EncodingError:
     segment = int(np.searchsorted(pieces.texts_before, error.document, "right")) - 1
     document = int(np.searchsorted(pieces.segment_offsets, segment, "right")) - 1
     return EncodingError(f"document {document} of this chunk: {error}", document=document)
+
+
+def _check_whole(name: str, pieces: Pieces) -> None:
+    """Raise if a text has two weights, and nobody knows which tokens are of which part."""
+    text = pieces.texts_before[1:]
+    kept = np.flatnonzero((pieces.sizes > 0) & ~np.isin(np.arange(len(text)), pieces.controls))
+    same_text = text[kept][1:] == text[kept][:-1]
+    wrong = np.flatnonzero(same_text & (pieces.weights[kept][1:] != pieces.weights[kept][:-1]))
+    if len(wrong):
+        document = int(np.searchsorted(pieces.segment_offsets, kept[wrong[0]], "right")) - 1
+        raise EncodingError(
+            f'document {document} of this chunk is a target in part, and "{name}" does not say where its tokens '
+            "lie: give Tokenizer.from_callable byte_lengths=, or use a template that supervises whole texts",
+            document=document,
+        )
 
 
 def _end_weights(documents: Sequence[Document]) -> FloatArray:

@@ -8,8 +8,8 @@ import pytest
 import tiktoken
 
 from fastcollate.errors import EncodingError
-from fastcollate.tokenizers import published
-from fastcollate.tokenizers.bpe import BpeTokenizer
+from fastcollate.tokenizers.byte_pairs import published
+from fastcollate.tokenizers.byte_pairs.bpe import BpeTokenizer
 from fastcollate.tokenizers.load import load_encoding
 from fastcollate.tokenizers.tokenizer import Tokenizer
 
@@ -90,13 +90,15 @@ def test_a_tokenizer_of_ones_own_travels_whole():
     assert copy.encode("ab").tolist() == ours.encode("ab").tolist() == [97, 98]
 
 
-@pytest.mark.parametrize("name", ["byte", "tokens.tiktoken", "", None, 3])
+@pytest.mark.parametrize("name", ["byte", "tokens", "", None, 3])
 def test_an_unknown_name_lists_the_known_ones(name):
     with pytest.raises(EncodingError) as caught:
         load_encoding(name)
     message = str(caught.value)
     known = ", ".join(["bytes", *sorted(tiktoken.list_encoding_names())])
-    assert message.startswith(f"encoding {name!r} is unknown: use one of {known}, or a tiktoken.Encoding")
+    assert message.startswith(
+        f"encoding {name!r} is unknown: use one of {known}, the path of a tokenizer.json, or"
+    )
     assert message.endswith('; did you mean "bytes"?') == (name == "byte")
 
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastcollate.errors import EncodingError
-from fastcollate.tokenizers import gigatoken
-from fastcollate.tokenizers.bpe import BpeTokenizer
-from fastcollate.tokenizers.gigatoken import Gigatoken, doubtful, gigatoken_loader
+from fastcollate.tokenizers.byte_pairs import gigatoken
+from fastcollate.tokenizers.byte_pairs.bpe import BpeTokenizer
+from fastcollate.tokenizers.byte_pairs.gigatoken import Gigatoken, doubtful, gigatoken_loader
+from fastcollate.tokenizers.byte_pairs.ordinary import Reference
+from fastcollate.tokenizers.byte_pairs.patterns import PATTERNS, known_pattern
 from fastcollate.tokenizers.load import load_encoding
-from fastcollate.tokenizers.ordinary import Reference
-from fastcollate.tokenizers.patterns import PATTERNS, known_pattern
 
 pytest.importorskip("gigatoken")
 

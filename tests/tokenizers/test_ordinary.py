@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from fastcollate.errors import EncodingError
 from fastcollate.templates.segments import Document, Segment
-from fastcollate.tokenizers.bpe import BpeTokenizer
+from fastcollate.tokenizers.byte_pairs.bpe import BpeTokenizer
+from fastcollate.tokenizers.byte_pairs.ordinary import Reference
+from fastcollate.tokenizers.byte_pairs.patterns import PATTERNS, known_pattern
 from fastcollate.tokenizers.documents import encode_documents
-from fastcollate.tokenizers.ordinary import Reference
-from fastcollate.tokenizers.patterns import PATTERNS, known_pattern
 
 BYTES = {bytes([byte]): byte for byte in range(256)}
 # Any white space beside any other, and beside letters, is one token where the pattern lets them meet.
@@ -42,7 +42,17 @@ def test_a_text_taken_apart_has_the_ids_of_the_whole(name, text):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("text", [" " * 1_200_000 + "a", "a" + " " * 1_200_000, "a" + "\n" * 1_200_000 + "a"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        " " * 1_200_000 + "a",
+        "a" + " " * 1_200_000,
+        "a" + "\n" * 1_200_000 + "a",
+        " " * 1_200_000 + "\n",
+        (" " * 60_000 + "a") * 20,
+    ],
+    ids=["before", "after", "lines", "line", "shorter"],
+)
 def test_white_space_without_end_is_encoded(name, text):
     tokenizer = BpeTokenizer(encoding(name))
     start = time.perf_counter()

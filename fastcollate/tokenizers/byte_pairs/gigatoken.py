@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.ragged import IntArray, Ragged
-from fastcollate.tokenizers.ordinary import Reference
+from fastcollate.tokenizers.byte_pairs.ordinary import Reference
 
 __all__ = ["Gigatoken", "doubtful", "gigatoken_loader"]
 

@@ -11,7 +11,7 @@ import tiktoken
 
 from fastcollate.errors import EncodingError
 from fastcollate.ragged import Ragged
-from fastcollate.tokenizers.patterns import Known
+from fastcollate.tokenizers.byte_pairs.patterns import Known
 
 __all__ = ["Reference"]
 
@@ -38,7 +38,7 @@ class Reference:
         self._whole = encoding.encode_ordinary
         self._piece = attrgetter("_encode_single_piece")(encoding)
         self._least = stretch
-        self._stretches = None if known is None else known.stretches(stretch)
+        self._known = known
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text.
@@ -46,8 +46,8 @@ class Reference:
         Raises:
             EncodingError: tiktoken cannot encode the text.
         """
-        if self._stretches is not None and len(text) > self._least:
-            return self._encode_apart(text)
+        if self._known is not None and len(text) > self._least and _has_blanks(text, self._least // 2):
+            return self._encode_apart(text, self._known)
         return self._encode_whole(text)
 
     def encode_batch(self, texts: Sequence[str]) -> Ragged:
@@ -65,16 +65,18 @@ class Reference:
             ends.append(len(tokens))
         return Ragged(np.array(tokens, np.uint32), np.array(ends, np.int64))
 
-    def _encode_apart(self, text: str) -> list[int]:
+    def _encode_apart(self, text: str, known: Known) -> list[int]:
         r"""Encode a text that may hold long stretches of white space.
 
         The pattern takes a stretch but for its last character, if others follow it, in one piece; another piece
         begins with that character. No pattern looks back, and what comes before a stretch ends where it begins:
         so the three parts, each alone, are what they are in the text.
         """
-        assert self._stretches is not None
         ids, begin = [], 0
-        for found in self._stretches.finditer(text):
+        for found in known.blanks.finditer(text):
+            follower = text[found.end() : found.end() + 1]
+            if found.end() - found.start() < self._least or follower in known.spoilers:
+                continue
             stop = found.end() - (found.end() < len(text))
             ids += self._encode_whole(text[begin : found.start()])
             ids += self._piece(text[found.start() : stop])
@@ -91,3 +93,8 @@ class Reference:
                 f'a text of {len(text):,} characters is too much for the pattern of encoding "{self._name}" '
                 f"({' '.join(str(error).split())[:80]}): leave it out, or cut its long runs of white space"
             ) from None
+
+
+def _has_blanks(text: str, size: int) -> bool:
+    """Whether one of the consecutive parts of that size is white space alone: of twice as much, one is."""
+    return any(text[i : i + size].isspace() for i in range(0, len(text), size))

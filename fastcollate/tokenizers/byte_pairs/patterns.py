@@ -37,22 +37,22 @@ class Known(NamedTuple):
 
     Attributes:
         scheme: What gigatoken calls it.
-        stretch: The white space that its `\s+(?!\S)` meets, `{}` being how much of it at least.
+        blanks: What finds the white space that its `\s+(?!\S)` may take.
+        spoilers: What follows where another part of the pattern takes that white space; "" is the end of the text.
     """
 
     scheme: str
-    stretch: str
-
-    def stretches(self, least: int) -> re.Pattern[str]:
-        """Return what finds stretches of at least that length."""
-        return re.compile(self.stretch.replace("{}", f"{{{least},}}"))
+    blanks: re.Pattern[str]
+    spoilers: tuple[str, ...]
 
 
+_NO_BREAKS = re.compile(f"[{_BLANKS}]+")
 _KNOWN = {
-    _R50K: Known("gpt2", rf"[\r\n{_BLANKS}]{{}}+"),
-    # Here white space up to a line break is matched on its own, so that the rest follows the last one.
-    _CL100K: Known("gpt4", rf"[{_BLANKS}]{{}}+(?![\r\n])"),
-    _O200K: Known("o200k", rf"[{_BLANKS}]{{}}+(?![\r\n])"),
+    _R50K: Known("gpt2", re.compile(f"[\r\n{_BLANKS}]+"), ()),
+    # White space up to a line break is matched before, so that the rest follows the last one; at the end of a text
+    # cl100k_base takes all white space in one.
+    _CL100K: Known("gpt4", _NO_BREAKS, ("\r", "\n", "")),
+    _O200K: Known("o200k", _NO_BREAKS, ("\r", "\n")),
 }
 
 

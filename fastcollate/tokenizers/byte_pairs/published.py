@@ -15,8 +15,8 @@ import tiktoken
 from tiktoken_ext.openai_public import r50k_pat_str
 
 from fastcollate.errors import EncodingError
-from fastcollate.tokenizers.bpe import BpeTokenizer
-from fastcollate.tokenizers.tokenizer import END_OF_TEXT
+from fastcollate.tokenizers.byte_pairs.bpe import BpeTokenizer
+from fastcollate.tokenizers.tokenizer import END_OF_TEXT, byte_of_letter
 
 __all__ = ["load_bpe", "unknown_encoding"]
 
@@ -59,7 +59,7 @@ def unknown_encoding(encoding: object) -> EncodingError:
     known = ["bytes", *sorted(tiktoken.list_encoding_names())]
     near = get_close_matches(str(encoding), known, n=1)
     hint = f'; did you mean "{near[0]}"?' if near else ""
-    rule = f"use one of {', '.join(known)}, or a tiktoken.Encoding or a Tokenizer"
+    rule = f"use one of {', '.join(known)}, the path of a tokenizer.json, or a tiktoken.Encoding or a Tokenizer"
     return EncodingError(f"encoding {encoding!r} is unknown: {rule}{hint}")
 
 
@@ -100,15 +100,8 @@ def _gpt2_from(encoder: bytes) -> tiktoken.Encoding:
     # tiktoken's own reader of these files wants a cache directory it can write to; some machines have none.
     vocabulary: dict[str, int] = json.loads(encoder)
     special = {END_OF_TEXT: vocabulary.pop(END_OF_TEXT)}
-    byte_of = _byte_of_letter()
+    byte_of = byte_of_letter()
     ranks = {bytes([byte_of[letter] for letter in token]): rank for token, rank in vocabulary.items()}
     return tiktoken.Encoding(
         "gpt2", pat_str=r50k_pat_str, mergeable_ranks=ranks, special_tokens=special, explicit_n_vocab=50257
     )
-
-
-def _byte_of_letter() -> dict[str, int]:
-    """GPT-2's spelling of bytes: one that Latin-1 can show is itself, the others are U+0100, U+0101, ..."""
-    shown = [byte for byte in range(256) if chr(byte).isprintable() and byte != ord(" ")]
-    hidden = [byte for byte in range(256) if byte not in shown]
-    return {chr(byte): byte for byte in shown} | {chr(256 + i): byte for i, byte in enumerate(hidden)}

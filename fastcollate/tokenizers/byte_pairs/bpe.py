@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike
 
 from fastcollate.errors import EncodingError
 from fastcollate.ragged import IntArray, Ragged
-from fastcollate.tokenizers.gigatoken import Gigatoken, gigatoken_loader
-from fastcollate.tokenizers.ordinary import Reference
-from fastcollate.tokenizers.patterns import known_pattern
+from fastcollate.tokenizers.byte_pairs.gigatoken import Gigatoken, gigatoken_loader
+from fastcollate.tokenizers.byte_pairs.ordinary import Reference
+from fastcollate.tokenizers.byte_pairs.patterns import known_pattern
 from fastcollate.tokenizers.tokenizer import END_OF_TEXT, mend
 
 __all__ = ["BpeTokenizer"]
@@ -65,7 +65,7 @@ class BpeTokenizer:
     def sha256(self) -> str:
         """64 hex digits of the vocabulary's content: the same on every machine.
 
-        >>> from fastcollate.tokenizers.published import load_bpe
+        >>> from fastcollate.tokenizers.byte_pairs.published import load_bpe
         >>> load_bpe("bytes").sha256[:8]
         '01731bcf'
         """
@@ -107,7 +107,7 @@ class BpeTokenizer:
     def byte_lengths(self) -> IntArray:
         """Return `int64[vocab_size]`: how many bytes each token stands for, 0 where no token has the id.
 
-        >>> from fastcollate.tokenizers.published import load_bpe
+        >>> from fastcollate.tokenizers.byte_pairs.published import load_bpe
         >>> load_bpe("bytes").byte_lengths()[[0, 255, 256]]
         array([ 1,  1, 13])
         """
@@ -127,7 +127,7 @@ class BpeTokenizer:
 
         A token of part of a character is of that whole character; so is the next one.
 
-        >>> from fastcollate.tokenizers.published import load_bpe
+        >>> from fastcollate.tokenizers.byte_pairs.published import load_bpe
         >>> load_bpe("bytes").encode_with_offsets(["aé"])[1].tolist()
         [[0, 1], [1, 2], [1, 2]]
         """
@@ -151,7 +151,7 @@ class BpeTokenizer:
         Raises:
             EncodingError: An id is no token of the encoding.
 
-        >>> from fastcollate.tokenizers.published import load_bpe
+        >>> from fastcollate.tokenizers.byte_pairs.published import load_bpe
         >>> load_bpe("bytes").decode(np.array([104, 105]))
         'hi'
         """
