@@ -28,6 +28,14 @@ class InputError(FastCollateError):
         unknown_field     `fields=` names a field that the template does not have, or a key that is no string
         missing_field     a record lacks a field that the template needs, or has null there
         not_string        a field of a record is not a string
+        unknown_shape     a record's keys fit no template, or several
+        bad_message       a message of a conversation is no object, or holds what its role cannot
+        no_turns          a conversation has no messages
+        unknown_role      a message has a role that nobody knows, or that the template does not write
+        not_text          a message has an image, a sound or a file among its parts
+        bad_weight        a message's weight is no number, or it has several that differ
+        bad_tool_call     a call or the list of tools is not JSON, or not what calls and tools are
+        bad_tokens        a row of tokens has labels or masks that do not belong to its tokens
         overlong          a record has more tokens than `max_length`
         empty             a record has no tokens, or the whole source has no record that can be used
 

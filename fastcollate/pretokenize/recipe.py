@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fastcollate.errors import InputError
+from fastcollate.errors import EncodingError, InputError
+from fastcollate.pretokenize.kept_columns import NOTHING, KeptColumns
+from fastcollate.pretokenize.ready_tokens import take_tokens
 from fastcollate.ragged import IntArray, Ragged
-from fastcollate.sources.chunk import Chunk
-from fastcollate.templates.segments import Document, Template
+from fastcollate.sources.chunk import Chunk, Rejected
+from fastcollate.templates.segments import Document, Template, TokenDocument
 from fastcollate.tokenizers.cuts import cut
-from fastcollate.tokenizers.documents import encode_documents
+from fastcollate.tokenizers.documents import EncodedDocuments, encode_documents
 from fastcollate.tokenizers.tokenizer import Tokenizer
 
-__all__ = ["Encoded", "OnError", "Overlong", "Recipe"]
+__all__ = ["Encoded", "OnError", "Overlong", "Recipe", "Unsupervised"]
 
-Overlong = Literal["truncate", "drop", "error"]
+Overlong = Literal["truncate", "keep_end", "cut_prompt", "drop", "error"]
+Unsupervised = Literal["drop", "keep", "error"]
 OnError = Literal["raise", "skip"]
+
+_CUTS = ("truncate", "keep_end", "cut_prompt")
 
 
 class Encoded(NamedTuple):
@@ -27,15 +34,21 @@ class Encoded(NamedTuple):
 
     Attributes:
         tokens: The uint32 ids of N records.
-        spans: Their supervised tokens, as uint32 (start, stop) pairs.
+        spans: Their targets, as uint32 (start, stop) pairs.
         source_rows: `int64[N]`, the row each record came from, counted through all sources.
-        rejected: How many records were left out, by reason.
+        columns: What the store has beside them.
+        path: The file the chunk is from; None is the given iterable.
+        rejected: The records that were left out.
+        noted: How many were kept and are told of, by what is told of them.
     """
 
     tokens: Ragged
     spans: Ragged
     source_rows: IntArray
-    rejected: Counter[str]
+    columns: dict[str, Any]
+    path: str | None
+    rejected: list[Rejected]
+    noted: Counter[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +58,12 @@ class Recipe:
     Args:
         template: What makes text of a record.
         tokenizer: What makes tokens of the text.
-        append_eot: True ends each record with the end-of-text token, which is supervised.
+        append_eot: True ends each record with the end-of-text token.
         max_length: The most tokens of a record; None is no limit.
         overlong: What becomes of longer records.
-        on_error: `"raise"` stops at a bad record, `"skip"` counts it by reason.
+        unsupervised: What becomes of records without a target.
+        on_error: `"raise"` stops at a bad record, `"skip"` leaves it out.
+        kept: The columns that are kept of the records.
     """
 
     template: Template
@@ -56,58 +71,177 @@ class Recipe:
     append_eot: bool = True
     max_length: int | None = None
     overlong: Overlong = "truncate"
+    unsupervised: Unsupervised = "drop"
     on_error: OnError = "raise"
+    kept: KeptColumns = NOTHING
 
     def encode(self, chunk: Chunk) -> Encoded:
         """Return the tokens of a chunk.
 
         Raises:
             InputError: A record is bad, and `on_error` is "raise".
-            EncodingError: The tokenizer drops part of a text.
         """
-        rejected = Counter(chunk.rejected)
-        origins, documents = self._documents(chunk, rejected)
-        end = self.tokenizer.eot_token_id if self.append_eot else None
-        tokens, spans, *_ = encode_documents(self.tokenizer, documents, end_token_id=end)
-        usable = self._usable(chunk, origins, np.diff(tokens.offsets), rejected)
-        if len(usable) < len(documents):
+        left_out = _LeftOut(chunk, skip=self.on_error == "skip")
+        made = self._documents(chunk, left_out)
+        noted = _unread(chunk.records, self.template, self.kept.names)
+        encoded, made = self._tokens(made, left_out)
+        lengths = encoded.tokens.lengths
+        tokens, spans, weights = encoded.tokens, encoded.spans, encoded.weights
+        how = self.overlong
+        if self.max_length is not None and how != "drop" and how != "error":  # noqa: PLR1714  # so mypy sees a `Cut`
+            tokens, spans, weights = cut(tokens, spans, weights, self.max_length, how)
+            noted["cut"] = int((lengths > self.max_length).sum())
+        usable = self._usable(made, lengths, encoded.spans, spans, left_out)
+        noted["unsupervised"] = int((spans.lengths[usable] == 0).sum())
+        noted["straddled"] = int(encoded.straddled[usable].sum())
+        noted["control_text"] = int(encoded.control_spelt[usable].sum())
+        origins = made.origins[usable]
+        columns: dict[str, Any] = self.kept.of(chunk.records, origins)
+        if made.grouped:
+            columns["group"] = made.groups[usable]
+        if weights is not None:
+            columns["weights"] = weights[np.repeat(_mask(usable, len(spans)), spans.lengths // 2)]
+        if len(usable) < len(tokens):
             tokens, spans = tokens.take(usable), spans.take(usable)
-        if self.max_length is not None and self.overlong == "truncate":
-            tokens, spans, _ = cut(tokens, spans, None, self.max_length)
-        rows = chunk.base + chunk.rows[np.array(origins, np.int64)[usable]]
-        return Encoded(tokens, spans, rows, rejected)
+        rows = chunk.base + chunk.rows[origins]
+        return Encoded(tokens, spans, rows, columns, chunk.origin.path, left_out.rejected, +noted)
 
-    def _documents(self, chunk: Chunk, rejected: Counter[str]) -> tuple[list[int], list[Document]]:
-        """Return the documents of all records, after the number that each one's record has in the chunk."""
+    def _documents(self, chunk: Chunk, left_out: _LeftOut) -> _Made:
+        """Return the documents of all records that have some."""
         origins: list[int] = []
-        documents: list[Document] = []
+        documents: list[Document | TokenDocument] = []
+        make = self.template.documents
         for i, record in enumerate(chunk.records):
             try:
-                found = self.template.documents(record)
+                self.kept.check(record)
+                found = make(record)
             except InputError as error:
-                self._reject(chunk, i, str(error), error.reason, rejected)
+                left_out.add(i, str(error), error.reason)
             else:
                 documents += found
                 origins += [i] * len(found)
-        return origins, documents
+        return _Made.of(origins, documents)
 
-    def _usable(self, chunk: Chunk, origins: list[int], lengths: IntArray, rejected: Counter[str]) -> IntArray:
-        """Return `int64[M]`: the documents that have tokens, and not too many."""
+    def _tokens(self, made: _Made, left_out: _LeftOut) -> tuple[EncodedDocuments, _Made]:
+        """Encode the documents, without those that the tokenizer cannot encode."""
+        try:
+            return self._encoded(made.documents), made
+        except EncodingError:
+            good = []
+            for i, document in enumerate(made.documents):
+                try:
+                    self._encoded([document])
+                    good.append(i)
+                except EncodingError as error:
+                    left_out.add(int(made.origins[i]), str(error), "not_encodable")
+            made = _Made.of(made.origins[good].tolist(), [made.documents[i] for i in good])
+            return self._encoded(made.documents), made
+
+    def _encoded(self, documents: Sequence[Document | TokenDocument]) -> EncodedDocuments:
+        texts = [document for document in documents if isinstance(document, Document)]
+        ready = [document for document in documents if isinstance(document, TokenDocument)]
+        if texts and ready:
+            raise InputError(f'template "{self.template.name}" gives text and tokens: it must give one of them')
+        if ready:
+            return take_tokens(ready, self.tokenizer.vocab_size)
+        end = self.tokenizer.eot_token_id if self.append_eot else None
+        return encode_documents(self.tokenizer, texts, end_token_id=end)
+
+    def _usable(
+        self, made: _Made, lengths: IntArray, whole: Ragged, spans: Ragged, left_out: _LeftOut
+    ) -> IntArray:
+        """Return `int64[M]`: the documents that have tokens, and not too many, and targets; groups are whole."""
         good = lengths > 0
         for i in np.flatnonzero(~good).tolist():
-            self._reject(chunk, origins[i], "it has no tokens: leave it out, or set append_eot", "empty", rejected)
-        if self.max_length is not None and self.overlong != "truncate":
+            left_out.add(made.origins[i], "it has no tokens: leave it out, or set append_eot", "empty")
+        if self.max_length is not None and self.overlong not in _CUTS:
             over = lengths > self.max_length
             for i in np.flatnonzero(over).tolist():
                 message = f"it has {lengths[i]} tokens, more than max_length={self.max_length}"
-                if self.overlong == "drop":
-                    rejected["overlong"] += 1
-                else:
-                    self._reject(chunk, origins[i], message, "overlong", rejected)
+                left_out.add(made.origins[i], message, "overlong", wanted=self.overlong == "drop")
             good &= ~over
+        if self.unsupervised != "keep":
+            bare = good & (spans.lengths == 0)
+            for i in np.flatnonzero(bare).tolist():
+                left_out.add(
+                    made.origins[i],
+                    *_why_bare(made.documents[i], cut_away=bool(len(whole[i]))),
+                    wanted=self.unsupervised == "drop",
+                )
+            good &= ~bare
+        if made.grouped:
+            good = _whole_groups(good, made.groups)
         return np.flatnonzero(good)
 
-    def _reject(self, chunk: Chunk, i: int, message: str, reason: str, rejected: Counter[str]) -> None:
-        if self.on_error == "raise":
-            raise chunk.origin.error(int(chunk.rows[i]), message, reason)
-        rejected[reason] += 1
+
+class _Made(NamedTuple):
+    """The documents of a chunk: of which record each is, and its group or -1."""
+
+    documents: list[Document | TokenDocument]
+    origins: IntArray
+    groups: IntArray
+
+    @classmethod
+    def of(cls, origins: list[int], documents: list[Document | TokenDocument]) -> _Made:
+        # a group is one of one record: its number says so
+        numbers: dict[tuple[int, int], int] = {}
+        groups = [
+            -1 if document.group is None else numbers.setdefault((origin, document.group), len(numbers))
+            for origin, document in zip(origins, documents, strict=True)
+        ]
+        return cls(documents, np.array(origins, np.int64), np.array(groups, np.int64))
+
+    @property
+    def grouped(self) -> bool:
+        return bool((self.groups >= 0).any())
+
+
+class _LeftOut:
+    """What of a chunk is left out, and why: a line each.
+
+    Attributes:
+        rejected: The lines.
+    """
+
+    def __init__(self, chunk: Chunk, *, skip: bool) -> None:
+        self.rejected = list(chunk.rejected)
+        self._chunk = chunk
+        self._skip = skip
+
+    def add(self, i: int, message: str, reason: str, *, wanted: bool = False) -> None:
+        """Leave record `i` out: as a bad one, or, if `wanted`, as one that was asked to be left out."""
+        row = int(self._chunk.rows[i])
+        if not (self._skip or wanted):
+            raise self._chunk.origin.error(row, message, reason)
+        self.rejected.append(Rejected(row, reason, message, self._chunk.records[i]))
+
+
+def _why_bare(document: Document | TokenDocument, *, cut_away: bool) -> tuple[str, str]:
+    """Return why a document has no target: the message, and the reason in a word."""
+    if cut_away:
+        return "max_length cuts all its targets away: raise it, or set overlong", "unsupervised"
+    if isinstance(document, Document) and any(s.weight and not s.text for s in document.segments):
+        return "its answer is empty: nothing of it would be learnt", "empty"
+    return "nothing of it is a target: every part has weight 0", "unsupervised"
+
+
+def _whole_groups(good: NDArray[np.bool_], groups: IntArray) -> NDArray[np.bool_]:
+    """Return the same without the groups of which some document is not good."""
+    broken = groups[~good & (groups >= 0)]
+    return good & ~np.isin(groups, broken) if len(broken) else good
+
+
+def _unread(records: Sequence[Mapping[str, Any]], template: Template, kept: frozenset[str]) -> Counter[str]:
+    """Count the keys that neither the template reads nor a column keeps, `unread:KEY`."""
+    read = getattr(template, "keys", None)
+    counts = Counter[str]()
+    if read is not None:
+        for keys, count in Counter(map(tuple, records)).items():
+            counts.update({f"unread:{key}": count for key in keys if key not in read and key not in kept})
+    return counts
+
+
+def _mask(usable: IntArray, count: int) -> NDArray[np.bool_]:
+    mask = np.zeros(count, bool)
+    mask[usable] = True
+    return mask

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from fastcollate.arguments import check_choices, check_count, check_counts, check_flag
 from fastcollate.errors import InputError
 from fastcollate.pretokenize.engines import Engine, Processes, ThisProcess
-from fastcollate.pretokenize.recipe import Encoded, OnError, Overlong, Recipe
+from fastcollate.pretokenize.kept_columns import KeptColumns
+from fastcollate.pretokenize.recipe import Encoded, OnError, Overlong, Recipe, Unsupervised
+from fastcollate.pretokenize.settling import first_records, settle_end, settle_template
+from fastcollate.pretokenize.telling import count_together, tell
 from fastcollate.sources.resolve import resolve
 from fastcollate.sources.source import read_chunks
 from fastcollate.store.reader import TokenStore
 from fastcollate.store.shards.entries import Layout
 from fastcollate.store.writer import StoreWriter
-from fastcollate.templates.fields import PromptTemplate
 from fastcollate.templates.segments import Template
 from fastcollate.tokenizers.load import AnyEncoding, load_encoding
 
@@ -32,11 +34,14 @@ def prepare(
     output: str | Path,
     *,
     encoding: AnyEncoding = "gpt2",
-    template: str | Template = "alpaca",
+    template: str | Path | Template | None = None,
     fields: Mapping[str, str] | None = None,
     append_eot: bool = True,
     max_length: int | None = None,
     overlong: Overlong = "truncate",
+    unsupervised: Unsupervised = "drop",
+    train_on: str = "all",
+    keep_columns: Sequence[str] = (),
     layout: Layout = "arrow",
     records_per_shard: int = 262_144,
     workers: int | None = None,
@@ -48,18 +53,28 @@ def prepare(
     """`prepare` tokenises records once, into a store at `output`, and returns the store.
 
     The same source gives the same bytes for any number of workers. A call that fails or is interrupted leaves
-    nothing behind.
+    nothing behind. What it finds out, and what a model would learn that was not meant, it says to the logger
+    "fastcollate", and counts it in the manifest; each record that is left out is a line of `rejected.jsonl` there.
 
     Args:
         source: A path, glob or URL of JSON arrays or JSON Lines, a list of these, or an iterable of dicts.
         output: The directory to make.
-        encoding: The encoding's name (`"gpt2"` by default), a `tiktoken.Encoding` or a `Tokenizer`.
-        template: The name of a built-in template (`"alpaca"` by default), a `PromptTemplate` or any `Template`.
+        encoding: The encoding's name (`"gpt2"` by default), a file of one, a `tiktoken.Encoding` or a `Tokenizer`.
+        template: The name of a built-in template, the path of a template's file, a `PromptTemplate` or any
+            `Template`; by default the first records tell which one.
         fields: The key of the records for each field of the template whose name differs; none by default.
-        append_eot: True (default) ends each record with the end-of-text token, and supervises it; False does not.
+        append_eot: True (default) ends each record with the end-of-text token, which is a target where what it
+            ends is one; False does not.
         max_length: The most tokens of a record; there is no limit by default.
         overlong: What becomes of records longer than `max_length`: `"truncate"` (default) cuts off their ends,
+            `"keep_end"` cuts before their last token, `"cut_prompt"` cuts off the beginning of the prompt,
             `"drop"` leaves them out and counts them, `"error"` treats them as bad records.
+        unsupervised: What becomes of records without a target, such as one with an empty answer or one whose
+            answer was cut away: `"drop"` (default) leaves them out and counts them, `"keep"` keeps and counts
+            them, `"error"` treats them as bad records.
+        train_on: Which turns of a conversation are learnt: `"all"` (default) of the assistant's, the `"last"`, or
+            `"none-before N"`, those from turn N on.
+        keep_columns: Keys of the records that become columns of the store; none by default.
         layout: The kind of files: `"arrow"` (default) or `"npy"`.
         records_per_shard: The number of records in each shard but the last, 262,144 by default.
         workers: The number of processes; by default all cores are used once there is enough to do. A script needs
@@ -83,27 +98,32 @@ def prepare(
     >>> len(store), store.spans(0).tolist()
     (1, [[131, 151]])
     """
-    _check(engine=engine, append_eot=append_eot, max_length=max_length, overlong=overlong, on_error=on_error)
-    chosen = _template(template, fields)
-    recipe = Recipe(chosen, load_encoding(encoding), append_eot, max_length, overlong, on_error)
+    _check(engine=engine, append_eot=append_eot, max_length=max_length)
+    check_choices(
+        overlong=(overlong, get_args(Overlong)),
+        unsupervised=(unsupervised, get_args(Unsupervised)),
+        on_error=(on_error, get_args(OnError)),
+    )
+    tokenizer = load_encoding(encoding)
+    settle_end(tokenizer, append_eot=append_eot)
+    first, chunks = first_records(read_chunks(resolve(source), skip=on_error == "skip"))
+    chosen = settle_template(template, first, fields=fields, train_on=train_on)
+    kept = KeptColumns.found(keep_columns, first)
+    recipe = Recipe(chosen, tokenizer, append_eot, max_length, overlong, unsupervised, on_error, kept)
     runner = _runner(recipe, workers, timeout)
-    chunks = read_chunks(resolve(source), skip=on_error == "skip")
     with StoreWriter(
-        output,
-        encoding=recipe.tokenizer,
-        layout=layout,
-        records_per_shard=records_per_shard,
-        template=chosen.name,
+        output, encoding=tokenizer, layout=layout, records_per_shard=records_per_shard, template=chosen.name
     ) as writer:
         _write(writer, runner.run(recipe.encode, chunks), progress)
-    return TokenStore(output)
+    store = TokenStore(output)
+    tell(store.manifest.noted, store.manifest.rejected, len(store))
+    return store
 
 
-def _check(*, engine: str, append_eot: bool, max_length: int | None, overlong: str, on_error: str) -> None:
+def _check(*, engine: str, append_eot: bool, max_length: int | None) -> None:
     if engine != "local":
         raise InputError(f"engine is {engine!r}: this version runs workers on this machine; use engine='local'")
     check_flag("append_eot", append_eot)
-    check_choices(overlong=(overlong, ("truncate", "drop", "error")), on_error=(on_error, ("raise", "skip")))
     if max_length is not None:
         check_count("max_length", max_length, 1)
 
@@ -133,30 +153,21 @@ def _runner(recipe: Recipe, workers: int | None, timeout: int) -> Engine:
 
 
 def _write(writer: StoreWriter, chunks: Iterator[Encoded], progress: Callable[[int], object] | None) -> None:
-    written, rejected = 0, Counter[str]()
+    written, rejected, noted = 0, Counter[str](), Counter[str]()
     for chunk in chunks:
-        writer.append(chunk.tokens, chunk.spans, chunk.source_rows)
-        rejected.update(chunk.rejected)
+        writer.append(chunk.tokens, chunk.spans, chunk.source_rows, chunk.columns)
+        if chunk.rejected:
+            counts = Counter(line.reason for line in chunk.rejected)
+            file = None if chunk.path is None else os.path.basename(chunk.path)  # noqa: PTH119  # URLs too
+            writer.reject(counts, ({"file": file, **line._asdict()} for line in chunk.rejected))
+            rejected.update(counts)
+        count_together(noted, chunk.noted)
         written += len(chunk.source_rows)
         if progress is not None:
             progress(len(chunk.source_rows))
     if not written:
         raise _no_records(rejected)
-    if rejected:
-        writer.reject(rejected)
-
-
-def _template(template: str | Template, fields: Mapping[str, str] | None) -> Template:
-    chosen = template if isinstance(template, PromptTemplate | Template) else PromptTemplate.named(template)
-    if fields is None:
-        return chosen
-    if not isinstance(chosen, PromptTemplate):
-        raise InputError(
-            f'fields= was given with template "{chosen.name}", which is no PromptTemplate: rename the keys of the '
-            "records instead, or let the template read the ones they have",
-            reason="unknown_field",
-        )
-    return chosen.renamed(fields)  # a wrong name is an error at once, not in every record
+    writer.note(noted)
 
 
 def _no_records(rejected: Counter[str]) -> InputError:

@@ -1,75 +1,115 @@
-"""From what a caller names (paths, patterns, URLs, iterables) to sources."""
+"""From what a caller names (paths, patterns, folders, URLs, tables, iterables) to sources."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from glob import glob
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from fastcollate.errors import InputError
-from fastcollate.sources.chunk import unreadable
-from fastcollate.sources.in_memory import GivenRecords
-from fastcollate.sources.json_text import JsonFile
+from fastcollate.sources.files import FileSource
+from fastcollate.sources.in_memory import GivenRecords, given
+from fastcollate.sources.paths import expand
+from fastcollate.sources.sniff import FORMATS, TEXT_BETWEEN
 from fastcollate.sources.source import Source
 
-__all__ = ["resolve"]
+__all__ = ["Resolved", "find_sources", "resolve"]
 
 
-def resolve(source: object) -> Sequence[Source]:
-    """Return the sources that `source` stands for, in order; none is opened.
+class Resolved(NamedTuple):
+    """What a caller's source stands for.
 
-    Args:
-        source: A path, a glob pattern, an http(s) URL, a list of these, or an iterable of dicts. A file is read
-            as what it holds, whatever its name: a JSON array of objects, or JSON Lines.
+    Attributes:
+        sources: The sources, in order; none is opened.
+        notes: What was taken and what was left out, where that is no matter of course: a sentence each.
+    """
 
-    Raises:
-        InputError: It is none of these, or a path or pattern that matches nothing.
+    sources: list[Source]
+    notes: list[str]
+
+
+def resolve(source: object, *, format: str | None = None) -> list[Source]:  # noqa: A002  # pinned
+    """Return the sources that `source` stands for, as `find_sources` does.
 
     >>> [found.name for found in resolve([{"text": "a"}])]
     ['the given iterable']
     """
+    return find_sources(source, format=format).sources
+
+
+def find_sources(source: Any, *, format: str | None = None) -> Resolved:  # noqa: A002  # pinned
+    """Return the sources that `source` stands for, in order, and what is to be said of them; none is opened.
+
+    Args:
+        source: A path, a glob pattern, a folder, an http(s) URL, `"-"` for standard input, a table, a dataset of
+            Hugging Face, a list of these, or an iterable of dicts.
+        format: The format of the files: `"json"` (an array, or lines), `"jsonl"`, `"csv"`, `"tsv"`, `"parquet"`,
+            `"arrow"`, `"text"` (a document a line), `"text-file"` (a document a file) or `"text:SEPARATOR"`. By
+            default the content tells, and where that leaves a choice the name.
+
+    Raises:
+        InputError: It is none of these, or a path or pattern that matches nothing.
+
+    >>> find_sources([{"text": "a"}]).notes
+    []
+    """
+    _check_format(format)
     if isinstance(source, str | os.PathLike):
-        return [JsonFile(path) for path in _expand(source)]
-    if isinstance(source, list | tuple) and source and isinstance(source[0], str | os.PathLike):
-        return [JsonFile(path) for i, item in enumerate(source) for path in _expand(_path_in_list(i, item))]
-    if isinstance(source, Mapping | bytes) or not isinstance(source, Iterable):
+        return _file(os.fsdecode(source), format)
+    table = given(source)
+    if isinstance(source, list | tuple) and source and _stands_alone(source[0]):
+        return _several(source, format)
+    if table is None and (isinstance(source, Mapping | bytes) or not isinstance(source, Iterable)):
         raise InputError(
             f"the source is of type {type(source).__name__}: give a path, a glob, a URL, a list of these, "
             "or an iterable of dicts (one record alone goes in a list)",
             reason="bad_source",
         )
-    return [GivenRecords(source)]
+    if format is not None:
+        raise InputError(f"format is {format!r}, and the source holds records already: leave it out")
+    return Resolved([table or GivenRecords(source)], [])
 
 
-def _path_in_list(i: int, item: object) -> str | os.PathLike[str]:
-    if isinstance(item, str | os.PathLike):
-        return item
-    raise InputError(
-        f"item {i} of the list of sources is of type {type(item).__name__}, item 0 is a path: "
-        "give paths only, or dicts only",
-        row=i,
-        reason="bad_source",
+def _check_format(wanted: str | None) -> None:
+    known = isinstance(wanted, str) and (
+        wanted in FORMATS or wanted.removeprefix(TEXT_BETWEEN) not in ("", wanted)
     )
+    if wanted is None or known:
+        return
+    listed = ", ".join(map(repr, FORMATS))
+    raise InputError(f"format is {wanted!r}: it must be one of {listed}, or 'text:' and what parts the documents")
 
 
-def _expand(source: str | os.PathLike[str]) -> list[str]:
-    """Return the files (or the URL) that one path, glob pattern or URL stands for."""
-    path = os.fsdecode(source)
-    try:
-        # Neither a file nor missing is a pipe, or a link to nothing: opening it will tell.
-        if "://" in path or (os.path.lexists(path) and not Path(path).is_dir()):
-            return [path]
-        if Path(path).is_dir():
+def _stands_alone(item: object) -> bool:
+    return isinstance(item, str | os.PathLike) or given(item) is not None
+
+
+def _several(items: list[object] | tuple[object, ...], wanted: str | None) -> Resolved:
+    sources, notes = list[Source](), list[str]()
+    for i, item in enumerate(items):
+        if isinstance(item, str | os.PathLike):
+            found = _file(os.fsdecode(item), wanted)
+        elif (table := given(item)) is not None:
+            found = Resolved([table], [])
+        else:
+            kind = "a path" if isinstance(items[0], str | os.PathLike) else "a table"
             raise InputError(
-                f'{path}: is a directory: give its files, for example "{Path(path) / "*.jsonl"}"',
-                path=path,
-                reason="is_directory",
+                f"item {i} of the list of sources is of type {type(item).__name__}, item 0 is {kind}: "
+                "give paths only, or dicts only",
+                row=i,
+                reason="bad_source",
             )
-        found = sorted(match for match in glob(path, recursive=True) if not Path(match).is_dir())  # noqa: PTH207  # absolute patterns too
-    except OSError as error:
-        raise unreadable(path, error) from error
-    if not found:
-        what = "no file matches this pattern" if any(mark in path for mark in "*?[") else "no such file"
-        raise InputError(f"{path}: {what}: check the path", path=path, reason="not_found")
-    return found
+        sources += found.sources
+        notes += found.notes
+    for name, times in Counter(found.name for found in sources if isinstance(found, FileSource)).items():
+        if times > 1:
+            notes.append(f"{name}: given {times} times, and read as often")
+    return Resolved(sources, notes)
+
+
+def _file(path: str, wanted: str | None) -> Resolved:
+    if path == "-":
+        return Resolved([FileSource("standard input", wanted, piped=True)], [])
+    found, notes = expand(path, wanted)
+    return Resolved([FileSource(name, wanted) for name in found], notes)

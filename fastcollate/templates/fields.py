@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
+from itertools import groupby, product
+from operator import itemgetter
 from string import Formatter
 from typing import Any
 
 from fastcollate.errors import InputError
 from fastcollate.templates.built_in import BUILT_IN
 from fastcollate.templates.segments import Document, Segment
+from fastcollate.templates.wording import having, nearest, renaming, short
 
 __all__ = ["Part", "PromptTemplate"]
+
+
+_make = tuple.__new__
+_Pick = Callable[[Sequence[str]], Any]
+_Runs = tuple[tuple[str, _Pick, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,7 @@ class Part:
         object.__setattr__(self, "pieces", _parse(self.text))
         for name in (self.when, self.unless):
             if name is not None and not _is_plain(name):
-                raise InputError(f"{_short(name)} is not a field: when= and unless= take one plain name")
+                raise InputError(f"{short(name)} is not a field: when= and unless= take one plain name")
 
     @property
     def mentions(self) -> tuple[str, ...]:
@@ -58,7 +65,8 @@ class PromptTemplate:
     r"""`PromptTemplate` makes one text of a record: its sections, one after another with nothing between them.
 
     A field is optional if every part that mentions it has `when=` that field (missing, None and "" then
-    leave the part out); any other field must be a string in every record.
+    leave the part out, as NaN does, which pandas writes for nothing); any other field must be a string in every
+    record.
 
     Args:
         name: What error messages and a store's manifest call the template.
@@ -82,17 +90,51 @@ class PromptTemplate:
     optional: tuple[str, ...] = field(init=False, repr=False, compare=False)
     """The fields a record may lack."""
     _keys: tuple[tuple[str, str], ...] = field(init=False, repr=False, compare=False)
+    _conditions: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    _runs: dict[tuple[bool, ...], _Runs] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.parts:
-            raise InputError(f"template {_short(self.name)} has no parts: give at least one Part")
+            raise InputError(f"template {short(self.name)} has no parts: give at least one Part")
         required = _unique(name for part in self.parts for name in part.mentions if name != part.when)
-        conditions = (name for part in self.parts for name in (part.when, part.unless) if name is not None)
-        optional = tuple(name for name in _unique(conditions) if name not in required)
-        keys = dict(self.renames)
-        object.__setattr__(self, "required", required)
-        object.__setattr__(self, "optional", optional)
-        object.__setattr__(self, "_keys", tuple((name, keys.get(name, name)) for name in required + optional))
+        conditions = _unique(name for part in self.parts for name in (part.when, part.unless) if name is not None)
+        optional = tuple(name for name in conditions if name not in required)
+        keys, names = dict(self.renames), required + optional
+        if len(conditions) > 8:
+            raise InputError(
+                f"template {short(self.name)} has {len(conditions)} conditions: at most 8 can be used"
+            )
+        runs = {
+            given: self._runs_with(names, dict(zip(conditions, given, strict=True))) for given in _all(conditions)
+        }
+        made = {
+            "required": required,
+            "optional": optional,
+            "_keys": tuple((name, keys.get(name, name)) for name in names),
+            "_conditions": tuple(map(names.index, conditions)),
+            "_runs": runs,
+        }
+        for attribute, value in made.items():
+            object.__setattr__(self, attribute, value)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return PromptTemplate, (self.name, self.parts, self.renames)
+
+    def _runs_with(self, names: Sequence[str], given: Mapping[str, bool]) -> _Runs:
+        """Return what a record with these fields becomes: neighbouring parts of one weight are written at once."""
+        parts = [
+            part
+            for part in self.parts
+            if (part.when is None or given[part.when]) and not (part.unless is not None and given[part.unless])
+        ]
+        runs = []
+        for supervised, group in groupby(parts, key=lambda part: part.supervised):
+            pieces = [piece for part in group for piece in part.pieces]
+            form = "".join(literal.replace("%", "%%") + ("%s" if name else "") for literal, name in pieces)
+            places = [names.index(name) for _, name in pieces if name]
+            pick = itemgetter(*places) if places else _nothing
+            runs.append((form, pick, float(supervised)))
+        return tuple(runs)
 
     @classmethod
     def named(cls, name: str) -> PromptTemplate:
@@ -105,11 +147,9 @@ class PromptTemplate:
         (('instruction', 'output'), ('input',))
         """
         if name not in BUILT_IN:
-            near = get_close_matches(str(name), BUILT_IN, n=1)
-            hint = f'; did you mean "{near[0]}"?' if near else ""
             raise InputError(
-                f"template {_short(name)} is unknown: use one of {', '.join(sorted(BUILT_IN))}, "
-                f"or a PromptTemplate of your own{hint}",
+                f"template {short(name)} is unknown: use one of {', '.join(sorted(BUILT_IN))}, "
+                f"or a PromptTemplate of your own{nearest(name, BUILT_IN)}",
                 reason="unknown_template",
             )
         return cls(name, tuple(Part(**part) for part in BUILT_IN[name]))
@@ -124,6 +164,15 @@ class PromptTemplate:
         parts = [(part.text, part.supervised, part.when, part.unless) for part in self.parts]
         content = json.dumps([self.name, parts, self._keys])
         return hashlib.sha256(content.encode()).hexdigest()
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys of a record that are read.
+
+        >>> sorted(PromptTemplate.named("alpaca").keys)
+        ['input', 'instruction', 'output']
+        """
+        return frozenset(key for _, key in self._keys)
 
     def renamed(self, fields: Mapping[str, str]) -> PromptTemplate:
         """Return the same template for records that call its fields otherwise.
@@ -140,22 +189,10 @@ class PromptTemplate:
         '2 + 2 = '
         """
         known = [name for name, _ in self._keys]
-        for name, key in fields.items():
-            if name not in known:
-                raise InputError(
-                    f'template "{self.name}" has no field {_short(name)}: fields= maps the template\'s own '
-                    f"names ({', '.join(known)}) to keys of the records",
-                    reason="unknown_field",
-                )
-            if not isinstance(key, str):
-                raise InputError(
-                    f'fields["{name}"] is {_short(key)}: it must be a key of the records, a string',
-                    reason="unknown_field",
-                )
-        return replace(self, renames=tuple((dict(self.renames) | dict(fields)).items()))
+        return replace(self, renames=renaming(self.name, self.renames, fields, known))
 
     def documents(self, record: Mapping[str, Any]) -> list[Document]:
-        """Return the text of one record as one document, with a segment for each part that applies.
+        """Return the text of one record as one document; neighbouring parts of one kind share a segment.
 
         Args:
             record: The values to fill in; text in a value is never read as a template.
@@ -163,36 +200,35 @@ class PromptTemplate:
         Raises:
             InputError: A required field is missing (`missing_field`), or a field is not a string (`not_string`).
         """
-        values = {"": ""}  # "" follows a literal that no field follows
-        for name, key in self._keys:
-            value = record.get(key)
-            if isinstance(value, str):
-                values[name] = value
-            elif value is None and name not in self.required:
-                values[name] = ""
-            else:
-                raise self._field_error(name, key, record)
-        segments = []
-        for part in self.parts:
-            if (part.when and not values[part.when]) or (part.unless and values[part.unless]):
-                continue
-            text = ""
-            for literal, name in part.pieces:
-                text += literal + values[name]
-            segments.append(Segment(text, weight=float(part.supervised)))
-        return [Document(segments)]
+        get = record.get
+        values: list[Any] = [get(key) for _, key in self._keys]
+        for i, value in enumerate(values):
+            if value.__class__ is not str:
+                values[i] = self._string(*self._keys[i], record)
+        runs = self._runs[tuple([values[i] != "" for i in self._conditions]) if self._conditions else ()]
+        # A NamedTuple's own constructor takes twice as long, and this is done for every record.
+        segments = [_make(Segment, (form % pick(values), weight, False)) for form, pick, weight in runs]
+        return [_make(Document, (segments, None))]
+
+    def _string(self, name: str, key: str, record: Mapping[str, Any]) -> str:
+        value = record.get(key)
+        if isinstance(value, str):
+            return value
+        if (value is None or _is_nan(value)) and name not in self.required:
+            return ""
+        raise self._field_error(name, key, record)
 
     def _field_error(self, name: str, key: str, record: Mapping[str, Any]) -> InputError:
         value = record.get(key)
-        if value is not None:
+        if value is not None and not _is_nan(value):
             return InputError(
-                f"field {_short(key)} is of type {type(value).__name__} ({_short(value)}): "
+                f"field {short(key)} is of type {type(value).__name__} ({short(value)}): "
                 f'template "{self.name}" takes strings; convert it first',
                 reason="not_string",
             )
-        found = "is null" if key in record else f"is missing ({_having(record)})"
+        found = f"is {'null' if value is None else 'NaN'}" if key in record else f"is missing ({having(record)})"
         return InputError(
-            f'field {_short(key)} {found}: template "{self.name}" needs it in every record; '
+            f'field {short(key)} {found}: template "{self.name}" needs it in every record; '
             f'add it, or say which key holds it with fields={{"{name}": ...}}',
             reason="missing_field",
         )
@@ -204,14 +240,14 @@ def _parse(text: str) -> tuple[tuple[str, str], ...]:
         parsed = list(Formatter().parse(text))
     except (ValueError, TypeError) as error:
         raise InputError(
-            f"the template text {_short(text)} is broken ({error}): write {{field}} for a field and "
+            f"the template text {short(text)} is broken ({error}): write {{field}} for a field and "
             "double a brace to mean the brace itself"
         ) from error
     for _, name, form, conversion in parsed:
         if name is not None and (form or conversion or not _is_plain(name)):
             raise InputError(
-                f"the template text {_short(text)} has a placeholder that is not a plain name "
-                f"({_short(name)}): write {{field}}, without attribute, index, conversion or format, "
+                f"the template text {short(text)} has a placeholder that is not a plain name "
+                f"({short(name)}): write {{field}}, without attribute, index, conversion or format, "
                 "and double a brace to mean the brace itself"
             )
     return tuple((literal, name or "") for literal, name, _, _ in parsed)
@@ -225,13 +261,15 @@ def _unique(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _having(record: Mapping[str, Any]) -> str:
-    keys = [_short(key) for key in record]
-    listed = ", ".join(keys[:8]) + (", ..." if len(keys) > 8 else "")
-    return f"the record has {listed}" if keys else "the record is empty"
+def _nothing(_: Sequence[str]) -> tuple[str, ...]:
+    """Pick no field."""
+    return ()
 
 
-def _short(value: object) -> str:
-    """A value on one line, however long it is, with the quotes JSON gives a string."""
-    shown = '"' + repr(value)[1:-1] + '"' if isinstance(value, str) else repr(value)
-    return shown if len(shown) <= 60 else shown[:57] + "..."
+def _all(conditions: Sequence[str]) -> Iterable[tuple[bool, ...]]:
+    return product((False, True), repeat=len(conditions))
+
+
+def _is_nan(value: object) -> bool:
+    """Tell what pandas writes where a table has nothing."""
+    return isinstance(value, float) and value != value  # noqa: PLR0124  # NaN alone differs from itself

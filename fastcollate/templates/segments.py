@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-__all__ = ["Document", "Segment", "Template"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Document", "Segment", "Template", "TokenDocument"]
 
 
 class Segment(NamedTuple):
@@ -37,9 +40,28 @@ class Document(NamedTuple):
     group: int | None = None
 
 
+class TokenDocument(NamedTuple):
+    """A document that is tokens already: it passes the tokenizer by.
+
+    Attributes:
+        input_ids: `uint32[V]`, the tokens.
+        weights: `float32[V]`, the weight of each token: 0 is no target.
+        group: As `Document.group`.
+    """
+
+    input_ids: NDArray[np.uint32]
+    weights: NDArray[np.float32]
+    group: int | None = None
+
+
 @runtime_checkable
 class Template(Protocol):
-    """How a record becomes documents; it must survive pickling, and give the same for the same record."""
+    """How a record becomes documents; it must survive pickling, and give the same for the same record.
+
+    Three attributes are asked for where a template has them: `keys` (a frozenset of the record's keys that it
+    reads), `training_on(train_on)` and `renamed(fields)`, which return the same template with other turns learnt,
+    and for records with other keys.
+    """
 
     @property
     def name(self) -> str:
@@ -51,7 +73,7 @@ class Template(Protocol):
         """64 hex digits that change with whatever changes the documents."""
         ...
 
-    def documents(self, record: Mapping[str, Any]) -> Sequence[Document]:
+    def documents(self, record: Mapping[str, Any]) -> Sequence[Document | TokenDocument]:
         """Return the documents of one record.
 
         Raises:

@@ -148,9 +148,7 @@ class Plain:
 
 
 def test_fields_rename_those_of_a_prompt_template_only(out):
-    message = (
-        r'fields= was given with template "plain", which is no PromptTemplate: rename the keys of the records'
-    )
+    message = r'fields= was given with template "plain", which has no fields: rename the keys of the records'
     refused(InputError, message, [GOOD], out, template=Plain(), fields={"prompt": "a"})
 
 

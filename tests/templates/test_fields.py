@@ -146,7 +146,7 @@ def test_an_unknown_field_in_the_mapping_names_the_known_ones():
     assert reason == "unknown_field"
     assert message == (
         'template "alpaca" has no field "outptu": fields= maps the template\'s own names '
-        "(instruction, output, input) to keys of the records"
+        '(instruction, output, input) to keys of the records; did you mean "output"?'
     )
 
 
@@ -161,8 +161,8 @@ def test_an_unknown_template_suggests_a_near_one():
     with pytest.raises(InputError) as caught:
         PromptTemplate.named("alpca")
     assert str(caught.value) == (
-        'template "alpca" is unknown: use one of alpaca, prompt_completion, stanford_alpaca, text, '
-        'or a PromptTemplate of your own; did you mean "alpaca"?'
+        'template "alpca" is unknown: use one of alpaca, dolly, prompt_completion, question_answer, '
+        'stanford_alpaca, text, or a PromptTemplate of your own; did you mean "alpaca"?'
     )
 
 

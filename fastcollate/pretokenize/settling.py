@@ -1,0 +1,85 @@
+"""What `prepare` finds out from the first records before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from fastcollate.errors import EncodingError, InputError
+from fastcollate.pretokenize.telling import log
+from fastcollate.sources.chunk import Chunk
+from fastcollate.templates.detect import detect
+from fastcollate.templates.named import load_template
+from fastcollate.templates.segments import Template
+from fastcollate.tokenizers.tokenizer import Tokenizer
+
+__all__ = ["first_records", "settle_end", "settle_template"]
+
+_LOOKED_AT = 1024  # records that tell the template
+
+
+def first_records(chunks: Iterator[Chunk]) -> tuple[list[dict[str, Any]], Iterable[Chunk]]:
+    """Return the first records, and all chunks, theirs among them."""
+    read: list[Chunk] = []
+    for chunk in chunks:
+        read.append(chunk)
+        if chunk.records:
+            return chunk.records[:_LOOKED_AT], chain(read, chunks)
+    return [], read
+
+
+def settle_template(
+    template: str | Path | Template | None,
+    records: Sequence[Mapping[str, Any]],
+    *,
+    fields: Mapping[str, str] | None,
+    train_on: str,
+) -> Template:
+    """Return the template that is named, or the one that the first records ask for, as the arguments want it.
+
+    Raises:
+        InputError: No template has that name, the records fit none, or the template has not what is asked of it.
+    """
+    if template is not None:
+        chosen = load_template(template)
+    else:
+        found = detect([{**record, **_named(record, fields)} for record in records])
+        log.info("%s", found.line)
+        chosen = found.template
+    if fields is not None:
+        chosen = _able(chosen, "renamed", "fields= (--fields)", "fields")(fields)
+    if train_on != "all":
+        chosen = _able(chosen, "training_on", "train_on= (--train-on)", "turns")(train_on)
+    return chosen
+
+
+def settle_end(tokenizer: Tokenizer, *, append_eot: bool) -> None:
+    """Raise where records are to end with a token that the tokenizer does not have.
+
+    Raises:
+        EncodingError: It has none.
+    """
+    if append_eot and tokenizer.eot_token_id is None:
+        raise EncodingError(
+            f'encoding "{tokenizer.name}" has no end-of-text token, with which records end: use one that has '
+            "it, or set append_eot=False (--no-eot)"
+        )
+
+
+def _named(record: Mapping[str, Any], fields: Mapping[str, str] | None) -> dict[str, Any]:
+    """Return what a record has under the template's own names."""
+    return {name: record[key] for name, key in (fields or {}).items() if key in record}
+
+
+def _able(template: Template, method: str, argument: str, what: str) -> Any:
+    """Return a method of a template that not every template has."""
+    found = getattr(template, method, None)
+    if found is None:
+        raise InputError(
+            f'{argument} was given with template "{template.name}", which has no {what}: leave it out, or '
+            "choose a template that has them",
+            reason="unknown_field",
+        )
+    return found

@@ -1,0 +1,57 @@
+"""What `prepare` says, a line each, of what it found out and of records that are not as they should be.
+
+It says so to the logger "fastcollate": an answer to a question nobody asked (which template) as information, and
+what makes a model learn something else than was meant as a warning.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+
+__all__ = ["count_together", "log", "tell"]
+
+log = logging.getLogger("fastcollate")
+
+_MOST_KEYS = 64  # unread keys that are counted apart
+_UNREAD = "unread:"
+
+
+def count_together(counts: Counter[str], more: Mapping[str, int]) -> None:
+    """Add counts of what is told; the keys of a source may be without end."""
+    for name, count in more.items():
+        known = name in counts or not name.startswith(_UNREAD) or len(counts) < _MOST_KEYS
+        counts[name if known else f"{_UNREAD}..."] += count
+
+
+def tell(noted: Mapping[str, int], rejected: Mapping[str, int], records: int) -> None:
+    """Say in one line each what a reader of the counts should know."""
+    for name, count in sorted(noted.items()):
+        if name.startswith(_UNREAD):
+            key = name.removeprefix(_UNREAD)
+            log.warning('key "%s" of %s is not read by the template: %s', key, _of(count, "record"), _UNREAD_FIX)
+        elif name in _LINES:
+            log.warning(_LINES[name], _of(count, "record"), records)
+    if rejected:
+        counted = ", ".join(f"{count:,} {reason}" for reason, count in sorted(rejected.items()))
+        log.warning("left out: %s; rejected.jsonl beside the manifest has each with its reason", counted)
+
+
+_UNREAD_FIX = "name it in fields (--fields), keep it as a column (--keep-columns), or choose another template"
+_LINES = {
+    "straddled": (
+        "%s of %d have a token that holds the end of the prompt and the beginning of the answer; it is learnt: "
+        "let prompts end without a blank, and answers begin with it"
+    ),
+    "control_text": (
+        "%s of %d spell the name of a control token (such as <|endoftext|>) in their text; it is learnt as plain "
+        "letters: take it out of the source, the template and the end token put it where it belongs"
+    ),
+    "unsupervised": "%s of %d have no target, and were kept",
+    "cut": "%s of %d are longer than max_length (--max-length), and were cut",
+}
+
+
+def _of(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

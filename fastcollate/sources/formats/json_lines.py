@@ -1,0 +1,86 @@
+"""Files of JSON Lines: one object a line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from fastcollate.errors import InputError
+from fastcollate.sources.chunk import Bad, Chunk, Item, Origin
+from fastcollate.sources.formats.json_values import UnreadableError, load_all, load_each
+from fastcollate.sources.formats.line_batches import Large, Lines, line_batches, too_large
+from fastcollate.sources.formats.not_records import not_records
+from fastcollate.storage.compressed import ByteStream
+
+__all__ = ["JSON_RULE", "json_lines"]
+
+JSON_RULE = "a file holds one JSON array of objects, or JSON Lines: one object a line"
+_HINTS = (  # what a line that is no JSON looks like, and what helps
+    (rb"\s*<", "it looks like an HTML page"),
+    (rb"\x1e", "it begins with a record separator, as JSON text sequences do: take them out by tr -d '\\036'"),
+    (rb"\xef\xbb\xbf", "a byte order mark in the midst of a file, as where two files were joined: take it out"),
+    (
+        rb"\s*[{\[].*[}\]]\s*,\s*\Z",
+        "a comma after the object, as in an array: take these out, by sed 's/,[[:space:]]*$//'",
+    ),
+    (rb".*[}\]]\r\s*[{\[]", "its lines end in CR alone: convert them by tr '\\r' '\\n'"),
+)
+
+
+def json_lines(stream: ByteStream, origin: Origin, start: int, *, size: int, skip: bool) -> Iterator[Chunk]:
+    """Yield the records of JSON Lines, up to `size` lines at a time.
+
+    Args:
+        stream: The text, as UTF-8.
+        origin: What messages call the lines.
+        start: The offset of the stream's first byte in the file.
+        size: The most lines of a chunk.
+        skip: As `Chunk.of`.
+
+    Raises:
+        InputError: A line holds no record, and `skip` is False; or the file is one object that holds records.
+        LimitError: A line is too large, and `skip` is False.
+    """
+    for batch in line_batches(stream, size, start):
+        values = load_all(batch.lines)
+        if values is not None and set(map(type, values)) == {dict}:
+            items: Sequence[Item] = values
+        else:
+            items = _items(batch, origin)
+        chunk = Chunk.of(origin, batch.first, items, skip=skip)
+        if not batch.first and len(chunk.records) == 1 and not start and not stream.peek(1):
+            not_records(chunk.records[0], origin)
+        yield chunk
+
+
+def _items(batch: Lines, origin: Origin) -> list[Item]:
+    """What each line holds, where they are not all records."""
+    found: list[Item] = [None] * len(batch.lines)
+    full = [i for i, line in enumerate(batch.lines) if isinstance(line, bytes) and line and not line.isspace()]
+    pieces = [line for i in full if isinstance(line := batch.lines[i], bytes)]
+    for i, piece, value in zip(full, pieces, load_each(pieces), strict=True):
+        row = batch.first + i
+        if isinstance(value, UnreadableError):
+            found[i] = Bad(_error(origin, row, piece, value, batch.offset(i)), piece)
+        else:
+            found[i] = value if isinstance(value, dict) else origin.record(row, value)
+    for i, line in enumerate(batch.lines):
+        if isinstance(line, Large):
+            found[i] = too_large(origin, batch.first + i, line.size)
+    return found
+
+
+def _error(origin: Origin, row: int, line: bytes, why: UnreadableError, start: int) -> InputError:
+    """The error for a line that is no JSON, or holds what is not read."""
+    hint = next((hint for looks, hint in _HINTS if re.match(looks, line, re.DOTALL)), None)
+    if why.reason == "not_json" and hint:
+        return origin.error(row, f"not JSON ({hint}): {JSON_RULE}", "not_json")
+    if why.reason == "not_utf8":
+        return origin.error(
+            row, f"not UTF-8 at byte {start + (why.at or 0)} of the file: save it as UTF-8", "not_utf8"
+        )
+    if why.reason != "not_json":
+        return origin.error(row, str(why), why.reason)
+    column = "" if why.at is None else f", column {len(line[: why.at].decode(errors='replace')) + 1}"
+    message = f"{origin.at(row)}{column}: not JSON ({why}): {JSON_RULE}"
+    return InputError(message, path=origin.path, row=origin.number(row), reason="not_json")
