@@ -52,7 +52,8 @@ def encode_documents(
         tokenizer: The tokenizer.
         documents: The documents. A segment's weight is that of its tokens in the loss: 0 makes no targets.
         end_token_id: A token put after each document that does not end with it; None (default) puts none. It has
-            the weight of the document's last segment that is not empty; white space without weight is passed over.
+            the weight of the document's last segment that is a target or a control token; text that is neither
+            is passed over.
 
     Raises:
         EncodingError: The tokenizer drops part of a text, or cannot encode it; `document` is its number.
@@ -171,11 +172,11 @@ def _check_whole(name: str, pieces: Pieces) -> None:
 
 
 def _end_weights(documents: Sequence[Document]) -> FloatArray:
-    """Return the weight that an end has in each document: that of the last segment which says anything."""
+    """Return the weight that an end has in each document: that of its last target, or of a later control token."""
     weights = np.zeros(len(documents), np.float32)
     for i, document in enumerate(documents):
         for segment in reversed(document.segments):
-            if segment.text and (segment.weight or not segment.text.isspace()):
+            if segment.text and (segment.weight or segment.control):
                 weights[i] = segment.weight
                 break
     return weights

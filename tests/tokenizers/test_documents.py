@@ -101,7 +101,7 @@ def slow_document(tokenizer, document, end, whole_characters):
             weights.append(max(of_bytes[first:stop]))
             straddled |= weights[-1] > 0 and min(of_bytes[first:stop]) == 0
     if end is not None and (not ids or ids[-1] != end):
-        said = [weight for text, weight, *_ in document if text and (weight or not text.isspace())]
+        said = [weight for text, weight, *control in document if text and (weight or any(control))]
         ids.append(end)
         weights.append(said[-1] if said else 0)
     return ids, weights, straddled
@@ -227,13 +227,14 @@ def test_spelling_a_control_token_makes_none_and_is_told():
         ([("c", 0), ("b", 1)], [1, 3]),
         ([("c", 0), ("b", 1), (" \n", 0)], [1, 2, 4, 5]),
         ([("a", 0), ("", 1)], []),
-        ([("a", 1), ("b", 0)], [0, 1]),
+        ([("a", 1), ("c", 0)], [0, 1, 2, 3]),
+        ([("<|im_start|>", 1, True), ("a", 0), ("<|im_end|>", 0, True)], [0, 1]),
         ([(" ", 1)], [0, 2]),
         ([("<|im_end|>", 1, True), (" ", 0)], [0, 1, 2, 3]),
         ([], []),
     ],
 )
-def test_the_end_token_is_a_target_with_the_last_that_is_said(document, spans):
+def test_the_end_token_is_a_target_with_the_last_target_or_a_later_control_token(document, spans):
     encoded = encode(TOY, [document], end_token_id=300)
     assert encoded.tokens.values[-1] == 300
     assert encoded.spans.values.tolist() == spans
