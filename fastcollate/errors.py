@@ -79,7 +79,23 @@ def _rebuild_input_error(message: str, path: str | None, row: int | None, reason
 
 
 class EncodingError(FastCollateError):
-    """An `EncodingError` says that an encoding is unknown, cannot be reached, or does not hold a token."""
+    """An `EncodingError` says that an encoding is unknown, cannot be reached, or does not hold a token or a text.
+
+    Attributes:
+        document: The number of the text or document that the error is about, among those that were encoded
+            together; None where it is about none.
+    """
+
+    def __init__(self, message: str, *, document: int | None = None) -> None:
+        super().__init__(message)
+        self.document = document
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild_encoding_error, (str(self), self.document)
+
+
+def _rebuild_encoding_error(message: str, document: int | None) -> EncodingError:
+    return EncodingError(message, document=document)
 
 
 class StoreError(FastCollateError):

@@ -35,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     bare = "what happens to records without a target: drop, keep or error (default: drop)"
     add("--unsupervised", choices=["drop", "keep", "error"], default="drop", metavar="WHAT", help=bare)
     add("--train-on", default="all", help="turns to learn: all, last, or 'none-before N' (default: all)")
+    add("--response-marker", metavar="TEXT", help="what stands before an answer in a whole conversation")
+    add("--prompt-marker", metavar="TEXT", help="what stands before a prompt there, and ends an answer")
     add("--keep-columns", type=_names, default=(), metavar="K,...", help="keys of the records to keep as columns")
     add("--no-eot", action="store_true", help="do not end records with the end-of-text token")
     add("--layout", choices=["arrow", "npy"], default="arrow", help="of the files (default: arrow)")
@@ -62,6 +64,8 @@ def run(args: argparse.Namespace) -> None:
             overlong=args.overlong,
             unsupervised=args.unsupervised,
             train_on=args.train_on,
+            response_marker=args.response_marker,
+            prompt_marker=args.prompt_marker,
             keep_columns=args.keep_columns,
             layout=args.layout,
             records_per_shard=args.records_per_shard,

@@ -42,6 +42,8 @@ def prepare(
     overlong: Overlong = "truncate",
     unsupervised: Unsupervised = "drop",
     train_on: str = "all",
+    response_marker: str | None = None,
+    prompt_marker: str | None = None,
     keep_columns: Sequence[str] = (),
     layout: Layout = "arrow",
     records_per_shard: int = 262_144,
@@ -77,6 +79,9 @@ def prepare(
             them, `"error"` treats them as bad records.
         train_on: Which turns of a conversation are learnt: `"all"` (default) of the assistant's, the `"last"`, or
             `"none-before N"`, those from turn N on.
+        response_marker: What stands before an answer in text that is a whole conversation, such as
+            `"\\n\\nAssistant:"`: only what follows one is learnt; by default the template alone decides.
+        prompt_marker: What stands before a prompt in such text, where an answer ends; by default it ends the text.
         keep_columns: Keys of the records that become columns of the store; none by default.
         layout: The kind of files: `"arrow"` (default) or `"npy"`.
         records_per_shard: The number of records in each shard but the last, 262,144 by default.
@@ -108,17 +113,15 @@ def prepare(
     found = find_sources(source, format=format)
     say(found.notes)
     first, chunks = first_records(read_chunks(found.sources, skip=on_error == "skip"))
-    chosen = settle_template(template, first, fields=fields, train_on=train_on)
+    markers = response_marker, prompt_marker
+    chosen = settle_template(template, first, fields=fields, train_on=train_on, markers=markers)
     kept = KeptColumns.found(keep_columns, first)
     recipe = Recipe(chosen, tokenizer, append_eot, max_length, overlong, unsupervised, on_error, kept)
-    runner = _runner(recipe, workers, timeout)
     with StoreWriter(
         output, encoding=tokenizer, layout=layout, records_per_shard=records_per_shard, template=chosen.name
     ) as writer:
-        _write(writer, runner.run(recipe.encode, chunks), progress)
-    store = TokenStore(output)
-    tell(store.manifest.noted, store.manifest.rejected, len(store))
-    return store
+        _write(writer, _runner(recipe, workers, timeout).run(recipe.encode, chunks), progress)
+    return tell(TokenStore(output))
 
 
 def _check(engine: str, append_eot: bool, max_length: int | None) -> None:

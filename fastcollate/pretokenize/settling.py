@@ -11,6 +11,7 @@ from fastcollate.errors import EncodingError, InputError
 from fastcollate.pretokenize.telling import say
 from fastcollate.sources.chunk import Chunk
 from fastcollate.templates.detect import detect
+from fastcollate.templates.markers import Marked
 from fastcollate.templates.named import load_template
 from fastcollate.templates.segments import Template
 from fastcollate.tokenizers.tokenizer import Tokenizer
@@ -36,6 +37,7 @@ def settle_template(
     *,
     fields: Mapping[str, str] | None,
     train_on: str,
+    markers: tuple[str | None, str | None],
 ) -> Template:
     """Return the template that is named, or the one that the first records ask for, as the arguments want it.
 
@@ -52,7 +54,12 @@ def settle_template(
         chosen = _able(chosen, "renamed", "fields=", "fields: rename the keys of the records instead")(fields)
     if train_on != "all":
         chosen = _able(chosen, "training_on", "train_on=", "turns: leave it out")(train_on)
-    return chosen
+    response_marker, prompt_marker = markers
+    if response_marker is None:
+        if prompt_marker is not None:
+            raise InputError("prompt_marker= was given without response_marker=: give both, or the second alone")
+        return chosen
+    return Marked(chosen, response_marker, prompt_marker)
 
 
 def settle_end(tokenizer: Tokenizer, *, append_eot: bool) -> None:

@@ -10,6 +10,8 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from fastcollate.store.reader import TokenStore
+
 __all__ = ["count_together", "say", "tell"]
 
 log = logging.getLogger("fastcollate")
@@ -31,8 +33,9 @@ def say(notes: Iterable[str]) -> None:
         log.info("%s", note)
 
 
-def tell(noted: Mapping[str, int], rejected: Mapping[str, int], records: int) -> None:
-    """Say in one line each what a reader of the counts should know."""
+def tell(store: TokenStore) -> TokenStore:
+    """Say in one line each what the manifest's counts mean, and return the store."""
+    noted, rejected, records = store.manifest.noted, store.manifest.rejected, len(store)
     for name, count in sorted(noted.items()):
         if name.startswith(_UNREAD):
             key = name.removeprefix(_UNREAD)
@@ -42,6 +45,7 @@ def tell(noted: Mapping[str, int], rejected: Mapping[str, int], records: int) ->
     if rejected:
         counted = ", ".join(f"{count:,} {reason}" for reason, count in sorted(rejected.items()))
         log.warning("left out: %s; rejected.jsonl beside the manifest has each with its reason", counted)
+    return store
 
 
 _UNREAD_FIX = "name it in fields (--fields), keep it as a column (--keep-columns), or choose another template"

@@ -70,7 +70,12 @@ def encode_documents(
     """
     lengths = tokenizer.byte_lengths()
     pieces = take_apart(tokenizer, documents, in_bytes=lengths is not None)
-    laid = _laid_out(tokenizer, lengths, pieces)
+    if not getattr(tokenizer, "knows_places", True):
+        _check_whole(tokenizer.name, pieces)
+    try:
+        laid = _laid_out(tokenizer, lengths, pieces)
+    except EncodingError as error:
+        raise _of_document(error, pieces) from None
     if end_token_id is not None:
         laid = _with_ends(laid, _end_weights(documents), end_token_id)
     kept = laid.sizes > 0  # an empty segment parts nothing
@@ -142,6 +147,30 @@ def _laid_out(tokenizer: Tokenizer, lengths: IntArray | None, pieces: Pieces) ->
     return _Laid(ids, row_offsets, widths, places, pieces.sizes, pieces.weights, firsts)
 
 
+def _of_document(error: EncodingError, pieces: Pieces) -> EncodingError:
+    """Return the error about a text as one about its document."""
+    if error.document is None:
+        return error
+    segment = int(np.searchsorted(pieces.texts_before, error.document, "right")) - 1
+    document = int(np.searchsorted(pieces.segment_offsets, segment, "right")) - 1
+    return EncodingError(f"document {document} of this chunk: {error}", document=document)
+
+
+def _check_whole(name: str, pieces: Pieces) -> None:
+    """Raise if a text has two weights, and nobody knows which tokens are of which part."""
+    text = pieces.texts_before[1:]
+    kept = np.flatnonzero((pieces.sizes > 0) & ~np.isin(np.arange(len(text)), pieces.controls))
+    same_text = text[kept][1:] == text[kept][:-1]
+    wrong = np.flatnonzero(same_text & (pieces.weights[kept][1:] != pieces.weights[kept][:-1]))
+    if len(wrong):
+        document = int(np.searchsorted(pieces.segment_offsets, kept[wrong[0]], "right")) - 1
+        raise EncodingError(
+            f'document {document} of this chunk is a target in part, and "{name}" does not say where its tokens '
+            "lie: give Tokenizer.from_callable byte_lengths=, or use a template that supervises whole texts",
+            document=document,
+        )
+
+
 def _end_weights(documents: Sequence[Document]) -> FloatArray:
     """Return the weight that an end has in each document: that of its last target, or of a later control token."""
     weights = np.zeros(len(documents), np.float32)
@@ -185,5 +214,6 @@ def _check_coverage(name: str, found: IntArray, wanted: IntArray) -> None:
     if len(wrong):
         raise EncodingError(
             f'encoding "{name}" drops text of document {wrong[0] - 1} of this chunk: its '
-            "pattern must match every character; let it end in |(?s:.)"
+            "pattern must match every character; let it end in |(?s:.)",
+            document=int(wrong[0]) - 1,
         )

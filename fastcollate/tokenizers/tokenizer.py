@@ -2,21 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from numpy.typing import ArrayLike
 
 from fastcollate.ragged import IntArray, Ragged
 
-__all__ = ["END_OF_TEXT", "Tokenizer", "TokenizerInfo", "mend"]
+if TYPE_CHECKING:
+    from typing import _ProtocolMeta
+else:
+    _ProtocolMeta = type(Protocol)
+
+__all__ = ["END_OF_TEXT", "Tokenizer", "TokenizerInfo", "byte_of_letter", "mend"]
 
 END_OF_TEXT = "<|endoftext|>"
 
 
+class _Maker(_ProtocolMeta):
+    """What `Tokenizer` can do and a tokenizer need not: a member of the protocol would be asked of every one."""
+
+    def from_callable(
+        cls,  # noqa: N805  # of a metaclass
+        encode: Callable[[str], ArrayLike],
+        *,
+        vocab_size: int,
+        eot_token_id: int | None = None,
+        name: str = "callable",
+        byte_lengths: ArrayLike | None = None,
+        decode: Callable[[list[int]], str] | None = None,
+    ) -> Tokenizer:
+        """Return a tokenizer that encodes by a function.
+
+        Args:
+            encode: A function from a text to the ids of its tokens, as ordinary text; to be sent to workers, it
+                must be defined in a module.
+            vocab_size: One more than the largest id.
+            eot_token_id: The token that ends a text; None (default) if there is none.
+            name: What a store calls the tokenizer, `"callable"` by default; give another name to another function.
+            byte_lengths: `int64[vocab_size]`, how many bytes each token stands for, if the tokens of any text,
+                side by side, are its bytes. Without it (default) a text is a target as a whole or not at all.
+            decode: A function from a list of ids to their text; without it (default) nothing is decoded.
+
+        Raises:
+            EncodingError: `byte_lengths` has another length.
+
+        >>> letters = Tokenizer.from_callable(lambda text: list(text.encode()), vocab_size=257, eot_token_id=256)
+        >>> letters.encode_batch(["ab", "c"]).values
+        array([97, 98, 99], dtype=uint32)
+        """
+        from fastcollate.tokenizers.callables import CallableTokenizer  # noqa: PLC0415  # which imports this module
+
+        return CallableTokenizer(
+            encode,
+            vocab_size=vocab_size,
+            eot_token_id=eot_token_id,
+            name=name,
+            byte_lengths=byte_lengths,
+            decode=decode,
+        )
+
+
 @runtime_checkable
-class Tokenizer(Protocol):
+class Tokenizer(Protocol, metaclass=_Maker):
     """Text to token ids and back; it must survive pickling, and give the same for the same text.
 
     Text is ordinary text: where a document spells `<|endoftext|>`, the letters are encoded.
@@ -87,3 +136,10 @@ def mend(text: str) -> str:
     'a😀�'
     """
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def byte_of_letter() -> dict[str, int]:
+    """GPT-2's spelling of bytes: one that Latin-1 can show is itself, the others are U+0100, U+0101, ..."""
+    shown = [byte for byte in range(256) if chr(byte).isprintable() and byte != ord(" ")]
+    hidden = [byte for byte in range(256) if byte not in shown]
+    return {chr(byte): byte for byte in shown} | {chr(256 + i): byte for i, byte in enumerate(hidden)}

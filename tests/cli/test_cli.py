@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from fastcollate import InputError, Ragged, StoreWriter, TokenStore
 from fastcollate.reports import lengths
 
+ALPACA = ("--template", "alpaca", "--encoding", "bytes")
+
 RECORDS = [
     {"instruction": "Say hi.", "output": "Hi."},
     {"instruction": "Add.", "input": "1 2", "output": "3"},
@@ -40,7 +42,7 @@ def source(tmp_path):
 @pytest.fixture
 def store(source, tmp_path):
     path = tmp_path / "store"
-    succeed("prepare", source, "--output", path, "--template", "alpaca", "--encoding", "bytes", "--layout", "npy")
+    succeed("prepare", source, "--output", path, *ALPACA, "--layout", "npy")
     return path
 
 
@@ -49,7 +51,7 @@ def store(source, tmp_path):
 
 def test_prepare_says_what_it_made_and_what_comes_next(source, tmp_path):
     path = tmp_path / "a store"
-    out = succeed("prepare", source, "--output", path, "--template", "alpaca", "--encoding", "bytes")
+    out = succeed("prepare", source, "--output", path, *ALPACA)
     size = sum(file.stat().st_size for file in path.glob("shard-*"))
     assert re.sub(r"\d+\.\d\d\n", "0.12\n", out) == (
         "records   3\n"
@@ -133,6 +135,8 @@ def test_every_option_reaches_prepare(monkeypatch):
         "format": "jsonl",
         "unsupervised": "keep",
         "train_on": "last",
+        "response_marker": None,
+        "prompt_marker": None,
         "keep_columns": ("a", "b"),
         "append_eot": False,
         "max_length": 9,
@@ -150,7 +154,7 @@ def test_every_option_reaches_prepare(monkeypatch):
 def test_a_missing_file_is_named(tmp_path):
     path = tmp_path / "store"
     message = fail(
-        "prepare", tmp_path / "none.jsonl", "--output", path, "--template", "alpaca", "--encoding", "bytes"
+        "prepare", tmp_path / "none.jsonl", "--output", path, *ALPACA
     )
     assert message == f"{tmp_path}/none.jsonl: no such file: check the path"
     assert not path.exists()
@@ -159,7 +163,7 @@ def test_a_missing_file_is_named(tmp_path):
 def test_a_directory_that_holds_something_else_is_left_alone(source, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").write_text("keep")
-    message = fail("prepare", source, "--output", tmp_path / "mine", "--template", "alpaca", "--encoding", "bytes")
+    message = fail("prepare", source, "--output", tmp_path / "mine", *ALPACA)
     assert message.startswith(f"{tmp_path}/mine already holds 'notes.txt': a store needs a directory of its own")
     assert (tmp_path / "mine/notes.txt").read_text() == "keep"
 

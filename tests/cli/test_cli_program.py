@@ -16,6 +16,8 @@ from commands import fail, run, succeed
 import fastcollate
 from fastcollate.cli.main import VERBS
 
+ALPACA = ("--template", "alpaca", "--encoding", "bytes")
+
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "fastcollate"]
 
@@ -37,7 +39,7 @@ def source(tmp_path):
 
 @pytest.fixture
 def store(source, tmp_path):
-    succeed("prepare", source, "--output", tmp_path / "store", "--template", "alpaca", "--encoding", "bytes")
+    succeed("prepare", source, "--output", tmp_path / "store", *ALPACA)
     return tmp_path / "store"
 
 
@@ -103,7 +105,7 @@ def test_no_verb_but_demo_imports_torch(source, tmp_path):
     path = str(tmp_path / "new")
     lines = [
         ["--help"],
-        ["prepare", str(source), "--output", path, "--template", "alpaca", "--encoding", "bytes"],
+        ["prepare", str(source), "--output", path, *ALPACA],
         *([verb, path] for verb in ("info", "show", "verify")),
     ]
     program = (
@@ -118,7 +120,7 @@ def test_no_verb_but_demo_imports_torch(source, tmp_path):
 
 
 def test_progress_is_for_terminals(source, tmp_path):
-    argv = [*COMMAND, "prepare", str(source), "--template", "alpaca", "--encoding", "bytes", "--output"]
+    argv = [*COMMAND, "prepare", str(source), *ALPACA, "--output"]
     piped = subprocess.run([*argv, str(tmp_path / "a")], capture_output=True, check=True)
     assert piped.stderr == b""
     screen, terminal = pty.openpty()

@@ -173,7 +173,7 @@ def test_a_template_of_ones_own_may_have_several_supervised_parts(out):
     records = [{"q": "1", "a": "2", "b": "3"}, {"q": "", "a": ""}]
     store = prepare(records, out, encoding="bytes", template=PromptTemplate("quiz", parts))
     assert [store.text(i) for i in range(2)] == ["Q1A2|B3.<|endoftext|>", "QA|.<|endoftext|>"]
-    assert [store.spans(i).tolist() for i in range(2)] == [[[2, 4], [5, 7]], [[1, 2]]]
+    assert [store.spans(i).tolist() for i in range(2)] == [[[2, 4], [5, 7], [8, 9]], [[1, 2], [4, 5]]]
     assert store.manifest.template == "quiz"
 
 

@@ -8,8 +8,8 @@ import pytest
 import tiktoken
 
 from fastcollate.errors import EncodingError
-from fastcollate.tokenizers import bpe
-from fastcollate.tokenizers.bpe import BpeTokenizer
+from fastcollate.tokenizers.byte_pairs import published
+from fastcollate.tokenizers.byte_pairs.bpe import BpeTokenizer
 from fastcollate.tokenizers.load import load_encoding
 from fastcollate.tokenizers.tokenizer import Tokenizer
 
@@ -90,13 +90,15 @@ def test_a_tokenizer_of_ones_own_travels_whole():
     assert copy.encode("ab").tolist() == ours.encode("ab").tolist() == [97, 98]
 
 
-@pytest.mark.parametrize("name", ["byte", "tokens.tiktoken", "", None, 3])
+@pytest.mark.parametrize("name", ["byte", "tokens", "", None, 3])
 def test_an_unknown_name_lists_the_known_ones(name):
     with pytest.raises(EncodingError) as caught:
         load_encoding(name)
     message = str(caught.value)
     known = ", ".join(["bytes", *sorted(tiktoken.list_encoding_names())])
-    assert message.startswith(f"encoding {name!r} is unknown: use one of {known}, or a tiktoken.Encoding")
+    assert message.startswith(
+        f"encoding {name!r} is unknown: use one of {known}, the path of a tokenizer.json, or"
+    )
     assert message.endswith('; did you mean "bytes"?') == (name == "byte")
 
 
@@ -153,14 +155,14 @@ def offline(monkeypatch, tmp_path):
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(tiktoken.load, "read_file", refuse)
     monkeypatch.setattr(tiktoken.registry, "ENCODINGS", {})
-    bpe.load_bpe.cache_clear()
+    published.load_bpe.cache_clear()
     yield tmp_path
-    bpe.load_bpe.cache_clear()
+    published.load_bpe.cache_clear()
     tmp_path.chmod(0o700)
 
 
 def test_gpt2_comes_from_the_package_when_offline(offline):
-    if bpe._packaged_encoder() is None:
+    if published._packaged_encoder() is None:
         pytest.skip("needs fastcollate[gpt2]")
     encoding = load_encoding("gpt2")
     assert encoding.encode("Hello, world").tolist() == [15496, 11, 995]
@@ -170,7 +172,7 @@ def test_gpt2_comes_from_the_package_when_offline(offline):
 
 @pytest.mark.parametrize("name", ["gpt2", "cl100k_base"])
 def test_a_vocabulary_out_of_reach_names_the_ways_out(offline, monkeypatch, name):
-    monkeypatch.setattr(bpe, "find_spec", lambda _: None)
+    monkeypatch.setattr(published, "find_spec", lambda _: None)
     with pytest.raises(EncodingError) as caught:
         load_encoding(name)
     message = str(caught.value)
@@ -187,6 +189,6 @@ def test_a_damaged_package_is_not_used(offline, monkeypatch, tmp_path_factory):
     (package / "data").mkdir()
     (package / "data" / "encoder.json").write_text("{}")
     spec = type("Spec", (), {"origin": str(package / "__init__.py")})
-    monkeypatch.setattr(bpe, "find_spec", lambda _: spec)
+    monkeypatch.setattr(published, "find_spec", lambda _: spec)
     with pytest.raises(EncodingError, match="cannot be reached"):
         load_encoding("gpt2")

@@ -1,0 +1,100 @@
+"""Texts to ids by tiktoken, in linear time and without its panics: the reference for every other way."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from operator import attrgetter
+
+import numpy as np
+import tiktoken
+
+from fastcollate.errors import EncodingError
+from fastcollate.ragged import Ragged
+from fastcollate.tokenizers.byte_pairs.patterns import Known
+
+__all__ = ["Reference"]
+
+# tiktoken's regex engine keeps a place to return to for each character that `\s+(?!\S)` takes: at 1,000,000 its
+# stack overflows, and the process panics.
+_STRETCH = 65_536
+
+
+class Reference:
+    """`Reference` encodes by a tiktoken encoding, and takes the texts apart that overflow its stack.
+
+    Measured on a core of a virtual machine, with gpt2: 10^6 times one letter takes 0.5 s, as many random letters
+    0.7 s, line breaks 0.25 s, digits 0.4 s, and 4 * 10^5 random Chinese characters 0.2 s: all linear, but for a
+    logarithm.
+
+    Args:
+        encoding: The encoding.
+        known: What is known of its pattern; None (nothing) leaves texts whole.
+        stretch: The least white space that is taken out of a text and encoded on its own.
+    """
+
+    def __init__(self, encoding: tiktoken.Encoding, known: Known | None, stretch: int = _STRETCH) -> None:
+        self._name = encoding.name
+        self._whole = encoding.encode_ordinary
+        self._piece = attrgetter("_encode_single_piece")(encoding)
+        self._least = stretch
+        self._known = known
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text.
+
+        Raises:
+            EncodingError: tiktoken cannot encode the text.
+        """
+        if self._known is not None and len(text) > self._least and _has_blanks(text, self._least // 2):
+            return self._encode_apart(text, self._known)
+        return self._encode_whole(text)
+
+    def encode_batch(self, texts: Sequence[str]) -> Ragged:
+        """Return the uint32 ids of many texts.
+
+        Raises:
+            EncodingError: tiktoken cannot encode a text; `document` is its number.
+        """
+        tokens, ends = array("I"), [0]
+        for text in texts:
+            try:
+                tokens.fromlist(self.encode(text))
+            except EncodingError as error:
+                raise EncodingError(str(error), document=len(ends) - 1) from None
+            ends.append(len(tokens))
+        return Ragged(np.array(tokens, np.uint32), np.array(ends, np.int64))
+
+    def _encode_apart(self, text: str, known: Known) -> list[int]:
+        r"""Encode a text that may hold long stretches of white space.
+
+        The pattern takes a stretch but for its last character, if others follow it, in one piece; another piece
+        begins with that character. No pattern looks back, and what comes before a stretch ends where it begins:
+        so the three parts, each alone, are what they are in the text.
+        """
+        ids, begin = [], 0
+        for found in known.blanks.finditer(text):
+            follower = text[found.end() : found.end() + 1]
+            if found.end() - found.start() < self._least or follower in known.spoilers:
+                continue
+            stop = found.end() - (found.end() < len(text))
+            ids += self._encode_whole(text[begin : found.start()])
+            ids += self._piece(text[found.start() : stop])
+            begin = stop
+        return ids + self._encode_whole(text[begin:])
+
+    def _encode_whole(self, text: str) -> list[int]:
+        try:
+            return self._whole(text)
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # of Rust; it is no Exception
+                raise
+            raise EncodingError(
+                f'a text of {len(text):,} characters is too much for the pattern of encoding "{self._name}" '
+                f"({' '.join(str(error).split())[:80]}): leave it out, or cut its long runs of white space"
+            ) from None
+
+
+def _has_blanks(text: str, size: int) -> bool:
+    """Whether one of the consecutive parts of that size is white space alone: of twice as much, one is."""
+    return any(text[i : i + size].isspace() for i in range(0, len(text), size))
