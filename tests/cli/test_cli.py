@@ -153,9 +153,7 @@ def test_every_option_reaches_prepare(monkeypatch):
 
 def test_a_missing_file_is_named(tmp_path):
     path = tmp_path / "store"
-    message = fail(
-        "prepare", tmp_path / "none.jsonl", "--output", path, *ALPACA
-    )
+    message = fail("prepare", tmp_path / "none.jsonl", "--output", path, *ALPACA)
     assert message == f"{tmp_path}/none.jsonl: no such file: check the path"
     assert not path.exists()
 
