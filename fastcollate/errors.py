@@ -43,8 +43,11 @@ class InputError(FastCollateError):
         bad_tool_call     a call or the list of tools is not JSON, or not what calls and tools are
         bad_template      a chat template fails on a record, or leaves a part of it out
         bad_tokens        a row of tokens has labels or masks that do not belong to its tokens
+        unsupervised      no token of a record is a target, or `max_length` cuts all of them away
+        not_encodable     the tokenizer cannot encode a record
+        not_kept          a record's value for a column that is kept is of another kind than the first one
         overlong          a record has more tokens than `max_length`
-        empty             a record has no tokens, or the whole source has no record that can be used
+        empty             a record has no tokens or an empty answer, or the whole source has no record that can be used
 
     Attributes:
         path: The file or URL that the error is about; None for records in memory and for arguments.

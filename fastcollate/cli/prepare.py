@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Make the store, and say what is in it."""
     begun = time.perf_counter()
-    with progress("records") as report, logged():
+    with progress("records") as report, logged(warnings_only=args.json):
         store = prepare(
             args.source,
             args.output,

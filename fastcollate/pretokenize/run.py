@@ -53,7 +53,7 @@ def prepare(
     on_error: OnError = "raise",
     progress: Callable[[int], object] | None = None,
 ) -> TokenStore:
-    """`prepare` tokenises records once, into a store at `output`, and returns the store.
+    r"""`prepare` tokenises records once, into a store at `output`, and returns the store.
 
     The same source gives the same bytes for any number of workers. A call that fails or is interrupted leaves
     nothing behind. What it finds out, and what a model would learn that was not meant, it says to the logger
@@ -80,7 +80,7 @@ def prepare(
         train_on: Which turns of a conversation are learnt: `"all"` (default) of the assistant's, the `"last"`, or
             `"none-before N"`, those from turn N on.
         response_marker: What stands before an answer in text that is a whole conversation, such as
-            `"\\n\\nAssistant:"`: only what follows one is learnt; by default the template alone decides.
+            `"\n\nAssistant:"`: only what follows one is learnt; by default the template alone decides.
         prompt_marker: What stands before a prompt in such text, where an answer ends; by default it ends the text.
         keep_columns: Keys of the records that become columns of the store; none by default.
         layout: The kind of files: `"arrow"` (default) or `"npy"`.
@@ -117,9 +117,8 @@ def prepare(
     chosen = settle_template(template, first, fields=fields, train_on=train_on, markers=markers)
     kept = KeptColumns.found(keep_columns, first)
     recipe = Recipe(chosen, tokenizer, append_eot, max_length, overlong, unsupervised, on_error, kept)
-    with StoreWriter(
-        output, encoding=tokenizer, layout=layout, records_per_shard=records_per_shard, template=chosen.name
-    ) as writer:
+    options: dict[str, Any] = {"layout": layout, "records_per_shard": records_per_shard, "template": chosen.name}
+    with StoreWriter(output, encoding=tokenizer, **options) as writer:
         _write(writer, _runner(recipe, workers, timeout).run(recipe.encode, chunks), progress)
     return tell(TokenStore(output))
 

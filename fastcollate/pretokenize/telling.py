@@ -35,16 +35,13 @@ def say(notes: Iterable[str]) -> None:
 
 def tell(store: TokenStore) -> TokenStore:
     """Say in one line each what the manifest's counts mean, and return the store."""
-    noted, rejected, records = store.manifest.noted, store.manifest.rejected, len(store)
+    noted, records = store.manifest.noted, len(store)
     for name, count in sorted(noted.items()):
         if name.startswith(_UNREAD):
             key = name.removeprefix(_UNREAD)
             log.warning('key "%s" of %s is not read by the template: %s', key, _of(count, "record"), _UNREAD_FIX)
         elif name in _LINES:
             log.warning(_LINES[name], _of(count, "record"), records)
-    if rejected:
-        counted = ", ".join(f"{count:,} {reason}" for reason, count in sorted(rejected.items()))
-        log.warning("left out: %s; rejected.jsonl beside the manifest has each with its reason", counted)
     return store
 
 

@@ -19,12 +19,12 @@ class _Lines(logging.Handler):
 
 
 @contextmanager
-def logged() -> Iterator[None]:
+def logged(*, warnings_only: bool) -> Iterator[None]:
     """Print what is said meanwhile to stderr."""
     log, handler = logging.getLogger("fastcollate"), _Lines()
     level, passes_on = log.level, log.propagate
     log.addHandler(handler)
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.WARNING if warnings_only else logging.INFO)
     log.propagate = False
     try:
         yield
