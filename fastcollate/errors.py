@@ -22,7 +22,8 @@ class InputError(FastCollateError):
         not_data          the file is of a kind that is not read, such as a zip archive or a Git LFS pointer
         damaged           the file is cut short, encrypted, or not what its first bytes say
         not_utf8          a line or a file is not UTF-8
-        not_text          a string holds half of a character, by an escape such as `\ud83d`
+        not_text          a string holds half of a character, by an escape such as `\ud83d`, or a message has an
+                          image, a sound or a file among its parts
         not_json          a line or a file is not JSON, or is JSON but no file of records
         duplicate_key     an object has one key twice, or a table two columns of one name
         ragged            a row of a table has another number of fields than the header
@@ -38,7 +39,6 @@ class InputError(FastCollateError):
         bad_message       a message of a conversation is no object, or holds what its role cannot
         no_turns          a conversation has no messages
         unknown_role      a message has a role that nobody knows, or that the template does not write
-        not_text          a message has an image, a sound or a file among its parts
         bad_weight        a message's weight is no number, or it has several that differ
         bad_tool_call     a call or the list of tools is not JSON, or not what calls and tools are
         bad_template      a chat template fails on a record, or leaves a part of it out
@@ -47,7 +47,7 @@ class InputError(FastCollateError):
         not_encodable     the tokenizer cannot encode a record
         not_kept          a record's value for a column that is kept is of another kind than the first one
         overlong          a record has more tokens than `max_length`
-        empty             a record has no tokens or an empty answer, or the whole source has no record that can be used
+        empty             a record has no tokens, or an empty answer, or the source has no record that can be used
 
     Attributes:
         path: The file or URL that the error is about; None for records in memory and for arguments.

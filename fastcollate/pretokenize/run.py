@@ -14,7 +14,7 @@ from fastcollate.errors import InputError
 from fastcollate.pretokenize.engines import Engine, Processes, ThisProcess
 from fastcollate.pretokenize.kept_columns import KeptColumns
 from fastcollate.pretokenize.recipe import Encoded, OnError, Overlong, Recipe, Unsupervised
-from fastcollate.pretokenize.settling import first_records, settle_end, settle_template
+from fastcollate.pretokenize.settling import first_records, settle_template, settle_tokenizer
 from fastcollate.pretokenize.telling import count_together, say, tell
 from fastcollate.sources.resolve import find_sources
 from fastcollate.sources.source import read_chunks
@@ -22,7 +22,7 @@ from fastcollate.store.reader import TokenStore
 from fastcollate.store.shards.entries import Layout
 from fastcollate.store.writer import StoreWriter
 from fastcollate.templates.segments import Template
-from fastcollate.tokenizers.load import AnyEncoding, load_encoding
+from fastcollate.tokenizers.load import AnyEncoding
 
 __all__ = ["prepare"]
 
@@ -108,8 +108,7 @@ def prepare(
     """
     _check(engine, append_eot, max_length)
     _check_fates(overlong, unsupervised, on_error)
-    tokenizer = load_encoding(encoding)
-    settle_end(tokenizer, append_eot=append_eot)
+    tokenizer = settle_tokenizer(encoding, append_eot=append_eot)
     found = find_sources(source, format=format)
     say(found.notes)
     first, chunks = first_records(read_chunks(found.sources, skip=on_error == "skip"))

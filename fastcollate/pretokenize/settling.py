@@ -14,9 +14,10 @@ from fastcollate.templates.detect import detect
 from fastcollate.templates.markers import Marked
 from fastcollate.templates.named import load_template
 from fastcollate.templates.segments import Template
+from fastcollate.tokenizers.load import AnyEncoding, load_encoding
 from fastcollate.tokenizers.tokenizer import Tokenizer
 
-__all__ = ["first_records", "settle_end", "settle_template"]
+__all__ = ["first_records", "settle_template", "settle_tokenizer"]
 
 _LOOKED_AT = 1024  # records that tell the template
 
@@ -62,17 +63,19 @@ def settle_template(
     return Marked(chosen, response_marker, prompt_marker)
 
 
-def settle_end(tokenizer: Tokenizer, *, append_eot: bool) -> None:
-    """Raise where records are to end with a token that the tokenizer does not have.
+def settle_tokenizer(encoding: AnyEncoding, *, append_eot: bool) -> Tokenizer:
+    """Return the tokenizer, which has the token that records are to end with.
 
     Raises:
-        EncodingError: It has none.
+        EncodingError: The encoding is unknown or out of reach, or has no such token.
     """
+    tokenizer = load_encoding(encoding)
     if append_eot and tokenizer.eot_token_id is None:
         raise EncodingError(
             f'encoding "{tokenizer.name}" has no end-of-text token, with which records end: use one that has '
             "it, or set append_eot=False (--no-eot)"
         )
+    return tokenizer
 
 
 def _named(record: Mapping[str, Any], fields: Mapping[str, str] | None) -> dict[str, Any]:
