@@ -58,7 +58,7 @@ def test_the_two_commands_are_what_ci_runs():
     commands = "".join(setup).splitlines()
     script = (ROOT / ".ci" / "run").read_text().splitlines()
     assert commands == [
-        "pip install -c tools/constraints.txt -e '.[gpt2]' && fastcollate demo",
+        "pip install -c tools/constraints.txt -e '.[gpt2,fast]' && fastcollate demo",
         "pip install -c tools/constraints.txt -e '.[gpt2,test]' && python -m pytest",
     ]
     assert all(command in script for command in commands)
