@@ -29,7 +29,15 @@ def reasons_given():
         names = [argument.arg for argument in function.args.args if argument.arg != "self"]
         if "reason" in names:
             places.setdefault(function.name, set()).add(names.index("reason"))
+    for made in nodes_of(ast.ClassDef):
+        inits = [node for node in made.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
+        names = [argument.arg for init in inits for argument in init.args.args[1:]]
+        if "reason" in names:
+            places.setdefault(made.name, set()).add(names.index("reason"))
     found = {"invalid"}  # what a reason is by default
+    for function in nodes_of(ast.FunctionDef):
+        if function.name == "reason_of":
+            found |= words_in(ast.walk(function))
     for call in nodes_of(ast.Call):
         name = getattr(call.func, "attr", getattr(call.func, "id", None))
         if name in places:

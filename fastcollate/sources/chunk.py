@@ -143,6 +143,8 @@ class Chunk:
         records = [item for item in items if isinstance(item, dict)]
         if len(records) == len(items):
             return cls(origin, np.arange(first, stop), records, [], stop)
+        if set(map(type, items)) == {type(None)}:
+            return cls(origin, np.zeros(0, np.int64), [], [], stop)
         rejected = []
         for row, item in enumerate(items, first):
             if isinstance(item, Bad):

@@ -14,7 +14,7 @@ from fastcollate.errors import InputError, LimitError
 __all__ = ["ByteStream", "decompressed"]
 
 _BLOCK_BYTES = 1 << 18
-_FREE_BYTES = 1 << 30  # what may come out of any stream, however small
+_FREE_BYTES = 1 << 28  # what may come out of any stream, however small
 _MOST_TIMES = 1000  # after that: text of machines reaches a few hundred, gzip's most is 1,032
 _MAGIC = {
     b"\x1f\x8b": "gzip",
@@ -72,7 +72,7 @@ def decompressed(stream: ByteStream, name: str) -> tuple[ByteStream, str | None]
 
     Raises:
         InputError: While it is read: the data is damaged or cut short (`damaged`).
-        LimitError: While it is read: more than 1 GiB comes out, and more than 1,000 times what went in.
+        LimitError: While it is read: more than 256 MiB come out, and more than 1,000 times what went in.
 
     >>> import gzip
     >>> from io import BytesIO

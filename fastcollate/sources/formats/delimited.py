@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from fastcollate.errors import InputError, LimitError
 from fastcollate.sources.chunk import MOST_BYTES, Bad, Chunk, Item, Origin
-from fastcollate.sources.formats.line_batches import BLOCK_BYTES
+from fastcollate.sources.formats.line_batches import BLOCK_BYTES, more_bytes
 from fastcollate.storage.compressed import ByteStream
 
 __all__ = ["delimited"]
@@ -86,7 +86,7 @@ def _rows(stream: ByteStream, origin: Origin, delimiter: str) -> Iterator[_Row]:
     field = re.compile(rb'(?:"([^"]*+(?:""[^"]*+)*+)"|([^"%b\r\n][^%b\r\n]*+|))(%b|\r?\n)' % (mark, mark, mark))
     text, line, ended = b"", 1, False
     while not ended:
-        block = stream.read(max(BLOCK_BYTES, len(text)))
+        block = stream.read(more_bytes(BLOCK_BYTES, text))
         ended = not block
         text += block
         if ended and text and not text.endswith(b"\n"):

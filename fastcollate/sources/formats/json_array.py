@@ -9,6 +9,7 @@ from typing import Any
 from fastcollate.errors import InputError, LimitError
 from fastcollate.sources.chunk import MOST_BYTES, Bad, Chunk, Item, Origin
 from fastcollate.sources.formats.json_values import UnreadableError, load_each, load_elements
+from fastcollate.sources.formats.line_batches import more_bytes
 from fastcollate.storage.compressed import ByteStream
 
 __all__ = ["json_array"]
@@ -148,7 +149,7 @@ class _Array:
 
     def _more(self) -> bool:
         rest = self._text[self._at :]
-        block = self._stream.read(max(_BLOCK_BYTES, len(rest)))
+        block = self._stream.read(more_bytes(_BLOCK_BYTES, rest))
         self._text, self._at, self._one = rest + block, 0, True
         return bool(block)
 

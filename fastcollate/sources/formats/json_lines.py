@@ -41,7 +41,7 @@ def json_lines(stream: ByteStream, origin: Origin, start: int, *, size: int, ski
         LimitError: A line is too large, and `skip` is False.
     """
     for batch in line_batches(stream, size, start):
-        values = None if batch.large else load_lines(batch.text)
+        values = None if batch.large or batch.text.isspace() else load_lines(batch.text)
         items: Sequence[Item] = _items(batch, origin) if values is None else values
         yield Chunk.of(origin, batch.first, items, skip=skip)
 
@@ -51,6 +51,8 @@ def _items(batch: Lines, origin: Origin) -> Sequence[Item]:
     if batch.large:
         return [batch.too_large(origin)]
     lines = batch.lines()
+    if batch.text.isspace():
+        return [None] * len(lines)
     values = load_all(lines, batch.text)
     if values is not None and set(map(type, values)) == {dict}:
         return values

@@ -11,9 +11,10 @@ from fastcollate.errors import LimitError
 from fastcollate.sources.chunk import MOST_BYTES, Bad, Origin
 from fastcollate.storage.compressed import ByteStream
 
-__all__ = ["BLOCK_BYTES", "Lines", "line_batches"]
+__all__ = ["BLOCK_BYTES", "Lines", "line_batches", "more_bytes"]
 
 BLOCK_BYTES = 1 << 20
+_MOST_MORE = 1 << 24
 
 
 class Lines(NamedTuple):
@@ -43,6 +44,14 @@ class Lines(NamedTuple):
             "it into several records, or leave it out"
         )
         return Bad(LimitError(message))
+
+
+def more_bytes(block: int, held: bytes) -> int:
+    """Return how many bytes to read on where a record has not ended in those that are held.
+
+    As many again, so that looking through them anew each time costs no more than twice, and no more than 16 MiB.
+    """
+    return max(block, min(len(held), _MOST_MORE))
 
 
 def line_batches(stream: ByteStream, size: int, start: int = 0) -> Iterator[Lines]:

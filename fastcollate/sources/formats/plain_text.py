@@ -8,7 +8,7 @@ from itertools import islice
 
 from fastcollate.errors import LimitError
 from fastcollate.sources.chunk import MOST_BYTES, Bad, Chunk, Item, Origin
-from fastcollate.sources.formats.line_batches import BLOCK_BYTES, Lines, line_batches
+from fastcollate.sources.formats.line_batches import BLOCK_BYTES, Lines, line_batches, more_bytes
 from fastcollate.storage.compressed import ByteStream
 
 __all__ = ["text_documents", "text_lines"]
@@ -75,7 +75,7 @@ def _documents(stream: ByteStream, origin: Origin, start: int, separator: str | 
     mark = None if separator is None else re.compile(re.escape(separator).replace("\\\n", "\r?\n").encode())
     text, row, ended = b"", 0, False
     while not ended:
-        block = stream.read(max(BLOCK_BYTES, len(text)))
+        block = stream.read(more_bytes(BLOCK_BYTES, text))
         ended, text, at = not block, text + block, 0
         # A separator is at most so long: what may be the beginning of one waits for the next block.
         safe = len(text) if ended or separator is None else len(text) - 2 * len(separator.encode())
