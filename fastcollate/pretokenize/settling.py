@@ -48,7 +48,7 @@ def settle_template(
     if template is not None:
         chosen = load_template(template)
     else:
-        found = detect([{**record, **_named(record, fields)} for record in records])
+        found = detect([_named(record, fields or {}) for record in records])
         say([found.line])
         chosen = found.template
     if fields is not None:
@@ -78,9 +78,10 @@ def settle_tokenizer(encoding: AnyEncoding, *, append_eot: bool) -> Tokenizer:
     return tokenizer
 
 
-def _named(record: Mapping[str, Any], fields: Mapping[str, str] | None) -> dict[str, Any]:
-    """Return what a record has under the template's own names."""
-    return {name: record[key] for name, key in (fields or {}).items() if key in record}
+def _named(record: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
+    """Return a record with the template's own names for the keys that `fields` maps."""
+    keys = {key: name for name, key in fields.items()}
+    return {keys.get(key, key): value for key, value in record.items()}
 
 
 def _able(template: Template, method: str, argument: str, what: str) -> Any:
