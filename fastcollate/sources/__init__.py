@@ -1,5 +1,6 @@
-"""Where records come from: files and iterables in, dicts out, many rows at a time.
+"""Where records come from: files, streams, tables and iterables in, dicts out, many rows at a time.
 
-`resolve.py` finds the sources, `source.py` reads them, the others hold one family of formats each.
-The room imports `storage`, `errors` and `arguments`; pyarrow is allowed here, torch is not.
+`resolve.py` finds the sources (`paths.py` the files), `files.py` and `in_memory.py` are the two kinds of them,
+`sniff.py` tells formats apart, `formats/` holds one family of formats each, `chunk.py` what all give.
+The room imports `storage`, `errors` and `arguments`; pyarrow and orjson are allowed here, torch is not.
 """

@@ -16,11 +16,11 @@ from fastcollate.sources.chunk import Chunk, Origin, Rejected, unreadable
 from fastcollate.sources.formats import columnar
 from fastcollate.sources.formats.delimited import delimited
 from fastcollate.sources.formats.json_array import json_array
-from fastcollate.sources.formats.json_lines import JSON_RULE, json_lines
-from fastcollate.sources.formats.not_records import not_records
+from fastcollate.sources.formats.json_lines import json_lines
+from fastcollate.sources.formats.not_records import JSON_RULE, not_records
 from fastcollate.sources.formats.plain_text import text_documents, text_lines
 from fastcollate.sources.opening import LinesBefore, Opened, line_parts, spooled
-from fastcollate.sources.sniff import TEXT_BETWEEN
+from fastcollate.sources.sniff import TEXT_BETWEEN, ending
 from fastcollate.sources.source import WHOLE, Part
 from fastcollate.storage.http import downloaded
 
@@ -115,7 +115,11 @@ class FileSource:
         with self._local() as path, nullcontext(sys.stdin.buffer) if self.piped else path.open("rb") as file:
             opened = Opened.of(file, self.name, self.format)
             if opened.kind in ("parquet", "arrow"):
-                plain = nullcontext(path) if opened.plain and path.is_file() else spooled(opened.stream)
+                plain = (
+                    nullcontext(path)
+                    if opened.plain and path.is_file() and not self.piped
+                    else spooled(opened.stream)
+                )
                 read = columnar.parquet_file if opened.kind == "parquet" else columnar.arrow_file
                 with plain as whole:
                     yield from read(whole, self.name, part, size=size, skip=skip)
@@ -156,6 +160,8 @@ class FileSource:
 
     def _no_records(self, counts: Counter[str], rejected: list[Rejected]) -> InputError:
         counted = ", ".join(f"{count} rejected as {reason}" for reason, count in sorted(counts.items()))
-        first = f"; the first: {rejected[0].message}" if rejected else f": {JSON_RULE}"
+        is_json = (self.format or ending(self.name) or "json") in ("json", "jsonl")
+        rule = JSON_RULE if is_json else "give a file that has some, or leave it out"
+        first = f"; the first: {rejected[0].message}" if rejected else f": {rule}"
         message = f"{self.name}: holds no records ({counted or 'it is empty'}){first}"
         return InputError(message, path=self.name, reason="no_records")

@@ -9,7 +9,7 @@ from typing import Literal
 
 from fastcollate.errors import InputError
 from fastcollate.sources.chunk import Origin
-from fastcollate.sources.formats.not_records import spread_object
+from fastcollate.sources.formats.not_records import JSON_RULE, spread_object
 
 __all__ = [
     "COMPRESSED",
@@ -150,16 +150,13 @@ def _json(head: bytes, name: str) -> Kind:
         return "lines" if rest.lstrip().startswith(b"[") and _is_chat(line) else "array"
     if _HTML.match(head):
         raise Origin(name, "line").error(
-            head[:blank].count(b"\n"), f"not JSON (it looks like an HTML page): {_RULE}", "not_json"
+            head[:blank].count(b"\n"), f"not JSON (it looks like an HTML page): {JSON_RULE}", "not_json"
         )
     # A comma after a whole object is another mistake: lines that were taken from an array.
     whole = ended or len(head) < HEAD_BYTES
     if whole and line.startswith(b"{") and line.endswith((b"{", b"[", b":", b",")) and not line.endswith(b"},"):
         raise spread_object(head, Origin(name), head[:blank].count(b"\n") + 1)
     return "lines"
-
-
-_RULE = "a file holds one JSON array of objects, or JSON Lines: one object a line"
 
 
 def _is_chat(line: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Where bytes lie: files of this machine, and URLs as local files.
+"""Where bytes lie: files of this machine, URLs as local files, and compressed streams.
 
 A file appears whole or not at all; a failing disk or server is told in our own words.
 The room imports `errors` and `arguments`, and no other room: what the bytes mean is not known here.

@@ -10,11 +10,11 @@ from fastcollate.errors import InputError, LimitError
 from fastcollate.sources.chunk import MOST_BYTES, Bad, Chunk, Item, Origin
 from fastcollate.sources.formats.json_values import UnreadableError, load_each, load_elements
 from fastcollate.sources.formats.line_batches import more_bytes
+from fastcollate.sources.formats.not_records import JSON_RULE
 from fastcollate.storage.compressed import ByteStream
 
 __all__ = ["json_array"]
 
-_RULE = "a file holds one JSON array of objects, or JSON Lines: one object a line"
 _BLOCK_BYTES = 1 << 22
 _BLANKS = b" \t\r\n"
 # A whole string, a mark outside strings, or the quote of a string that has not ended yet.
@@ -128,7 +128,7 @@ class _Array:
                 message = f"not UTF-8 at byte {at} of the file: save it as UTF-8"
                 yield Bad(self._origin.error(self._row, message, value.reason), piece)
             else:
-                message = f"not JSON ({value}): {_RULE}" if value.reason == "not_json" else str(value)
+                message = f"not JSON ({value}): {JSON_RULE}" if value.reason == "not_json" else str(value)
                 yield Bad(self._origin.error(self._row, message, value.reason), piece)
             self._row += 1
 
@@ -185,7 +185,7 @@ class _Array:
         offset, line, column = _moved(place, before)
         message = (
             f"{self._origin.path}, line {line + 1}, column {column + 1}: not JSON ({why}, at byte {offset} of the "
-            f"file): {_RULE}"
+            f"file): {JSON_RULE}"
         )
         return InputError(message, path=self._origin.path, row=line + 1, reason="not_json")
 

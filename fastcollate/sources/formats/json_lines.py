@@ -9,11 +9,11 @@ from fastcollate.errors import InputError
 from fastcollate.sources.chunk import Bad, Chunk, Item, Origin
 from fastcollate.sources.formats.json_values import UnreadableError, load_all, load_each, load_lines
 from fastcollate.sources.formats.line_batches import Lines, line_batches
+from fastcollate.sources.formats.not_records import JSON_RULE
 from fastcollate.storage.compressed import ByteStream
 
-__all__ = ["JSON_RULE", "json_lines"]
+__all__ = ["json_lines"]
 
-JSON_RULE = "a file holds one JSON array of objects, or JSON Lines: one object a line"
 _HINTS = (  # what a line that is no JSON looks like, and what helps
     (rb"\s*<", "it looks like an HTML page"),
     (rb"\x1e", "it begins with a record separator, as JSON text sequences do: take them out by tr -d '\\036'"),

@@ -8,7 +8,9 @@ from typing import Any
 from fastcollate.errors import InputError
 from fastcollate.sources.chunk import Origin
 
-__all__ = ["not_records", "spread_object"]
+__all__ = ["JSON_RULE", "not_records", "spread_object"]
+
+JSON_RULE = "a file holds one JSON array of objects, or JSON Lines: one object a line"
 
 # Where programs put records; other lists of objects, such as "messages", are part of one record.
 _WRAPPERS = frozenset(
@@ -92,9 +94,8 @@ def spread_object(head: bytes, origin: Origin, line: int) -> InputError:
     if _COLUMNS.match(head):
         return _columns(origin)
     return InputError(
-        f"{origin.path}: holds one JSON object spread over several lines, or several such: a file holds one JSON "
-        "array of objects, or JSON Lines: one object a line; put [ and ] around it, or write each object on one "
-        f"line, by jq -c . {origin.path} > records.jsonl",
+        f"{origin.path}: holds one JSON object spread over several lines, or several such: {JSON_RULE}; "
+        f"put [ and ] around it, or write each object on one line, by jq -c . {origin.path} > records.jsonl",
         path=origin.path,
         row=line,
         reason="not_json",
