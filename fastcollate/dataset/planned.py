@@ -122,7 +122,10 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         """
         plan, records = self._plan_at(run.start), self._records
         known = self._columns
-        beside = [name for name in known if columns is None or name in columns]
+        asked = (
+            known if columns is None else {*columns, *(["weights"] if columns else [])}
+        )  # never left out unseen
+        beside = [name for name in known if name in asked]
         per_token = [name for name in beside if known[name].per == "token"]
         planned = rank_batches(
             plan,

@@ -6,7 +6,16 @@ import logging
 import numpy as np
 import pytest
 
-from fastcollate import EncodingError, InputError, TokenStore, prepare
+from fastcollate import (
+    BucketedDataset,
+    CollateError,
+    EncodingError,
+    InputError,
+    PaddingCollator,
+    StreamLoader,
+    TokenStore,
+    prepare,
+)
 
 
 def test_the_template_is_told_by_the_records_and_said(tmp_path, caplog):
@@ -80,6 +89,11 @@ def test_weights_of_messages_are_a_column(tmp_path):
     turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a", "weight": 0.5}]
     store = prepare([{"messages": turns}], tmp_path / "s", encoding="bytes")
     assert set(store.column("weights", 0).tolist()) == {0.5}
+    dataset = BucketedDataset(store, batch_size=1)
+    for collate in (PaddingCollator(256), PaddingCollator(256, supervise="response")):
+        with pytest.raises(CollateError, match="weights other than 1"):
+            list(StreamLoader(dataset, collate))
+    assert len(list(StreamLoader(dataset, PaddingCollator(256, labels=False)))) == 1
 
 
 def test_rows_of_tokens_pass_the_tokenizer_by(tmp_path):
