@@ -122,9 +122,8 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         """
         plan, records = self._plan_at(run.start), self._records
         known = self._columns
-        asked = (
-            known if columns is None else {*columns, *(["weights"] if columns else [])}
-        )  # never left out unseen
+        # weights are gathered for whoever learns, so that nobody who knows none of them passes them over
+        asked = known if columns is None else {*columns, *(["weights"] if columns else [])}
         beside = [name for name in known if name in asked]
         per_token = [name for name in beside if known[name].per == "token"]
         planned = rank_batches(

@@ -14,8 +14,9 @@ from fastcollate.tokenizers.documents import encode_documents
 from fastcollate.tokenizers.load import load_encoding
 from fastcollate.tokenizers.tokenizer import Tokenizer, mend
 
-hf = pytest.importorskip("tokenizers")
-from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers  # noqa: E402
+pytest.importorskip("tokenizers.models")  # the folder of these tests has the same name
+import tokenizers as hf
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 CORPUS = ["the answer is 42, said the café owner", "naïve 漢字 answers are the best answers", "<x> it's </x>"] * 20
 
