@@ -4,6 +4,15 @@ A message says what is wrong with the value and where it is, the rule, and the f
 """
 
 
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun, for messages.
+
+    >>> plural(1, "shard"), plural(1100, "record")
+    ('1 shard', '1,100 records')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 class FastCollateError(Exception):
     """`FastCollateError` is the root of the tree: an `except` for it catches every error of fastcollate."""
 

@@ -5,6 +5,17 @@ from contextlib import redirect_stderr, redirect_stdout
 
 from fastcollate.cli.main import main
 
+ALPACA = ("--template", "alpaca", "--encoding", "bytes")
+
+RECORDS = [
+    {"instruction": "Say hi.", "output": "Hi."},
+    {"instruction": "Add.", "input": "1 2", "output": "3"},
+    {"instruction": "Name a fruit.", "output": "Fig."},
+]
+PREAMBLE = (
+    "Below is an instruction that describes a task. Write a response that appropriately completes the request."
+)
+
 
 class Screen(io.TextIOWrapper):
     def __init__(self, *, is_terminal=False):

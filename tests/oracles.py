@@ -152,3 +152,15 @@ def pack_rows(
         del found["document_ids"]
         found |= {"cu_seq_lens_q": edges, "cu_seq_lens_k": edges, "max_length_q": longest, "max_length_k": longest}
     return found, tokens, supervised
+
+
+def spans_of(weights):
+    """The flat (start, stop) pairs of consecutive targets of one weight, and the weight of each."""
+    pairs, found = [], []
+    for i, weight in enumerate(weights):
+        if weight and i and weights[i - 1] == weight:
+            pairs[-1] = i + 1
+        elif weight:
+            pairs += [i, i + 1]
+            found.append(weight)
+    return pairs, found

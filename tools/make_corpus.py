@@ -10,7 +10,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.harness.corpora import DISTRIBUTIONS, bytes_on_disk, make_store  # noqa: E402  # found by the line above
 from fastcollate import FastCollateError  # noqa: E402
-from fastcollate.reports.text import file_size, plural, progress  # noqa: E402
+from fastcollate.errors import plural  # noqa: E402
+from fastcollate.reports.text import file_size, progress  # noqa: E402
 
 KINDS = [f"  {kind:12} mu {mu}, sigma {sigma}, longest {n:,}" for kind, (mu, sigma, n) in DISTRIBUTIONS.items()]
 EPILOG = f"""\

@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from fastcollate.reports.text import columns, file_size, plural, printable
+from fastcollate.errors import plural
+from fastcollate.reports.text import columns, file_size, printable
 
 TITLES = {
     "plain_loop": "plain loop",

@@ -17,8 +17,8 @@ from fastcollate.bench.loops import (
 from fastcollate.bench.race import ROUNDS, Epoch, Lap, race
 from fastcollate.bench.sample import expected_padding, sample
 from fastcollate.bench.standings import TITLES, print_standings
-from fastcollate.errors import InputError, PlanError
-from fastcollate.reports.text import announced, plural, print_json
+from fastcollate.errors import InputError, PlanError, plural
+from fastcollate.reports.text import announced, print_json
 from fastcollate.store.reader import TokenStore
 
 if TYPE_CHECKING:

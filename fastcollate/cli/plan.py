@@ -4,10 +4,10 @@ import argparse
 from typing import Any
 
 from fastcollate.arguments import check_count
-from fastcollate.errors import PlanError
+from fastcollate.errors import PlanError, plural
 from fastcollate.plan.planning import plan_buckets, plan_packs
 from fastcollate.reports.plan_summary import least_cells, plain_cells, summarise_buckets, summarise_packs
-from fastcollate.reports.text import announced, plural, print_fields, print_json
+from fastcollate.reports.text import announced, print_fields, print_json
 from fastcollate.store.reader import TokenStore
 
 EXAMPLE = """\

@@ -3,10 +3,13 @@ from __future__ import annotations
 import argparse
 import shlex
 import time
+from typing import get_args
 
+from fastcollate.errors import plural
+from fastcollate.pretokenize.recipe import Overlong, Unsupervised
 from fastcollate.pretokenize.run import prepare
 from fastcollate.reports.logged import logged
-from fastcollate.reports.text import file_size, plural, print_fields, print_json, progress, rejections
+from fastcollate.reports.text import file_size, print_fields, print_json, progress, rejections
 from fastcollate.store.reader import TokenStore
 
 EXAMPLE = """\
@@ -29,11 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--format", help="of the files (default: told by name and content)")
     add("--fields", type=_fields, metavar="F=K,...", help="keys of the records, by the template's fields")
     add("--max-length", type=int, metavar="N", help="the most tokens of a record")
-    overlong = ["truncate", "keep_end", "cut_prompt", "drop", "error"]
+    overlong = get_args(Overlong)
     longer = f"what happens to longer ones: {', '.join(overlong)} (default: truncate)"
     add("--overlong", choices=overlong, default="truncate", metavar="WHAT", help=longer)
     bare = "what happens to records without a target: drop, keep or error (default: drop)"
-    add("--unsupervised", choices=["drop", "keep", "error"], default="drop", metavar="WHAT", help=bare)
+    add("--unsupervised", choices=get_args(Unsupervised), default="drop", metavar="WHAT", help=bare)
     add("--train-on", default="all", help="turns to learn: all, last, or 'none-before N' (default: all)")
     add("--response-marker", metavar="TEXT", help="what stands before an answer in a whole conversation")
     add("--prompt-marker", metavar="TEXT", help="what stands before a prompt there, and ends an answer")

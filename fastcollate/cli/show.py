@@ -3,8 +3,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from fastcollate.errors import InputError
-from fastcollate.reports.text import plural, print_json, uses_colour
+from fastcollate.errors import InputError, plural
+from fastcollate.reports.text import print_json, uses_colour
 from fastcollate.reports.transcript import Part, as_colours, as_marked, parts_of
 from fastcollate.store.reader import TokenStore
 

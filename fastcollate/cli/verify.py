@@ -3,7 +3,8 @@ from __future__ import annotations
 import argparse
 import time
 
-from fastcollate.reports.text import announced, file_size, plural, print_json
+from fastcollate.errors import plural
+from fastcollate.reports.text import announced, file_size, print_json
 from fastcollate.store.reader import TokenStore
 
 EXAMPLE = """\

@@ -123,8 +123,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         plan, records = self._plan_at(run.start), self._records
         known = self._columns
         # weights are gathered for whoever learns, so that nobody who knows none of them passes them over
-        asked = known if columns is None else {*columns, *(["weights"] if columns else [])}
-        beside = [name for name in known if name in asked]
+        beside = [name for name in known if columns is None or name in columns or (columns and name == "weights")]
         per_token = [name for name in beside if known[name].per == "token"]
         planned = rank_batches(
             plan,

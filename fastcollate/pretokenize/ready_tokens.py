@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from fastcollate.errors import EncodingError
-from fastcollate.ragged import Ragged
+from fastcollate.ragged import Ragged, offsets_of
 from fastcollate.templates.segments import TokenDocument
+from fastcollate.tokenizers.boundaries import targets_of_tokens
 from fastcollate.tokenizers.documents import EncodedDocuments
 
 __all__ = ["take_tokens"]
@@ -25,8 +26,8 @@ def take_tokens(documents: Sequence[TokenDocument], vocab_size: int) -> EncodedD
     >>> encoded.spans.values, encoded.weights
     (array([1, 3, 3, 4], dtype=uint32), array([1. , 0.5], dtype=float32))
     """
-    lengths = np.array([len(document.input_ids) for document in documents], np.int64)
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    lengths = [len(document.input_ids) for document in documents]
+    offsets = offsets_of(lengths)
     ids = np.concatenate([np.empty(0, np.uint32), *(document.input_ids for document in documents)])
     weights = np.concatenate([np.empty(0, np.float32), *(document.weights for document in documents)])
     if len(ids) and int(ids.max()) >= vocab_size:
@@ -35,16 +36,11 @@ def take_tokens(documents: Sequence[TokenDocument], vocab_size: int) -> EncodedD
             "made the tokens"
         )
     owners = np.repeat(np.arange(len(documents)), lengths)
-    edge = np.ones(len(ids) + 1, bool)
-    edge[1:-1] = (weights[1:] != weights[:-1]) | (owners[1:] != owners[:-1])
-    cuts = np.flatnonzero(edge)
-    starts, stops = cuts[:-1], cuts[1:]
-    held = weights[starts] > 0
-    homes = owners[starts[held]]
-    pairs = np.stack([starts[held], stops[held]], axis=1) - offsets[homes][:, None]
-    counts = np.bincount(homes, minlength=len(documents)) * 2
-    span_offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-    found = weights[starts[held]]
+    pairs, found = targets_of_tokens(weights, owners)
+    homes = owners[pairs[:, 0]]
+    spans = Ragged(
+        (pairs - offsets[homes][:, None]).astype(np.uint32).ravel(),
+        offsets_of(2 * np.bincount(homes, minlength=len(documents))),
+    )
     no = np.zeros(len(documents), bool)
-    spans = Ragged(pairs.astype(np.uint32).ravel(), span_offsets)
     return EncodedDocuments(Ragged(ids, offsets), spans, None if bool((found == 1).all()) else found, no, no)

@@ -26,8 +26,6 @@ Overlong = Literal["truncate", "keep_end", "cut_prompt", "drop", "error"]
 Unsupervised = Literal["drop", "keep", "error"]
 OnError = Literal["raise", "skip"]
 
-_CUTS = ("truncate", "keep_end", "cut_prompt")
-
 
 class Encoded(NamedTuple):
     """A chunk ready for the store.
@@ -91,7 +89,8 @@ class Recipe:
         if self.max_length is not None and how != "drop" and how != "error":  # noqa: PLR1714  # so mypy sees a `Cut`
             tokens, spans, weights = cut(tokens, spans, weights, self.max_length, how)
             noted["cut"] = int((lengths > self.max_length).sum())
-        usable = self._usable(made, lengths, encoded.spans, spans, left_out)
+        good = self._good(made, lengths, encoded.spans, spans, left_out)
+        usable = np.flatnonzero(good)
         noted["unsupervised"] = int((spans.lengths[usable] == 0).sum())
         noted["straddled"] = int(encoded.straddled[usable].sum())
         noted["control_text"] = int(encoded.control_spelt[usable].sum())
@@ -100,7 +99,7 @@ class Recipe:
         if made.grouped:
             columns["group"] = made.groups[usable]
         if weights is not None:
-            columns["weights"] = weights[np.repeat(_mask(usable, len(spans)), spans.lengths // 2)]
+            columns["weights"] = weights[np.repeat(good, spans.lengths // 2)]
         if len(usable) < len(tokens):
             tokens, spans = tokens.take(usable), spans.take(usable)
         rows = chunk.base + chunk.rows[origins]
@@ -147,14 +146,14 @@ class Recipe:
         end = self.tokenizer.eot_token_id if self.append_eot else None
         return encode_documents(self.tokenizer, texts, end_token_id=end)
 
-    def _usable(
+    def _good(
         self, made: _Made, lengths: IntArray, whole: Ragged, spans: Ragged, left_out: _LeftOut
-    ) -> IntArray:
-        """Return `int64[M]`: the documents that have tokens, and not too many, and targets; groups are whole."""
+    ) -> NDArray[np.bool_]:
+        """Return which documents have tokens, and not too many, and targets; of a group all have, or none."""
         good = lengths > 0
         for i in np.flatnonzero(~good).tolist():
             left_out.add(made.origins[i], "it has no tokens: leave it out, or set append_eot", "empty")
-        if self.max_length is not None and self.overlong not in _CUTS:
+        if self.max_length is not None and self.overlong in ("drop", "error"):
             over = lengths > self.max_length
             for i in np.flatnonzero(over).tolist():
                 message = f"it has {lengths[i]} tokens, more than max_length={self.max_length}"
@@ -163,15 +162,14 @@ class Recipe:
         if self.unsupervised != "keep":
             bare = good & (spans.lengths == 0)
             for i in np.flatnonzero(bare).tolist():
-                left_out.add(
+                left_out.add_bare(
                     made.origins[i],
-                    *_why_bare(made.documents[i], cut_away=bool(len(whole[i]))),
+                    made.documents[i],
+                    cut_away=bool(len(whole[i])),
                     wanted=self.unsupervised == "drop",
                 )
             good &= ~bare
-        if made.grouped:
-            good = _whole_groups(good, made.groups)
-        return np.flatnonzero(good)
+        return _whole_groups(good, made.groups) if made.grouped else good
 
 
 class _Made(NamedTuple):
@@ -215,14 +213,15 @@ class _LeftOut:
             raise self._chunk.origin.error(row, message, reason)
         self.rejected.append(Rejected(row, reason, message, self._chunk.records[i]))
 
-
-def _why_bare(document: Document | TokenDocument, *, cut_away: bool) -> tuple[str, str]:
-    """Return why a document has no target: the message, and the reason in a word."""
-    if cut_away:
-        return "max_length cuts all its targets away: raise it, or set overlong", "unsupervised"
-    if isinstance(document, Document) and any(s.weight and not s.text for s in document.segments):
-        return "its answer is empty: nothing of it would be learnt", "empty"
-    return "nothing of it is a target: every part has weight 0", "unsupervised"
+    def add_bare(self, i: int, document: Document | TokenDocument, *, cut_away: bool, wanted: bool) -> None:
+        """Leave record `i` out, since a document of it has no target."""
+        if cut_away:
+            message = "max_length cuts all its targets away: raise it, or set overlong"
+            self.add(i, message, "unsupervised", wanted=wanted)
+        elif isinstance(document, Document) and any(s.weight and not s.text for s in document.segments):
+            self.add(i, "its answer is empty: nothing of it would be learnt", "empty", wanted=wanted)
+        else:
+            self.add(i, "nothing of it is a target: every part has weight 0", "unsupervised", wanted=wanted)
 
 
 def _whole_groups(good: NDArray[np.bool_], groups: IntArray) -> NDArray[np.bool_]:
@@ -239,9 +238,3 @@ def _unread(records: Sequence[Mapping[str, Any]], template: Template, kept: froz
         for keys, count in Counter(map(tuple, records)).items():
             counts.update({f"unread:{key}": count for key in keys if key not in read and key not in kept})
     return counts
-
-
-def _mask(usable: IntArray, count: int) -> NDArray[np.bool_]:
-    mask = np.zeros(count, bool)
-    mask[usable] = True
-    return mask

@@ -48,7 +48,7 @@ def settle_template(
     if template is not None:
         chosen = load_template(template)
     else:
-        found = detect([_named(record, fields or {}) for record in records])
+        found = detect([_named(record, fields) for record in records] if fields else records)
         say([found.line])
         chosen = found.template
     if fields is not None:

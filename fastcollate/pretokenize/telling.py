@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from fastcollate.errors import plural
 from fastcollate.store.reader import TokenStore
 
 __all__ = ["count_together", "say", "tell"]
@@ -39,9 +40,11 @@ def tell(store: TokenStore) -> TokenStore:
     for name, count in sorted(noted.items()):
         if name.startswith(_UNREAD):
             key = name.removeprefix(_UNREAD)
-            log.warning('key "%s" of %s is not read by the template: %s', key, _of(count, "record"), _UNREAD_FIX)
+            log.warning(
+                'key "%s" of %s is not read by the template: %s', key, plural(count, "record"), _UNREAD_FIX
+            )
         elif name in _LINES:
-            log.warning(_LINES[name], _of(count, "record"), records)
+            log.warning(_LINES[name], plural(count, "record"), records)
     return store
 
 
@@ -58,7 +61,3 @@ _LINES = {
     "unsupervised": "%s of %d have no target, and were kept",
     "cut": "%s of %d are longer than max_length (--max-length), and were cut",
 }
-
-
-def _of(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

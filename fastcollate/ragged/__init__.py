@@ -45,7 +45,17 @@ The words:
 """
 
 from fastcollate.ragged.packs import Packs
-from fastcollate.ragged.ragged import IntArray, Ragged, Rows, row_numbers, rows_side_by_side
+from fastcollate.ragged.ragged import IntArray, Ragged, Rows, offsets_of, row_numbers, rows_side_by_side
 from fastcollate.ragged.ragged_batch import Column, RaggedBatch
 
-__all__ = ["Column", "IntArray", "Packs", "Ragged", "RaggedBatch", "Rows", "row_numbers", "rows_side_by_side"]
+__all__ = [
+    "Column",
+    "IntArray",
+    "Packs",
+    "Ragged",
+    "RaggedBatch",
+    "Rows",
+    "offsets_of",
+    "row_numbers",
+    "rows_side_by_side",
+]

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastcollate.errors import InputError
 
-__all__ = ["IntArray", "Ragged", "Rows", "rows_side_by_side"]
+__all__ = ["IntArray", "Ragged", "Rows", "offsets_of", "rows_side_by_side"]
 
 IntArray = NDArray[np.int64]
 _DTYPES = (np.dtype(np.uint16), np.dtype(np.uint32), np.dtype(np.int64))
@@ -134,8 +134,7 @@ class Ragged:
                 raise InputError(
                     f"row {i} holds values that do not fit {np.dtype(dtype)}: {limits.min} to {limits.max}"
                 )
-        offsets = np.zeros(len(arrays) + 1, np.int64)
-        np.cumsum([len(array) for array in arrays], out=offsets[1:])
+        offsets = offsets_of([len(array) for array in arrays])
         values = np.empty(offsets[-1], dtype)
         for array, start in zip(arrays, offsets[:-1].tolist(), strict=True):
             values[start : start + len(array)] = array
@@ -159,9 +158,8 @@ class Ragged:
         if len({part.values.dtype for part in parts}) > 1:
             raise InputError("Ragged.concat needs parts of one dtype; convert them first")
         compact = [part.compact() for part in parts]
-        offsets = np.zeros(sum(map(len, parts)) + 1, np.int64)
-        np.cumsum(np.concatenate([part.lengths for part in parts]), out=offsets[1:])
-        return cls(np.concatenate([part.values for part in compact]), offsets)
+        lengths = np.concatenate([part.lengths for part in parts])
+        return cls(np.concatenate([part.values for part in compact]), offsets_of(lengths))
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -215,9 +213,7 @@ class Rows:
 
     def to_ragged(self) -> Ragged:
         """Return the rows side by side, copied."""
-        offsets = np.zeros(len(self) + 1, np.int64)
-        np.cumsum(self.lengths, out=offsets[1:])
-        return Ragged(self.joined(), offsets)
+        return Ragged(self.joined(), offsets_of(self.lengths))
 
     def filled(self, count: int) -> Rows:
         """Return the same rows with empty ones after them, up to `count`."""
@@ -229,6 +225,18 @@ class Rows:
         values = self.values
         for start, length, begin in zip(self.starts.tolist(), self.lengths.tolist(), begins.tolist(), strict=True):
             out[begin : begin + length] = values[start : start + length]
+
+
+def offsets_of(lengths: ArrayLike) -> IntArray:
+    """Return where each of some rows side by side begins, and where the last one ends: int64[N+1].
+
+    >>> offsets_of([3, 0, 2])
+    array([0, 3, 3, 5])
+    """
+    counts = np.asarray(lengths)
+    offsets = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    return offsets
 
 
 def row_numbers(indices: ArrayLike, count: int) -> IntArray:

@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from fastcollate.errors import plural
 from fastcollate.ragged import IntArray
-from fastcollate.reports.text import can_print, columns, plural
+from fastcollate.reports.text import can_print, columns
 
 _STEPS = 9  # of the histogram, at most; a bin for the long tail may follow
 _EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")

@@ -37,15 +37,6 @@ def printable(text: str) -> str:
     return _STEERING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
-def plural(count: int, noun: str) -> str:
-    """A count with its noun.
-
-    >>> plural(1, "shard"), plural(1100, "record")
-    ('1 shard', '1,100 records')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def file_size(count: int) -> str:
     """A number of bytes in a unit people read.
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import Literal
 
-from fastcollate.reports.text import plural, printable
+from fastcollate.errors import plural
+from fastcollate.reports.text import printable
 from fastcollate.store.reader import TokenStore
 from fastcollate.tokenizers.load import load_encoding
 

@@ -82,6 +82,10 @@ class Origin:
         """Return the error that names `row` and says what is wrong with it."""
         return InputError(f"{self.at(row)}: {message}", path=self.path, row=self.number(row), reason=reason)
 
+    def not_utf8(self, row: int, at: int) -> InputError:
+        """Return the error for a row that is not UTF-8 at byte `at` of the file."""
+        return self.error(row, f"not UTF-8 at byte {at} of the file: save it as UTF-8", "not_utf8")
+
     def record(self, row: int, value: object) -> Item:
         """Return the value of `row` as a record, or what is wrong with it.
 

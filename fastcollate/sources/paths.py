@@ -7,7 +7,7 @@ from collections import Counter
 from glob import glob, has_magic
 from pathlib import Path
 
-from fastcollate.errors import InputError
+from fastcollate.errors import InputError, plural
 from fastcollate.sources.chunk import unreadable
 from fastcollate.sources.sniff import ending
 
@@ -40,7 +40,7 @@ def expand(path: str, wanted: str | None) -> tuple[list[str], list[str]]:
     if not found:
         what = "no file matches this pattern" if has_magic(path) else "no such file"
         raise InputError(f"{path}: {what}: check the path", path=path, reason="not_found")
-    return found, [f"{path}: {_count(len(found), 'file')}, {_span(found)}"] if len(found) > 1 else []
+    return found, [f"{path}: {plural(len(found), 'file')}, {_span(found)}"] if len(found) > 1 else []
 
 
 def _walk(folder: str, wanted: str | None) -> tuple[list[str], list[str]]:
@@ -69,7 +69,7 @@ def _walk(folder: str, wanted: str | None) -> tuple[list[str], list[str]]:
             path=folder,
             reason="not_found",
         )
-    notes = [f"{folder}: {_count(len(taken), 'file')}, {_span(taken)}"]
+    notes = [f"{folder}: {plural(len(taken), 'file')}, {_span(taken)}"]
     if foreign:
         notes.append(f"{folder}: left out, as no records: {_named(folder, sorted(foreign))}")
     if hidden:
@@ -92,10 +92,6 @@ def _is_hidden(name: str) -> bool:
 
 def _raise(error: OSError) -> None:
     raise error
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _span(paths: list[str]) -> str:

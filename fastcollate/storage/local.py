@@ -6,7 +6,7 @@ import mmap
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fastcollate.errors import StorageError
 
-__all__ = ["map_file", "replacing", "storage_error", "write_whole"]
+__all__ = ["make_durable", "map_file", "replacing", "storage_error", "write_whole"]
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:
@@ -36,6 +36,19 @@ def write_whole(path: Path, data: bytes) -> None:
     """
     with replacing(path) as file:
         file.write(data)
+
+
+def make_durable(path: Path) -> None:
+    """Bring a file that was written to the disk, if it is there.
+
+    Raises:
+        StorageError: The disk failed.
+    """
+    try:
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise storage_error(path, error) from error
 
 
 @contextmanager

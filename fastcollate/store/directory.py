@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fastcollate.errors import StoreWriteError
-from fastcollate.storage.local import storage_error, write_whole
+from fastcollate.storage.local import make_durable, storage_error, write_whole
 from fastcollate.store.manifest import MANIFEST, REJECTED, is_store_file
 
 __all__ = ["StoreDirectory"]
@@ -60,8 +60,6 @@ class StoreDirectory:
         try:
             with path.open("a", encoding="ascii") as file:
                 file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
         except OSError as error:
             raise storage_error(path, error) from error
 
@@ -84,6 +82,7 @@ class StoreDirectory:
 
     def _commit(self, manifest: bytes) -> None:
         """Write the manifest, which comes last, and durably where the system can."""
+        make_durable(self._path / REJECTED)
         write_whole(self._path / MANIFEST, manifest)
         if self._handle is not None:
             try:

@@ -6,6 +6,7 @@ import builtins
 import hashlib
 import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -123,8 +124,9 @@ def _check(manifest: Manifest, path: str) -> None:
             raise UnsafeStoreError(f"{path}: {name!r:.80} is no name of a column; do not open it")
         if column.per not in PER or column.dtype not in (*DTYPES, STRING):
             raise StoreVersionError(f"{path}: column {name!r} has {column.dtype!r} per {column.per!r}: unknown")
+    known = array_dtypes(manifest.dtype, manifest.columns)
     for number, shard in enumerate(manifest.shards):
-        _check_shard(manifest, number, shard, path)
+        _check_shard(manifest, number, shard, known, path)
     pairs = manifest.lengths
     if any(len(p) != 2 for p in pairs) or [p[0] for p in pairs] != sorted({p[0] for p in pairs}):
         raise StoreCorruptError(f"{path}: the length histogram is not sorted pairs; restore the manifest")
@@ -132,8 +134,7 @@ def _check(manifest: Manifest, path: str) -> None:
         raise StoreCorruptError(f"{path}: the length histogram and the shards disagree; restore the manifest")
 
 
-def _check_shard(manifest: Manifest, number: int, shard: ShardEntry, path: str) -> None:
-    known = array_dtypes(manifest.dtype, manifest.columns)
+def _check_shard(manifest: Manifest, number: int, shard: ShardEntry, known: Collection[str], path: str) -> None:
     arrays = [name for name in known if name in shard.places or name not in USUAL]
     names, wanted = [file.name for file in shard.files], file_names(number, manifest.layout, arrays)
     if names != wanted:

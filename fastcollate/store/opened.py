@@ -12,7 +12,7 @@ import numpy as np
 from fastcollate.errors import StoreChangedError
 from fastcollate.store.manifest import Manifest
 from fastcollate.store.shards.mapping import Shard, map_shard
-from fastcollate.store.shards.shard_arrays import STRING
+from fastcollate.store.shards.shard_arrays import STRING, array_dtypes
 from fastcollate.store.verify import check_files, check_hashes, read_manifest
 
 __all__ = ["Opened", "Verify", "open_store"]
@@ -57,7 +57,8 @@ def _map_shards(path: Path, manifest: Manifest, *, check: bool) -> list[Shard]:
     """Map all shards; with `check` every file has its size, and all of every shard but its token ids its hash."""
     if check:
         check_files(path, manifest)
-    work = partial(map_shard, path, ids=manifest.dtype, columns=manifest.columns, check=check)
+    dtypes = array_dtypes(manifest.dtype, manifest.columns)
+    work = partial(map_shard, path, dtypes=dtypes, columns=manifest.columns, check=check)
     if len(manifest.shards) == 1 or not check:  # a thread for one shard only costs its start
         return list(map(work, manifest.shards))
     with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter to others

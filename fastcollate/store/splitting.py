@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastcollate.errors import InputError
 from fastcollate.plan.permutation import Purpose, derive_key, permute
 from fastcollate.ragged import IntArray
+from fastcollate.store.shards.shard_arrays import group_begins
 
 __all__ = ["Part", "part_sizes", "records_of_part", "units_of"]
 
@@ -68,12 +69,7 @@ def units_of(groups: Sequence[NDArray[Any]]) -> IntArray:
     >>> units_of([np.array([0, 0, -1, -1]), np.array([0, 0])])
     array([0, 0, 1, 2, 3, 3])
     """
-    begins = []
-    for group in groups:
-        new = np.ones(len(group), bool)
-        new[1:] = (group[1:] != group[:-1]) | (group[1:] < 0)
-        begins.append(new)
-    return np.cumsum(np.concatenate(begins)) - 1
+    return np.cumsum(np.concatenate([group_begins(group) for group in groups])) - 1
 
 
 def _places(part: Part, edges: list[int], records: int, units: IntArray | None) -> IntArray:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import groupby
 from typing import Any, Literal
 
 from fastcollate.errors import InputError
-from fastcollate.templates.segments import Document, Segment
-from fastcollate.templates.turns import MESSAGE_KEYS, Conversation, ToolCall, Turn, read_conversation
-from fastcollate.templates.wording import json_text, renaming, short
+from fastcollate.templates.conversations import OfConversations, trained
+from fastcollate.templates.segments import Segment
+from fastcollate.templates.turns import Conversation, ToolCall, Turn
+from fastcollate.templates.wording import json_text
 
-__all__ = ["ChatFormat", "check_train_on", "control_pieces", "reading", "trained"]
+__all__ = ["ChatFormat", "control_pieces"]
 
 _Pieces = list[tuple[str, bool]]  # text, and whether it is the format's own
 
-_FIELDS = ("messages", "system", "tools")
 _HERMES_TOOLS = (
     "# Tools\n\nYou may call one or more functions to assist with the user query.\n\nYou are provided with "
     "function signatures within <tools></tools> XML tags:\n<tools>{tools}\n</tools>\n\nFor each function call, "
@@ -35,7 +35,7 @@ _LLAMA_TOOLS = (
 
 
 @dataclass(frozen=True, slots=True)
-class ChatFormat:
+class ChatFormat(OfConversations):
     r"""`ChatFormat` writes a conversation down: each message between its role's prefix and suffix.
 
     A record holds `messages` (OpenAI) or `conversations` (ShareGPT), and perhaps `system` and `tools` beside them.
@@ -74,45 +74,6 @@ class ChatFormat:
         """64 hex digits that change with whatever changes the documents."""
         content = json.dumps([getattr(self, field.name) for field in fields(self)])
         return hashlib.sha256(content.encode()).hexdigest()
-
-    @property
-    def keys(self) -> frozenset[str]:
-        """The keys of a record that are read."""
-        return reading(self.renames)
-
-    def training_on(self, train_on: str) -> ChatFormat:
-        """Return the same template with other turns learnt.
-
-        Args:
-            train_on: `"all"`, `"last"` (the last assistant turn alone) or `"none-before N"` (no turn before
-                message N of the record, counted from 0).
-
-        Raises:
-            InputError: It is none of these.
-        """
-        return replace(self, train_on=check_train_on(train_on))
-
-    def renamed(self, names: Mapping[str, str]) -> ChatFormat:
-        """Return the same template for records with other keys.
-
-        Args:
-            names: The key of the records for `messages`, `system` or `tools`: `{"messages": "dialogue"}`.
-
-        Raises:
-            InputError: It names another field, or a key that is no string (`unknown_field`).
-        """
-        return replace(self, renames=renaming(self.name, self.renames, names, _FIELDS))
-
-    def documents(self, record: Mapping[str, Any]) -> list[Document]:
-        """Return the conversation of one record as one document.
-
-        Args:
-            record: What one row of the source holds.
-
-        Raises:
-            InputError: The record holds no conversation, or one that cannot be written; `reason` says why.
-        """
-        return [Document(self.segments(read_conversation(record, dict(self.renames))))]
 
     def segments(self, conversation: Conversation) -> list[Segment]:
         """Return the segments of a conversation.
@@ -191,47 +152,6 @@ class ChatFormat:
 
 def _call_text(call: ToolCall, key: str) -> str:
     return f'{{"name": {json_text(call.name, "")}, "{key}": {call.arguments}}}'
-
-
-def reading(renames: Iterable[tuple[str, str]]) -> frozenset[str]:
-    """Return the keys of a record that make a conversation."""
-    keys = dict(renames)
-    messages = {keys["messages"]} if "messages" in keys else {*MESSAGE_KEYS}
-    return frozenset(messages | {keys.get(name, name) for name in ("system", "tools")})
-
-
-def check_train_on(train_on: str) -> str:
-    """Return `train_on` if it says which turns are learnt.
-
-    Raises:
-        InputError: It does not.
-    """
-    if not isinstance(train_on, str) or not re.fullmatch(r"all|last|none-before [0-9]{1,9}", train_on):
-        raise InputError(
-            f'train_on is {short(train_on)}: it must be "all", "last" or "none-before N", where N is the first '
-            "message that may be learnt, counted from 0"
-        )
-    return train_on
-
-
-def trained(turns: Sequence[Turn], train_on: str) -> tuple[Turn, ...]:
-    """Return the turns with weight 0 where `train_on` leaves them out, or where there is nothing to learn.
-
-    >>> turns = [Turn("assistant", "a", weight=1.0, place=0), Turn("assistant", "b", weight=1.0, place=1)]
-    >>> [turn.weight for turn in trained(turns, "last")], [turn.weight for turn in trained(turns, "all")]
-    ([0.0, 1.0], [1.0, 1.0])
-    """
-    first, last = -1, len(turns)
-    if train_on == "last":
-        first = last = max((turn.place for turn in turns if turn.role == "assistant"), default=0)
-    elif train_on != "all":
-        first = int(train_on.split()[1])
-    return tuple(
-        turn
-        if first <= turn.place <= last and (turn.text or turn.reasoning or turn.tool_calls)
-        else turn._replace(weight=0.0)
-        for turn in turns
-    )
 
 
 @lru_cache(1024)

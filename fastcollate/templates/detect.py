@@ -10,7 +10,7 @@ from fastcollate.errors import InputError
 from fastcollate.templates.named import load_template
 from fastcollate.templates.segments import Template
 from fastcollate.templates.turns import MESSAGE_KEYS
-from fastcollate.templates.wording import having
+from fastcollate.templates.wording import given, having
 
 __all__ = ["Found", "detect"]
 
@@ -87,9 +87,7 @@ def detect(records: Sequence[Mapping[str, Any]]) -> Found:
 
 
 def _present(record: Mapping[str, Any], key: str) -> bool:
-    """Tell whether a record has a value: None and NaN are none."""
-    value = record.get(key)
-    return value is not None and not (isinstance(value, float) and value != value)  # noqa: PLR0124  # NaN
+    return given(record, key) is not None
 
 
 def _fitting(record: Mapping[str, Any]) -> list[_Shape]:

@@ -14,7 +14,7 @@ from typing import Any
 from fastcollate.errors import InputError
 from fastcollate.templates.built_in import BUILT_IN
 from fastcollate.templates.segments import Document, Segment
-from fastcollate.templates.wording import having, nearest, renaming, short
+from fastcollate.templates.wording import having, is_nan, nearest, renaming, short
 
 __all__ = ["Part", "PromptTemplate"]
 
@@ -214,13 +214,13 @@ class PromptTemplate:
         value = record.get(key)
         if isinstance(value, str):
             return value
-        if (value is None or _is_nan(value)) and name not in self.required:
+        if (value is None or is_nan(value)) and name not in self.required:
             return ""
         raise self._field_error(name, key, record)
 
     def _field_error(self, name: str, key: str, record: Mapping[str, Any]) -> InputError:
         value = record.get(key)
-        if value is not None and not _is_nan(value):
+        if value is not None and not is_nan(value):
             return InputError(
                 f"field {short(key)} is of type {type(value).__name__} ({short(value)}): "
                 f'template "{self.name}" takes strings; convert it first',
@@ -268,8 +268,3 @@ def _nothing(_: Sequence[str]) -> tuple[str, ...]:
 
 def _all(conditions: Sequence[str]) -> Iterable[tuple[bool, ...]]:
     return product((False, True), repeat=len(conditions))
-
-
-def _is_nan(value: object) -> bool:
-    """Tell what pandas writes where a table has nothing."""
-    return isinstance(value, float) and value != value  # noqa: PLR0124  # NaN alone differs from itself

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastcollate.errors import InputError
-from fastcollate.templates.wording import having, json_text, nearest, parsed_json, short
+from fastcollate.templates.wording import given, having, json_text, nearest, parsed_json, short
 
 __all__ = ["MESSAGE_KEYS", "Conversation", "ToolCall", "Turn", "read_conversation", "read_turns"]
 
@@ -91,23 +91,17 @@ def read_conversation(record: Mapping[str, Any], keys: Mapping[str, str]) -> Con
     [('system', 'Be terse.', 0.0), ('user', '2+2?', 0.0), ('assistant', '4', 1.0)]
     """
     key = keys.get("messages") or _message_key(record)
-    turns = read_turns(_given(record, key), key)
-    system = _given(record, keys.get("system", "system"))
+    turns = read_turns(given(record, key), key)
+    system = given(record, keys.get("system", "system"))
     if system is not None and not isinstance(system, str):
         raise InputError(f'"system" is {short(system)}: beside "{key}" it must be a string', reason="not_string")
     if system and not (turns[0].role == "system" and turns[0].text == system):
         turns = (Turn("system", system), *turns)
-    return Conversation(turns, _tools(_given(record, keys.get("tools", "tools"))))
-
-
-def _given(record: Mapping[str, Any], key: str) -> Any:
-    """Return a value, where None and NaN (as pandas writes it) are none."""
-    value = record.get(key)
-    return None if isinstance(value, float) and value != value else value  # noqa: PLR0124  # NaN alone differs
+    return Conversation(turns, _tools(given(record, keys.get("tools", "tools"))))
 
 
 def _message_key(record: Mapping[str, Any]) -> str:
-    found = [key for key in MESSAGE_KEYS if _given(record, key) is not None]
+    found = [key for key in MESSAGE_KEYS if given(record, key) is not None]
     if len(found) > 1:
         raise InputError(
             'the record has "messages" and "conversations": only one can be read; say which with '
@@ -217,30 +211,30 @@ def _text(content: object, where: str) -> tuple[str, str]:
 
 
 def _reasoning(message: Mapping[str, Any], where: str) -> str:
-    given = {key: message[key] for key in _REASONING_KEYS if message.get(key)}
-    for key, value in given.items():
+    said = {key: message[key] for key in _REASONING_KEYS if message.get(key)}
+    for key, value in said.items():
         if not isinstance(value, str):
             raise InputError(f'{where} has "{key}" {short(value)}: it must be a string', reason="not_string")
-    if len(set(given.values())) > 1:
-        raise InputError(f"{where} has two reasonings ({', '.join(given)}): leave one", reason="bad_message")
-    return next(iter(given.values()), "")
+    if len(set(said.values())) > 1:
+        raise InputError(f"{where} has two reasonings ({', '.join(said)}): leave one", reason="bad_message")
+    return next(iter(said.values()), "")
 
 
 def _weight(message: Mapping[str, Any], where: str) -> float | None:
     """Return the weight that a message asks for; True is 1, False is 0, None is the role's."""
-    given = {key: value for key in _WEIGHT_KEYS if (value := _given(message, key)) is not None}
-    for key, value in given.items():
+    asked = {key: value for key in _WEIGHT_KEYS if (value := given(message, key)) is not None}
+    for key, value in asked.items():
         if not isinstance(value, int | float) or not isfinite(value) or value < 0:
             raise InputError(
                 f'{where} has "{key}" {short(value)}: it must be true, false or a number, 0 or more',
                 reason="bad_weight",
             )
-    if len({float(value) for value in given.values()}) > 1:
-        said = ", ".join(f"{key} {value}" for key, value in given.items())
+    if len({float(value) for value in asked.values()}) > 1:
+        said = ", ".join(f"{key} {value}" for key, value in asked.items())
         raise InputError(
             f"{where} has weights that contradict each other ({said}): leave one", reason="bad_weight"
         )
-    return float(next(iter(given.values()))) if given else None
+    return float(next(iter(asked.values()))) if asked else None
 
 
 def _tool_calls(message: Mapping[str, Any], where: str) -> tuple[ToolCall, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastcollate.errors import InputError
 
-__all__ = ["having", "json_text", "nearest", "parsed_json", "renaming", "short"]
+__all__ = ["given", "having", "is_nan", "json_text", "nearest", "parsed_json", "renaming", "short"]
 
 
 def short(value: object) -> str:
@@ -24,6 +24,17 @@ def short(value: object) -> str:
         except (RecursionError, ValueError):  # nested too deep, or an integer of too many digits
             return f"a {type(value).__name__}"
     return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+def is_nan(value: object) -> bool:
+    """Return whether a value is NaN, which pandas writes for nothing."""
+    return isinstance(value, float) and value != value  # noqa: PLR0124  # NaN alone differs from itself
+
+
+def given(record: Mapping[str, Any], key: str) -> Any:
+    """Return a value of a record, None where it is NaN."""
+    value = record.get(key)
+    return None if is_nan(value) else value
 
 
 def having(record: Mapping[str, Any]) -> str:

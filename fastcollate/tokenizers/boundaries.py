@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastcollate.ragged import IntArray
 
-__all__ = ["Marked", "Parts", "mark_by_offsets", "mark_by_sizes", "offsets_of", "targets_of_tokens"]
+__all__ = ["Marked", "Parts", "mark_by_offsets", "mark_by_sizes", "targets_of_tokens"]
 
 FloatArray = NDArray[np.float32]
 
@@ -145,10 +145,3 @@ def mark_by_offsets(places: IntArray, offsets: IntArray, parts: Parts) -> Marked
     pairs, found = targets_of_tokens(held, documents)
     straddled = documents[(held != 0) & (lowest == 0)]
     return Marked(pairs, found, documents[pairs[:, 0]], np.unique(straddled))
-
-
-def offsets_of(counts: IntArray) -> IntArray:
-    """Return where each of consecutive rows begins, and where the last one ends."""
-    offsets = np.zeros(len(counts) + 1, np.int64)
-    np.cumsum(counts, out=offsets[1:])
-    return offsets

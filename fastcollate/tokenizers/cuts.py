@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from fastcollate.ragged import IntArray, Ragged, Rows
-from fastcollate.tokenizers.boundaries import FloatArray, offsets_of
+from fastcollate.ragged import IntArray, Ragged, Rows, offsets_of
+from fastcollate.tokenizers.boundaries import FloatArray
 
 __all__ = ["Cut", "cut"]
 

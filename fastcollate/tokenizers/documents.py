@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.errors import EncodingError
-from fastcollate.ragged import IntArray, Ragged
+from fastcollate.ragged import IntArray, Ragged, offsets_of
 from fastcollate.templates.segments import Document
-from fastcollate.tokenizers.boundaries import FloatArray, Parts, mark_by_offsets, mark_by_sizes, offsets_of
+from fastcollate.tokenizers.boundaries import FloatArray, Parts, mark_by_offsets, mark_by_sizes
 from fastcollate.tokenizers.pieces import Pieces, take_apart
 from fastcollate.tokenizers.tokenizer import Tokenizer
 

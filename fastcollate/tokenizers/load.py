@@ -13,7 +13,7 @@ from fastcollate.errors import EncodingError
 from fastcollate.tokenizers.byte_pairs.bpe import BpeTokenizer
 from fastcollate.tokenizers.byte_pairs.patterns import PATTERNS
 from fastcollate.tokenizers.byte_pairs.published import load_bpe, unknown_encoding
-from fastcollate.tokenizers.tokenizer import Tokenizer
+from fastcollate.tokenizers.tokenizer import Tokenizer, is_panic
 from fastcollate.tokenizers.tokenizer_json import load_json
 
 __all__ = ["AnyEncoding", "load_encoding"]
@@ -110,7 +110,7 @@ def _encoding(name: str, pattern: str, ranks: dict[bytes, int]) -> tiktoken.Enco
     try:
         return tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
     except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        if not (isinstance(error, Exception) or is_panic(error)):
             raise
         raise EncodingError(
             f'"{name}" and the pattern {pattern!r:.60} make no encoding ({" ".join(str(error).split())[:120]}): '

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.errors import InputError
-from fastcollate.ragged import IntArray
+from fastcollate.ragged import IntArray, offsets_of
 from fastcollate.templates.segments import Document
-from fastcollate.tokenizers.boundaries import FloatArray, offsets_of
+from fastcollate.tokenizers.boundaries import FloatArray
 from fastcollate.tokenizers.tokenizer import Tokenizer, mend
 
 __all__ = ["Pieces", "take_apart"]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 else:
     _ProtocolMeta = type(Protocol)
 
-__all__ = ["END_OF_TEXT", "Tokenizer", "TokenizerInfo", "byte_of_letter", "mend"]
+__all__ = ["END_OF_TEXT", "Tokenizer", "TokenizerInfo", "byte_of_letter", "is_panic", "mend"]
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -127,6 +127,11 @@ class TokenizerInfo:
     sha256: str
     n_vocab: int
     eot_token_id: int | None
+
+
+def is_panic(error: BaseException) -> bool:
+    """Return whether Rust gave up under a tokenizer, which is no Exception in Python."""
+    return type(error).__name__ == "PanicException"
 
 
 def mend(text: str) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from fastcollate.errors import EncodingError
 from fastcollate.ragged import IntArray, Ragged
-from fastcollate.tokenizers.tokenizer import byte_of_letter, mend
+from fastcollate.tokenizers.tokenizer import byte_of_letter, is_panic, mend
 
 __all__ = ["JsonTokenizer"]
 
@@ -124,7 +124,7 @@ class JsonTokenizer:
         try:
             return self._tokenizer.encode(text if text.isascii() else mend(text), add_special_tokens=False)
         except BaseException as error:
-            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            if not (isinstance(error, Exception) or is_panic(error)):
                 raise
             raise EncodingError(
                 f'a text of {len(text):,} characters cannot be encoded by "{self.name}" '
@@ -205,7 +205,7 @@ def _loaded(content: str, name: str) -> Any:
     try:
         tokenizer = Tokenizer.from_str(content)
     except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        if not (isinstance(error, Exception) or is_panic(error)):
             raise
         raise EncodingError(
             f'"{name}" is not a tokenizer that tokenizers takes ({" ".join(str(error).split())[:120]}): give a '

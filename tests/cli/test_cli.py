@@ -6,37 +6,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from commands import fail, succeed
+from commands import ALPACA, PREAMBLE, fail, succeed
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fastcollate import Ragged, StoreWriter, TokenStore
 from fastcollate.reports import lengths
 
-ALPACA = ("--template", "alpaca", "--encoding", "bytes")
-
-RECORDS = [
-    {"instruction": "Say hi.", "output": "Hi."},
-    {"instruction": "Add.", "input": "1 2", "output": "3"},
-    {"instruction": "Name a fruit.", "output": "Fig."},
-]
-PREAMBLE = (
-    "Below is an instruction that describes a task. Write a response that appropriately completes the request."
-)
-
-
-@pytest.fixture(autouse=True)
-def _plain_terminal(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-
-
-@pytest.fixture
-def source(tmp_path):
-    path = tmp_path / "data.jsonl"
-    path.write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
-    return path
+pytestmark = pytest.mark.usefixtures("plain_terminal")
 
 
 @pytest.fixture

@@ -4,41 +4,11 @@ import json
 import re
 
 import pytest
-from commands import fail, succeed
+from commands import ALPACA, fail, succeed
 
 from fastcollate import InputError, TokenStore
 
-ALPACA = ("--template", "alpaca", "--encoding", "bytes")
-
-RECORDS = [
-    {"instruction": "Say hi.", "output": "Hi."},
-    {"instruction": "Add.", "input": "1 2", "output": "3"},
-    {"instruction": "Name a fruit.", "output": "Fig."},
-]
-PREAMBLE = (
-    "Below is an instruction that describes a task. Write a response that appropriately completes the request."
-)
-
-
-@pytest.fixture(autouse=True)
-def _plain_terminal(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-
-
-@pytest.fixture
-def source(tmp_path):
-    path = tmp_path / "data.jsonl"
-    path.write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
-    return path
-
-
-@pytest.fixture
-def store(source, tmp_path):
-    path = tmp_path / "store"
-    succeed("prepare", source, "--output", path, *ALPACA, "--layout", "npy")
-    return path
+pytestmark = pytest.mark.usefixtures("plain_terminal")
 
 
 def test_prepare_says_what_it_made_and_what_comes_next(source, tmp_path):

@@ -11,12 +11,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from commands import fail, run, succeed
+from commands import ALPACA, fail, run, succeed
 
 import fastcollate
 from fastcollate.cli.main import VERBS
-
-ALPACA = ("--template", "alpaca", "--encoding", "bytes")
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "fastcollate"]

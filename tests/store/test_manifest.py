@@ -1,48 +1,9 @@
 """A manifest is believed only as far as it can be true."""
 
-import hashlib
-import json
-
 import pytest
+from damage import edit, overwrite
 
-from fastcollate import Ragged, StoreCorruptError, StoreVersionError, StoreWriter, TokenStore
-
-LAYOUTS = ["arrow", "npy"]
-ROWS = [[7, 7, 7], [8, 8], [9], [10, 10, 10, 10], [11]]
-
-
-def write(path, layout, rows=ROWS):
-    options = {"layout": layout, "records_per_shard": 2, "template": "alpaca"}
-    with StoreWriter(path, encoding="bytes", **options) as writer:
-        writer.append(Ragged.from_rows(rows), Ragged.from_rows([[0, 1]] * len(rows)))
-    return path
-
-
-@pytest.fixture(params=LAYOUTS)
-def path(request, tmp_path):
-    return write(tmp_path / "store", request.param)
-
-
-def overwrite(file, data):
-    """Put `data` into a new file of that name: the old one may still be mapped."""
-    draft = file.parent / "draft"
-    draft.write_bytes(data)
-    draft.replace(file)
-
-
-def edit(path, change):
-    """Let `change` edit the manifest's content."""
-    file = path / "manifest.json"
-    content = json.loads(file.read_bytes())
-    change(content)
-    if content.pop("sha256", None):  # seal it again: the change is all that is wrong
-        content["sha256"] = hashlib.sha256(canonical(content)).hexdigest()
-    overwrite(file, canonical(content))
-
-
-def canonical(content):
-    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode() + b"\n"
-
+from fastcollate import StoreCorruptError, StoreVersionError, TokenStore
 
 # What the manifest says
 

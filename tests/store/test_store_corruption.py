@@ -1,7 +1,6 @@
 """A store that is not what its writer wrote is refused, with the file's name, and never read as data."""
 
 import hashlib
-import json
 import multiprocessing
 import os
 import shutil
@@ -12,58 +11,21 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from damage import LAYOUTS, ROWS, edit, overwrite, write
 
 from fastcollate import (
-    Ragged,
     StoreCorruptError,
     StoreError,
     StoreIncompleteError,
-    StoreWriter,
     TokenStore,
     UnsafeStoreError,
 )
-
-LAYOUTS = ["arrow", "npy"]
-ROWS = [[7, 7, 7], [8, 8], [9], [10, 10, 10, 10], [11]]
-
-
-def write(path, layout, rows=ROWS):
-    options = {"layout": layout, "records_per_shard": 2, "template": "alpaca"}
-    with StoreWriter(path, encoding="bytes", **options) as writer:
-        writer.append(Ragged.from_rows(rows), Ragged.from_rows([[0, 1]] * len(rows)))
-    return path
-
-
-@pytest.fixture(params=LAYOUTS)
-def path(request, tmp_path):
-    return write(tmp_path / "store", request.param)
 
 
 def tokens_of(path, shard=0):
     return next(
         file for file in path.glob(f"shard-{shard:05d}.*") if file.suffix == ".arrow" or "ids" in file.name
     )
-
-
-def overwrite(file, data):
-    """Put `data` into a new file of that name: the old one may still be mapped."""
-    draft = file.parent / "draft"
-    draft.write_bytes(data)
-    draft.replace(file)
-
-
-def edit(path, change):
-    """Let `change` edit the manifest's content."""
-    file = path / "manifest.json"
-    content = json.loads(file.read_bytes())
-    change(content)
-    if content.pop("sha256", None):  # seal it again: the change is all that is wrong
-        content["sha256"] = hashlib.sha256(canonical(content)).hexdigest()
-    overwrite(file, canonical(content))
-
-
-def canonical(content):
-    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
 
 # What is not there

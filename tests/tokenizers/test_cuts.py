@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oracles import spans_of
 
 from fastcollate.ragged import Ragged
 from fastcollate.tokenizers.cuts import cut
@@ -13,17 +14,6 @@ from fastcollate.tokenizers.cuts import cut
 def records(draw):
     """The weight of each token; spans are runs of one weight."""
     return draw(st.lists(st.lists(st.sampled_from([0, 0, 1, 2]), max_size=9), max_size=5))
-
-
-def spans_of(weights):
-    pairs, found = [], []
-    for i, weight in enumerate(weights):
-        if weight and i and weights[i - 1] == weight:
-            pairs[-1] = i + 1
-        elif weight:
-            pairs += [i, i + 1]
-            found.append(weight)
-    return pairs, found
 
 
 def ragged_of(rows):

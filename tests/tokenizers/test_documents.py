@@ -7,6 +7,7 @@ import pytest
 import tiktoken
 from hypothesis import given
 from hypothesis import strategies as st
+from oracles import spans_of
 
 from fastcollate.errors import EncodingError, InputError
 from fastcollate.ragged import Ragged
@@ -109,19 +110,11 @@ def slow_document(tokenizer, document, end, whole_characters):
 
 def slow_documents(tokenizer, documents, end, whole_characters):
     made = [slow_document(tokenizer, document, end, whole_characters) for document in documents]
-    spans, found = [], []
-    for _, weights, _ in made:
-        pairs = []
-        for i, weight in enumerate(weights):
-            if weight and i and weights[i - 1] == weight:
-                pairs[-1] = i + 1
-            elif weight:
-                pairs += [i, i + 1]
-                found.append(weight)
-        spans.append(pairs)
+    spans = [spans_of(weights) for _, weights, _ in made]
+    found = [weight for _, some in spans for weight in some]
     return (
         Ragged.from_rows([ids for ids, _, _ in made], np.uint32),
-        Ragged.from_rows(spans, np.uint32),
+        Ragged.from_rows([pairs for pairs, _ in spans], np.uint32),
         None if all(weight == 1 for weight in found) else np.array(found, np.float32),
         np.array([straddled for _, _, straddled in made], bool),
     )

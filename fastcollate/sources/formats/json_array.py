@@ -124,9 +124,7 @@ class _Array:
             elif value.reason == "not_json" and value.at is not None:
                 raise self._broken(str(value), piece[: value.at], place)
             elif value.reason == "not_utf8":
-                at = place[0] + (value.at or 0)
-                message = f"not UTF-8 at byte {at} of the file: save it as UTF-8"
-                yield Bad(self._origin.error(self._row, message, value.reason), piece)
+                yield Bad(self._origin.not_utf8(self._row, place[0] + (value.at or 0)), piece)
             else:
                 message = f"not JSON ({value}): {JSON_RULE}" if value.reason == "not_json" else str(value)
                 yield Bad(self._origin.error(self._row, message, value.reason), piece)

@@ -74,9 +74,7 @@ def _error(origin: Origin, row: int, line: bytes, why: UnreadableError, start: i
     if why.reason == "not_json" and hint:
         return origin.error(row, f"not JSON ({hint}): {JSON_RULE}", "not_json")
     if why.reason == "not_utf8":
-        return origin.error(
-            row, f"not UTF-8 at byte {start + (why.at or 0)} of the file: save it as UTF-8", "not_utf8"
-        )
+        return origin.not_utf8(row, start + (why.at or 0))
     if why.reason != "not_json":
         return origin.error(row, str(why), why.reason)
     column = "" if why.at is None else f", column {len(line[: why.at].decode(errors='replace')) + 1}"

@@ -96,5 +96,4 @@ def _document(origin: Origin, row: int, text: bytes, start: int) -> Item:
     try:
         return {"text": text.decode()} if text and not text.isspace() else None
     except UnicodeDecodeError as error:
-        message = f"not UTF-8 at byte {start + error.start} of the file: save it as UTF-8"
-        return Bad(origin.error(row, message, "not_utf8"), text)
+        return Bad(origin.not_utf8(row, start + error.start), text)

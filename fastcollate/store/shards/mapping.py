@@ -16,7 +16,7 @@ from fastcollate.ragged import IntArray, Ragged
 from fastcollate.storage.local import map_file
 from fastcollate.store.shards.entries import ShardEntry
 from fastcollate.store.shards.hashes import index_hash
-from fastcollate.store.shards.shard_arrays import STRING, USUAL, Arrays, ColumnEntry, array_dtypes, dictionary_of
+from fastcollate.store.shards.shard_arrays import STRING, USUAL, Arrays, ColumnEntry, dictionary_of
 
 __all__ = ["Beside", "Shard", "map_shard"]
 
@@ -74,14 +74,19 @@ class Shard:
 
 
 def map_shard(
-    directory: Path, entry: ShardEntry, ids: str, columns: Mapping[str, ColumnEntry], *, check: bool
+    directory: Path,
+    entry: ShardEntry,
+    dtypes: Mapping[str, str],
+    columns: Mapping[str, ColumnEntry],
+    *,
+    check: bool,
 ) -> Shard:
     """Map the shard of a manifest's line.
 
     Args:
         directory: The directory of the store.
         entry: The line.
-        ids: The dtype of the token ids.
+        dtypes: The dtype of each array that a shard may have, in their order.
         columns: The named columns.
         check: Whether the arrays but the token ids must have their hash.
 
@@ -92,7 +97,7 @@ def map_shard(
     files = [map_file(directory / file.name) for file in entry.files[:-1]]
     where = directory / entry.files[0].name
     arrays: dict[str, NDArray[Any]] = {}
-    for name, dtype in array_dtypes(ids, columns).items():
+    for name, dtype in dtypes.items():
         if name not in entry.places:
             continue
         file, at, count = entry.places[name]

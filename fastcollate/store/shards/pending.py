@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.errors import StoreWriteError
-from fastcollate.ragged import IntArray, Ragged
+from fastcollate.ragged import IntArray, Ragged, offsets_of
 from fastcollate.store.shards.shard_arrays import (
     DTYPES,
     STRING,
@@ -17,6 +17,7 @@ from fastcollate.store.shards.shard_arrays import (
     Arrays,
     ColumnEntry,
     dictionary_of,
+    group_begins,
     is_column_name,
 )
 
@@ -76,8 +77,7 @@ def supervised_of(pairs: NDArray[Any], offsets: IntArray, lengths: IntArray, *, 
     """
     if all_of:
         return lengths.astype(np.int32)
-    before = np.zeros(len(pairs) // 2 + 1, np.int64)
-    np.cumsum(pairs[1::2].astype(np.int64) - pairs[::2], out=before[1:])
+    before = offsets_of(pairs[1::2].astype(np.int64) - pairs[::2])
     return np.diff(before[offsets // 2]).astype(np.int32)
 
 
@@ -133,7 +133,7 @@ def _joined(parts: Sequence[Arrays]) -> Arrays:
     whole = {name: np.concatenate([_values_of(part, name) for part in parts]) for name in names}
     for offsets in ("offsets", "span_offsets"):
         lengths = np.concatenate([np.diff(part[offsets]) for part in parts])
-        whole[offsets] = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+        whole[offsets] = offsets_of(lengths)
     return {name: whole[name] for name in order}
 
 
@@ -170,7 +170,7 @@ def _cut(group: NDArray[Any] | None, count: int) -> int:
     """Return the most records up to `count` that part no group; the first group, if that is longer."""
     if group is None or count == len(group):
         return count
-    parts = np.flatnonzero((group[1:] != group[:-1]) | (group[1:] < 0)) + 1  # records that begin something new
+    parts = np.flatnonzero(group_begins(group))[1:]
     before = int(np.searchsorted(parts, count, "right"))
     if before:
         return int(parts[before - 1])
@@ -179,9 +179,7 @@ def _cut(group: NDArray[Any] | None, count: int) -> int:
 
 def _renumbered(group: NDArray[Any]) -> IntArray:
     """Return the same groups, counted from 0."""
-    begins = group >= 0
-    begins[1:] &= group[1:] != group[:-1]
-    return np.where(group < 0, -1, np.cumsum(begins) - 1)
+    return np.where(group < 0, -1, np.cumsum(group_begins(group) & (group >= 0)) - 1)
 
 
 def _coded(name: str, texts: NDArray[Any]) -> dict[str, NDArray[Any]]:
@@ -190,5 +188,5 @@ def _coded(name: str, texts: NDArray[Any]) -> dict[str, NDArray[Any]]:
     codes = np.fromiter((number.setdefault(text, len(number)) for text in texts), np.int32, len(texts))
     data = [text.encode() for text in number]
     words, offsets = dictionary_of(name)
-    edges = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(part) for part in data], dtype=np.int64)])
+    edges = offsets_of([len(part) for part in data])
     return {name: codes, words: np.frombuffer(b"".join(data), np.uint8), offsets: edges}

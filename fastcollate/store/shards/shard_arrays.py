@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ColumnEntry",
     "array_dtypes",
     "dictionary_of",
+    "group_begins",
     "is_column_name",
 ]
 
@@ -63,6 +65,17 @@ def is_column_name(name: object) -> bool:
 def dictionary_of(name: str) -> tuple[str, str]:
     """Return the arrays that hold the strings of a column: UTF-8 bytes, and where in them each begins."""
     return f"{name}.words", f"{name}.word_offsets"
+
+
+def group_begins(group: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return whether each record begins something new, a group or itself alone: bool[N].
+
+    >>> group_begins(np.array([0, 0, -1, -1, 1]))
+    array([ True, False,  True,  True,  True])
+    """
+    begins: NDArray[np.bool_] = np.ones(len(group), bool)
+    begins[1:] = (group[1:] != group[:-1]) | (group[1:] < 0)
+    return begins
 
 
 def array_dtypes(ids: str, columns: Mapping[str, ColumnEntry]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.ragged import IntArray, Ragged, RaggedBatch, Rows
+from fastcollate.ragged import IntArray, Ragged, RaggedBatch, Rows, offsets_of
 from fastcollate.store.shards.mapping import Beside, Shard
 
 __all__ = ["ShardedRecords"]
@@ -39,8 +39,7 @@ class ShardedRecords(NamedTuple):
     @classmethod
     def of(cls, shards: list[Shard], chosen: range | IntArray) -> ShardedRecords:
         """Return the `chosen` records of some shards."""
-        ends = np.cumsum([len(shard.tokens) for shard in shards], dtype=np.int64)
-        return cls(shards, np.concatenate([np.zeros(1, np.int64), ends[:-1]]), chosen)
+        return cls(shards, offsets_of([len(shard.tokens) for shard in shards])[:-1], chosen)
 
     def locate(self, index: int) -> tuple[Shard, int]:
         """Return the shard of one record, and the record's place there."""

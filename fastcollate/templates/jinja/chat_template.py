@@ -7,16 +7,16 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any
 
 from fastcollate.errors import InputError
-from fastcollate.templates.chat import check_train_on, reading, trained
+from fastcollate.templates.conversations import OfConversations, trained
 from fastcollate.templates.jinja.helper import Helper
 from fastcollate.templates.jinja.turn_places import ANY_TURN
-from fastcollate.templates.segments import Document, Segment
-from fastcollate.templates.turns import Conversation, Turn, read_conversation
-from fastcollate.templates.wording import renaming, short
+from fastcollate.templates.segments import Segment
+from fastcollate.templates.turns import Conversation, Turn
+from fastcollate.templates.wording import short
 
 __all__ = ["ChatTemplate"]
 
@@ -25,7 +25,7 @@ _CONTROL = r"<[|\uff5c][^<>|\uff5c\s]{1,64}[|\uff5c]>|</?s>|<(?:bos|eos|pad|unk|
 
 
 @dataclass(frozen=True, slots=True)
-class ChatTemplate:
+class ChatTemplate(OfConversations):
     """`ChatTemplate` writes a conversation as a Hugging Face chat template (Jinja) does; the extra is `chat`.
 
     A record holds `messages` (OpenAI) or `conversations` (ShareGPT), and perhaps `system` and `tools` beside them.
@@ -102,53 +102,13 @@ class ChatTemplate:
         content = {part.name: getattr(self, part.name) for part in fields(self) if part.init}
         return hashlib.sha256(json.dumps(content, default=list, sort_keys=True).encode()).hexdigest()
 
-    @property
-    def keys(self) -> frozenset[str]:
-        """The keys of a record that are read."""
-        return reading(self.renames)
-
-    def training_on(self, train_on: str) -> ChatTemplate:
-        """Return the same template with other turns learnt.
-
-        Args:
-            train_on: `"all"`, `"last"` (the last assistant turn alone) or `"none-before N"` (no turn before
-                message N of the record, counted from 0).
-
-        Raises:
-            InputError: It is none of these.
-        """
-        return replace(self, train_on=check_train_on(train_on))
-
-    def renamed(self, names: Mapping[str, str]) -> ChatTemplate:
-        """Return the same template for records with other keys.
-
-        Args:
-            names: The key of the records for `messages`, `system` or `tools`: `{"messages": "dialogue"}`.
-
-        Raises:
-            InputError: It names another field, or a key that is no string (`unknown_field`).
-        """
-        return replace(self, renames=renaming(self.name, self.renames, names, ("messages", "system", "tools")))
-
-    def documents(self, record: Mapping[str, Any]) -> list[Document]:
-        """Return the conversation of one record as one document.
-
-        Args:
-            record: What one row of the source holds.
-
-        Raises:
-            InputError: The record holds no conversation, or the template refuses it, leaves a part of it out, or
-                writes it so that turns cannot be told apart; `reason` says why.
-            LimitError: The template takes too long or too much memory, or writes too much.
-        """
-        return [Document(self.segments(read_conversation(record, dict(self.renames))))]
-
     def segments(self, conversation: Conversation) -> list[Segment]:
         """Return the segments of a conversation.
 
         Raises:
-            InputError: As `documents`.
-            LimitError: As `documents`.
+            InputError: The template refuses it, leaves a part of it out, or writes it so that turns cannot be told
+                apart; `reason` says why.
+            LimitError: The template takes too long or too much memory, or writes too much.
         """
         turns = trained(conversation.turns, self.train_on)
         wanted = [i for i, turn in enumerate(turns) if turn.weight]

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.ragged import IntArray, Ragged
+from fastcollate.ragged import Ragged, offsets_of
 from fastcollate.tokenizers.byte_pairs.ordinary import Reference
+from fastcollate.tokenizers.tokenizer import is_panic
 
 __all__ = ["Gigatoken", "doubtful", "gigatoken_loader"]
 
@@ -140,13 +141,13 @@ class Gigatoken:
             before = _resident()
             if self._bytes < _BATCHED_BYTES:
                 rows = [self._tokenizer.encode(text) for text in texts]
-                ends = np.cumsum([0, *map(len, rows)], dtype=np.int64)
-                tokens = Ragged(np.concatenate([np.zeros(0, np.uint32), *rows]), ends)
+                values = np.concatenate([np.zeros(0, np.uint32), *rows])
+                tokens = Ragged(values, offsets_of([len(row) for row in rows]))
             else:
                 layout = self._tokenizer.encode_batch(texts, parallel=False).layout
                 tokens = Ragged(np.asarray(layout.content.data), np.asarray(layout.offsets.data))
         except BaseException as error:
-            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            if not (isinstance(error, Exception) or is_panic(error)):
                 raise
             warnings.warn(f"gigatoken fails ({error}): tiktoken goes on alone, with the same ids", stacklevel=4)
             return None
@@ -176,9 +177,7 @@ def _spliced(tokens: Ragged, places: list[int], others: Ragged) -> Ragged:
     lengths = tokens.lengths
     lengths[places] = others.lengths
     at = np.repeat(tokens.offsets[places], others.lengths)
-    offsets: IntArray = np.zeros(len(tokens) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return Ragged(np.insert(tokens.values, at, others.values), offsets)
+    return Ragged(np.insert(tokens.values, at, others.values), offsets_of(lengths))
 
 
 def _growth_of(texts: list[str]) -> int:

@@ -12,6 +12,7 @@ import tiktoken
 from fastcollate.errors import EncodingError
 from fastcollate.ragged import Ragged
 from fastcollate.tokenizers.byte_pairs.patterns import Known
+from fastcollate.tokenizers.tokenizer import is_panic
 
 __all__ = ["Reference"]
 
@@ -87,7 +88,7 @@ class Reference:
         try:
             return self._whole(text)
         except BaseException as error:
-            if type(error).__name__ != "PanicException":  # of Rust; it is no Exception
+            if not is_panic(error):
                 raise
             raise EncodingError(
                 f'a text of {len(text):,} characters is too much for the pattern of encoding "{self._name}" '
