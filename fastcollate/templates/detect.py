@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fastcollate.errors import InputError
@@ -31,18 +31,18 @@ class _Shape(NamedTuple):
     template: str
     keys: tuple[str, ...]
     """The keys that every record of the shape has."""
-    fits: Callable[[Mapping[str, Any]], bool] | None = None
-    """What else must hold."""
+    fits: Callable[[Mapping[str, Any], Collection[str]], bool] | None = None
+    """What else must hold of a record and the keys under which it has something."""
 
 
-def _has_pair(record: Mapping[str, Any]) -> bool:
+def _has_pair(record: Mapping[str, Any], present: Collection[str]) -> bool:
     """Tell whether two answers have a prompt: their own messages, or another field."""
-    return not isinstance(record["chosen"], str) or any(_present(record, key) for key in ("prompt", *MESSAGE_KEYS))
+    return not isinstance(record["chosen"], str) or any(key in present for key in ("prompt", *MESSAGE_KEYS))
 
 
-def _is_chat(record: Mapping[str, Any]) -> bool:
+def _is_chat(record: Mapping[str, Any], present: Collection[str]) -> bool:  # noqa: ARG001  # as the others
     """Tell whether the messages are all there is: beside two answers they are their prompt."""
-    return not (_present(record, "chosen") and _present(record, "rejected"))
+    return not ("chosen" in present and "rejected" in present)
 
 
 _SHAPES = (
@@ -86,20 +86,23 @@ def detect(records: Sequence[Mapping[str, Any]]) -> Found:
     return Found(template, f"template: {template.name}, told by {keys} (--template or template= chooses another)")
 
 
-def _present(record: Mapping[str, Any], key: str) -> bool:
-    return given(record, key) is not None
+def _present(record: Mapping[str, Any]) -> set[str]:
+    """Return the keys under which a record has something."""
+    return {key for key in record if given(record, key) is not None}
 
 
 def _fitting(record: Mapping[str, Any]) -> list[_Shape]:
+    present = _present(record)
     return [
         shape
         for shape in _SHAPES
-        if all(_present(record, key) for key in shape.keys) and (shape.fits is None or shape.fits(record))
+        if present.issuperset(shape.keys) and (shape.fits is None or shape.fits(record, present))
     ]
 
 
 def _no_shape(record: Mapping[str, Any]) -> InputError:
-    near = sorted(_SHAPES, key=lambda shape: -sum(_present(record, key) for key in shape.keys) / len(shape.keys))
+    present = _present(record)
+    near = sorted(_SHAPES, key=lambda shape: -len(present.intersection(shape.keys)) / len(shape.keys))
     shown = " or ".join(f"{shape.template} ({', '.join(shape.keys)})" for shape in near[:3])
     return InputError(
         f"the record fits no template ({having(record)}): the nearest are {shown}; say which with template= "
