@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastcollate.errors import EncodingError
 from fastcollate.ragged import IntArray, Ragged, offsets_of
-from fastcollate.templates.segments import Document
+from fastcollate.templates.segments import Document, Texts
 from fastcollate.tokenizers.boundaries import FloatArray, Parts, mark_by_offsets, mark_by_sizes
 from fastcollate.tokenizers.pieces import Pieces, take_apart
 from fastcollate.tokenizers.tokenizer import Tokenizer
@@ -38,7 +38,7 @@ class EncodedDocuments(NamedTuple):
 
 
 def encode_documents(
-    tokenizer: Tokenizer, documents: Sequence[Document], *, end_token_id: int | None = None
+    tokenizer: Tokenizer, documents: Sequence[Document] | Texts, *, end_token_id: int | None = None
 ) -> EncodedDocuments:
     """Return the token ids of D documents, and which of each document's tokens are targets.
 
@@ -77,9 +77,9 @@ def encode_documents(
     except EncodingError as error:
         raise _of_document(error, pieces) from None
     if end_token_id is not None:
-        laid = _with_ends(laid, _end_weights(documents), end_token_id)
+        laid = _with_ends(laid, _end_weights(pieces), end_token_id)
     kept = laid.sizes > 0  # an empty segment parts nothing
-    owners = np.repeat(np.arange(len(documents)), np.diff(laid.segment_offsets))
+    owners = np.repeat(np.arange(len(pieces.spelt)), np.diff(laid.segment_offsets))
     parts = Parts(np.cumsum(laid.sizes)[kept], laid.weights[kept], owners[kept])
     if laid.places is None:
         byte_ends = offsets_of(laid.widths)
@@ -88,8 +88,8 @@ def encode_documents(
     else:
         marked = mark_by_offsets(laid.places, laid.offsets, parts)
     pairs = (marked.pairs - laid.offsets[marked.documents][:, None]).astype(np.uint32)
-    counts = np.bincount(marked.documents, minlength=len(documents))
-    straddled = np.zeros(len(documents), bool)
+    counts = np.bincount(marked.documents, minlength=len(pieces.spelt))
+    straddled = np.zeros(len(pieces.spelt), bool)
     straddled[marked.straddled] = True
     return EncodedDocuments(
         Ragged(laid.ids, laid.offsets),
@@ -171,14 +171,15 @@ def _check_whole(name: str, pieces: Pieces) -> None:
         )
 
 
-def _end_weights(documents: Sequence[Document]) -> FloatArray:
+def _end_weights(pieces: Pieces) -> FloatArray:
     """Return the weight that an end has in each document: that of its last target, or of a later control token."""
-    weights = np.zeros(len(documents), np.float32)
-    for i, document in enumerate(documents):
-        for segment in reversed(document.segments):
-            if segment.text and (segment.weight or segment.control):
-                weights[i] = segment.weight
-                break
+    decides = pieces.weights != 0
+    decides[pieces.marked] = True
+    deciding = np.flatnonzero(decides & (pieces.sizes > 0))
+    before = np.searchsorted(deciding, pieces.segment_offsets)
+    some = before[1:] > before[:-1]
+    weights = np.zeros(len(some), np.float32)
+    weights[some] = pieces.weights[deciding[before[1:][some] - 1]]
     return weights
 
 
