@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +73,7 @@ def encode_documents(
     if not getattr(tokenizer, "knows_places", True):
         _check_whole(tokenizer.name, pieces)
     try:
-        laid = _laid_out(tokenizer, lengths, pieces)
+        laid = _laid_out(tokenizer, pieces, in_bytes=lengths is not None)
     except EncodingError as error:
         raise _of_document(error, pieces) from None
     if end_token_id is not None:
@@ -81,12 +81,14 @@ def encode_documents(
     kept = laid.sizes > 0  # an empty segment parts nothing
     owners = np.repeat(np.arange(len(pieces.spelt)), np.diff(laid.segment_offsets))
     parts = Parts(np.cumsum(laid.sizes)[kept], laid.weights[kept], owners[kept])
-    if laid.places is None:
-        byte_ends = offsets_of(laid.widths)
+    if lengths is not None:
+        widths = lengths[laid.ids]
+        widths[laid.single] = 1
+        byte_ends = offsets_of(widths)
         _check_coverage(tokenizer.name, byte_ends[laid.offsets], offsets_of(laid.sizes)[laid.segment_offsets])
         marked = mark_by_sizes(byte_ends, parts)
     else:
-        marked = mark_by_offsets(laid.places, laid.offsets, parts)
+        marked = mark_by_offsets(cast("IntArray", laid.places), laid.offsets, parts)
     pairs = (marked.pairs - laid.offsets[marked.documents][:, None]).astype(np.uint32)
     counts = np.bincount(marked.documents, minlength=len(pieces.spelt))
     straddled = np.zeros(len(pieces.spelt), bool)
@@ -106,7 +108,7 @@ class _Laid(NamedTuple):
     Attributes:
         ids: `uint32[V]`, the tokens of all documents.
         offsets: `int64[D + 1]`, the first token of each document.
-        widths: `int64[V]`, the bytes of each token, 1 for a control token; empty where tokens say their places.
+        single: The places of the tokens that are segments of their own, of size 1.
         places: `int64[V, 2]`, where each token lies among the characters of all documents, or None.
         sizes: The bytes (or characters) of each segment, 1 for a control token.
         weights: The weight of each segment.
@@ -115,20 +117,19 @@ class _Laid(NamedTuple):
 
     ids: NDArray[np.uint32]
     offsets: IntArray
-    widths: IntArray
+    single: IntArray
     places: IntArray | None
     sizes: IntArray
     weights: FloatArray
     segment_offsets: IntArray
 
 
-def _laid_out(tokenizer: Tokenizer, lengths: IntArray | None, pieces: Pieces) -> _Laid:
+def _laid_out(tokenizer: Tokenizer, pieces: Pieces, *, in_bytes: bool) -> _Laid:
     """Encode the texts, and put the control tokens between them."""
     before = pieces.texts_before
-    widths, places = np.zeros(0, np.int64), None
-    if lengths is not None:
+    places = None
+    if in_bytes:
         tokens = tokenizer.encode_batch(pieces.texts)
-        widths = lengths[tokens.values]
     else:
         tokens, places = tokenizer.encode_with_offsets(pieces.texts)
         begins = offsets_of(pieces.sizes)[:-1][np.diff(before) > 0]  # of each text, among all characters
@@ -137,14 +138,12 @@ def _laid_out(tokenizer: Tokenizer, lengths: IntArray | None, pieces: Pieces) ->
     at = offsets[before[pieces.controls]]
     if len(at):
         ids = np.insert(ids, at, pieces.control_ids)
-        if places is None:
-            widths = np.insert(widths, at, 1)
-        else:
+        if places is not None:
             begins = offsets_of(pieces.sizes)[pieces.controls]
             places = np.insert(places, at, np.stack([begins, begins + 1], axis=1), axis=0)
     firsts = pieces.segment_offsets
     row_offsets = offsets[before[firsts]] + np.searchsorted(pieces.controls, firsts)
-    return _Laid(ids, row_offsets, widths, places, pieces.sizes, pieces.weights, firsts)
+    return _Laid(ids, row_offsets, at + np.arange(len(at)), places, pieces.sizes, pieces.weights, firsts)
 
 
 def _of_document(error: EncodingError, pieces: Pieces) -> EncodingError:
@@ -191,17 +190,15 @@ def _with_ends(laid: _Laid, weights: FloatArray, end_token_id: int) -> _Laid:
     added[filled] = ids[offsets[1:][filled] - 1] != end_token_id
     shift = offsets_of(added)
     at, segments_at = offsets[1:][added], laid.segment_offsets[1:][added]
-    widths, places = laid.widths, laid.places
-    if places is None:
-        widths = np.insert(widths, at, 1)
-    else:
+    places = laid.places
+    if places is not None:
         ends = (offsets_of(laid.sizes)[laid.segment_offsets[1:]] + shift[:-1])[added]
         places = places + np.repeat(shift[:-1], np.diff(offsets))[:, None]
         places = np.insert(places, at, np.stack([ends, ends + 1], axis=1), axis=0)
     return _Laid(
         np.insert(ids, at, end_token_id),
         offsets + shift,
-        widths,
+        np.concatenate([laid.single + np.searchsorted(at, laid.single, "right"), at + np.arange(len(at))]),
         places,
         np.insert(laid.sizes, segments_at, 1),
         np.insert(laid.weights, segments_at, weights[added]),

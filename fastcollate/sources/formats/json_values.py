@@ -164,13 +164,12 @@ def _is_plain(text: bytes, array: NDArray[np.uint8], quotes: NDArray[np.int64]) 
     """Whether a text has neither an integer of 19 digits or more nor, for `json`, half of a character."""
     if _parser() is _load_plainly and _SURROGATE_ESCAPE.search(text):
         return False
-    # Of every fourth byte of such an integer, four in a row are digits.
+    # Of every fourth byte of such an integer, four in a row are digits, and so is what lies between.
     digit = (np.ascontiguousarray(array[::4]) - np.uint8(48)) < 10
-    four = digit[:-3] & digit[1:-2] & digit[2:-1] & digit[3:]
-    if not four.any():
-        return True
-    edges = np.flatnonzero(np.diff(four, prepend=False, append=False)).reshape(-1, 2).tolist()
-    matches = (_LONG_INTEGER.search(text, max(4 * start - 4, 0), 4 * stop + 32) for start, stop in edges)
+    starts = 4 * np.flatnonzero(digit[:-3] & digit[1:-2] & digit[2:-1] & digit[3:])
+    for step in range(1, 12):
+        starts = starts[(array[starts + step] - np.uint8(48)) < 10]
+    matches = (_LONG_INTEGER.search(text, max(start - 4, 0), start + 48) for start in starts.tolist())
     return all(np.searchsorted(quotes, match.start()) % 2 for match in matches if match)
 
 

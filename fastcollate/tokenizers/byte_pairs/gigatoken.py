@@ -31,13 +31,13 @@ _NEWER = (
     *((0xE0200, 0x10FFFF), (0xD800, 0xDFFF)),  # the last are half a character each, which gigatoken refuses
 )
 _FIRST_BYTES = 131_072  # encoded by tiktoken: loading gigatoken takes as long as that and more
-_BATCHED_BYTES = 33_554_432  # encoded text by text: batches come as arrays of awkward, whose import takes 0.3 s
+_BATCHED_BYTES = 100_663_296  # encoded text by text: batches come as arrays of awkward, whose import takes 0.3 s
 # Its caches hold every distinct word, at about 10 bytes a byte, in tables that double: 31 MB of random words took
 # 319 MB. A tokenizer is made anew (in 0.06 s) when its calls have taken this much, so that one more doubling stays
 # below 150 MB; where a process cannot tell its memory, after as many bytes of text as would take it.
 _MOST_GROWTH = 40_000_000
 _MOST_BYTES = 8_000_000
-_CHECKED = 512  # one byte in so many is encoded by tiktoken too
+_CHECKED = 1024  # one byte in so many is encoded by tiktoken too
 
 
 def doubtful(texts: Sequence[str]) -> list[int]:
