@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import sys
 import tempfile
 import unicodedata
@@ -56,8 +57,22 @@ def doubtful(texts: Sequence[str]) -> list[int]:
 
 
 def _doubts(text: str) -> bool:
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    return bool(_table()[codes].any())
+    return bool(_table()[_beyond_ascii(text)].any())
+
+
+def _beyond_ascii(text: str) -> NDArray[np.uint32]:
+    """Return the code points of a text's characters that are not ASCII, read off its UTF-8: most texts have few.
+
+    >>> [chr(code) for code in _beyond_ascii("naïve 漢字 😀")]
+    ['ï', '漢', '字', '😀']
+    """
+    data = np.frombuffer(text.encode("utf-8", "surrogatepass") + b"\0\0\0", np.uint8)
+    at = np.flatnonzero(data >= 0xC0)  # where such a character begins
+    first, second, third, fourth = (data[at + i].astype(np.uint32) for i in range(4))
+    two = (first & 0x1F) << 6 | second & 0x3F
+    three = (first & 0x0F) << 12 | (second & 0x3F) << 6 | third & 0x3F
+    four = (first & 0x07) << 18 | (second & 0x3F) << 12 | (third & 0x3F) << 6 | fourth & 0x3F
+    return np.where(first < 0xE0, two, np.where(first < 0xF0, three, four))
 
 
 @cache
@@ -188,5 +203,8 @@ def _resident() -> int:
     """Return the bytes of memory that this process holds; 0 where the system does not say."""
     if sys.platform != "linux":
         return 0
-    with Path("/proc/self/statm").open("rb", buffering=0) as file:
-        return int(file.read(64).split()[1]) * PAGESIZE
+    file = os.open("/proc/self/statm", os.O_RDONLY)
+    try:
+        return int(os.read(file, 64).split()[1]) * PAGESIZE
+    finally:
+        os.close(file)
