@@ -266,7 +266,7 @@ def _unread(records: Sequence[Mapping[str, Any]], template: Template, kept: froz
     """Count the keys that neither the template reads nor a column keeps, `unread:KEY`."""
     read = getattr(template, "keys", None)
     counts = Counter[str]()
-    if read is not None and not all(map((read | kept).issuperset, records)):
+    if read is not None and not set().union(*records) <= read | kept:
         for keys, count in Counter(map(tuple, records)).items():
             counts.update({f"unread:{key}": count for key in keys if key not in read and key not in kept})
     return counts

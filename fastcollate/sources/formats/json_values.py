@@ -76,10 +76,13 @@ def load_lines(text: bytes) -> list[Any] | None:
     starts = np.flatnonzero(array[:-1] == _LINE_FEED) + 1
     if array[0] != _BRACE or not (array[starts] == _BRACE).all():
         return None
-    if np.count_nonzero(array == _BRACE) > 2 * len(starts) + 2:  # too many for texts of flat objects
+    braces = np.flatnonzero(array == _BRACE)
+    if len(braces) > 2 * len(starts) + 2:  # too many for texts of flat objects
         return None
     quotes = _quotes(array)
-    if _outside(array, _BRACE, quotes) != len(starts) + 1 or _outside(array, _BRACKET, quotes) >= DEEPEST:
+    if _outside(braces, quotes) != len(starts) + 1:
+        return None
+    if _outside(np.flatnonzero(array == _BRACKET), quotes) >= DEEPEST:
         return None
     try:  # the line breaks stay, so that one within a string is refused
         values: list[Any] = _parser()(b"[%b]" % text.rstrip(b"\n").replace(b"\n", b"\n,"))
@@ -124,7 +127,8 @@ def agreed(values: Sequence[Any], text: bytes) -> bool:
     """
     array = np.frombuffer(text, np.uint8)
     quotes = _quotes(array)
-    members = _members(values, _outside(array, _BRACE, quotes), _outside(array, _BRACKET, quotes))
+    braces, brackets = (_outside(np.flatnonzero(array == mark), quotes) for mark in (_BRACE, _BRACKET))
+    members = _members(values, braces, brackets)
     return _keys(array, quotes) == members and _is_plain(text, array, quotes)
 
 
@@ -144,9 +148,9 @@ def _quotes(array: NDArray[np.uint8]) -> NDArray[np.int64]:
     return unescaped
 
 
-def _outside(array: NDArray[np.uint8], mark: int, quotes: NDArray[np.int64]) -> int:
-    """How often a mark stands outside strings."""
-    return int(np.count_nonzero(np.searchsorted(quotes, np.flatnonzero(array == mark)) % 2 == 0))
+def _outside(places: NDArray[np.int64], quotes: NDArray[np.int64]) -> int:
+    """How many of some places are outside strings."""
+    return int(np.count_nonzero(np.searchsorted(quotes, places) % 2 == 0))
 
 
 def _keys(array: NDArray[np.uint8], quotes: NDArray[np.int64]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import repeat
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,7 +46,10 @@ def columns_of_fields(
     """
     columns = list[list[Any]]()
     for name, key in keys:
-        values = [record.get(key) for record in records]
+        try:
+            values = list(map(itemgetter(key), records))
+        except KeyError:
+            values = [record.get(key) for record in records]
         kinds = set(map(type, values))
         if name in optional and type(None) in kinds:
             kinds.discard(type(None))
@@ -82,18 +86,17 @@ def texts_of_columns(
     for kind, chosen in kinds:
         numbers[chosen] = len(kind)
     offsets = offsets_of(numbers)
-    texts = [""] * count
+    texts = np.empty(count, object)
     sizes, weights = np.empty(int(offsets[-1]), np.int64), np.empty(int(offsets[-1]), np.float32)
     for kind, chosen in kinds:
-        for i, text in zip(chosen.tolist(), _filled(columns, kind, chosen), strict=True):
-            texts[i] = text
+        texts[chosen] = _filled(columns, kind, chosen)
         for number, run in enumerate(kind):
             at = offsets[chosen] + number
             sizes[at] = sum(len(literal) for literal, _ in run.pieces)
             for place in [place for _, place in run.pieces if place is not None]:
                 sizes[at] += lengths[place][chosen]
             weights[at] = run.weight
-    return Texts(texts, sizes, weights, offsets)
+    return Texts(texts.tolist(), sizes, weights, offsets)
 
 
 def _filled(values: Sequence[list[str]], runs: Sequence[Run], chosen: IntArray) -> list[str]:
