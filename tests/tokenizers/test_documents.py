@@ -1,5 +1,6 @@
 """Documents become the tokens of their whole text, and spans that hold every supervised byte."""
 
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from fastcollate.ragged import Ragged
 from fastcollate.sources.resolve import resolve
 from fastcollate.sources.source import read_chunks
 from fastcollate.templates.fields import PromptTemplate
-from fastcollate.templates.segments import Document, Segment
+from fastcollate.templates.segments import Document, Segment, Texts
 from fastcollate.tokenizers.documents import encode_documents
 from fastcollate.tokenizers.load import load_encoding
 
@@ -135,6 +136,25 @@ def assert_same_as_slow(encoding, documents, end=None):
             if theirs is not None:
                 assert mine.dtype == theirs.dtype
                 np.testing.assert_array_equal(mine, theirs)
+        if all(documents) and all(len(segment) == 2 for row in documents for segment in row):
+            assert_same(encode_documents(given, texts_of(documents), end_token_id=end), fast)
+
+
+def texts_of(documents):
+    """Documents given as lists of (text, weight), as whole texts."""
+    segments = [segment for document in documents for segment in document]
+    return Texts(
+        ["".join(text for text, _ in document) for document in documents],
+        np.array([len(text) for text, _ in segments], np.int64),
+        np.array([weight for _, weight in segments], np.float32),
+        np.array([0, *accumulate(map(len, documents))], np.int64),
+    )
+
+
+def assert_same(found, wanted):
+    assert found[:2] == wanted[:2]
+    for mine, theirs in zip(found[2:], wanted[2:], strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 LETTERS = st.text(st.sampled_from(["a", "b", "c", " ", "é", "漢", "😀", "\ud83d", "\ude00", "\ufeff", "\n"]))

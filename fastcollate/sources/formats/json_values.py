@@ -84,8 +84,10 @@ def load_lines(text: bytes) -> list[Any] | None:
         return None
     if _outside(np.flatnonzero(array == _BRACKET), quotes) >= DEEPEST:
         return None
-    try:  # the line breaks stay, so that one within a string is refused
-        values: list[Any] = _parser()(b"[%b]" % text.rstrip(b"\n").replace(b"\n", b"\n,"))
+    elements = text.replace(b"\n", b"\n,")  # the line breaks stay, so that one within a string is refused
+    stop = len(elements) - 2 * text.endswith(b"\n")
+    try:
+        values: list[Any] = _parser()(b"".join((b"[", memoryview(elements)[:stop], b"]")))
     except ValueError:
         return None
     same = len(values) == len(starts) + 1 and _keys(array, quotes) == sum(map(len, values))
