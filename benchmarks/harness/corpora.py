@@ -100,6 +100,24 @@ def instructions(count, seed=0):
     return records, ["".join(segment.text for segment in document.segments) for document in documents]
 
 
+def new_texts(size, seed=0):
+    """Texts of about `size` bytes in all, no two alike, whose words never stop being new ones.
+
+    Common words come by Zipf's law; three in a hundred are random letters, so that a cache of words fills up.
+    """
+    numbers = np.random.default_rng([seed, 3])
+    common = sorted({word for record in make_corpus(2_000) for text in record.values() for word in text.split()})
+    texts, made = [], 0
+    while made < size:
+        count = int(np.clip(numbers.lognormal(5.5, 1.0), 20, 4000))
+        words = [common[rank % len(common)] for rank in numbers.zipf(1.2, count).tolist()]
+        for i in np.flatnonzero(numbers.random(count) < 0.03).tolist():
+            words[i] = bytes(numbers.integers(97, 123, int(numbers.integers(4, 12))).tolist()).decode()
+        texts.append(" ".join(words))
+        made += len(texts[-1])
+    return texts
+
+
 def _chunk_sizes(kind, records):
     """Records of each chunk; how many there are in all has no say in what the first of them hold."""
     chunk = _CHUNK_TOKENS // DISTRIBUTIONS[kind][2]
