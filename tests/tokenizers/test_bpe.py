@@ -6,6 +6,8 @@ import time
 import numpy as np
 import pytest
 import tiktoken
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fastcollate.errors import EncodingError
 from fastcollate.tokenizers.byte_pairs import published
@@ -67,6 +69,13 @@ def test_a_batch_is_what_each_text_is():
     assert [row.tolist() for row in batch] == [TOY.encode(text).tolist() for text in texts]
     assert TOY.encoding is TOY_ENCODING
     assert [row.tolist() for row in batch] == [TOY_ENCODING.encode_ordinary(text) for text in texts]
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=())), max_size=5))
+def test_batches_of_bytes_are_what_tiktoken_gives(texts):
+    batch = BYTES.encode_batch(texts)
+    assert batch.values.dtype == np.uint32
+    assert [row.tolist() for row in batch] == [BYTES.encoding.encode_ordinary(text) for text in texts]
 
 
 def test_control_tokens_have_names():

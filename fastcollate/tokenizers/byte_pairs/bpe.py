@@ -15,7 +15,8 @@ from fastcollate.errors import EncodingError
 from fastcollate.ragged import IntArray, Ragged
 from fastcollate.tokenizers.byte_pairs.gigatoken import Gigatoken, gigatoken_loader
 from fastcollate.tokenizers.byte_pairs.ordinary import Reference
-from fastcollate.tokenizers.byte_pairs.patterns import known_pattern
+from fastcollate.tokenizers.byte_pairs.patterns import ANY_BYTES, known_pattern
+from fastcollate.tokenizers.byte_pairs.single_bytes import SingleBytes
 from fastcollate.tokenizers.tokenizer import END_OF_TEXT, mend
 
 __all__ = ["BpeTokenizer"]
@@ -98,8 +99,10 @@ class BpeTokenizer:
         return self._engine.encode_batch(texts)
 
     @cached_property
-    def _engine(self) -> Reference | Gigatoken:
+    def _engine(self) -> Reference | Gigatoken | SingleBytes:
         """The fastest way to the ids that tiktoken gives."""
+        if self._pattern == ANY_BYTES and len(self._ranks) == 256 and max(map(len, self._ranks)) == 1:
+            return SingleBytes(self._ranks)
         known = known_pattern(self._pattern)
         load = None if known is None else gigatoken_loader(self._ranks, known.scheme)
         return self._reference if load is None else Gigatoken(self._reference, load)

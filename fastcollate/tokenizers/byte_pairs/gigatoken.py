@@ -51,28 +51,29 @@ def doubtful(texts: Sequence[str]) -> list[int]:
     [2]
     """
     others = [i for i, text in enumerate(texts) if not text.isascii()]
-    if not others or not _doubts("".join([texts[i] for i in others])):
+    if not others:
         return []
-    return [i for i in others if _doubts(texts[i])]
+    data = [texts[i].encode("utf-8", "surrogatepass") for i in others]
+    codes, places = _beyond_ascii(b"".join(data))
+    odd = places[_table()[codes]]
+    owners = np.searchsorted(np.cumsum(list(map(len, data))), odd, "right")
+    return [others[i] for i in np.unique(owners).tolist()]
 
 
-def _doubts(text: str) -> bool:
-    return bool(_table()[_beyond_ascii(text)].any())
+def _beyond_ascii(data: bytes) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """Return the code points in UTF-8 that are not ASCII, of which most texts have few, and where each begins.
 
-
-def _beyond_ascii(text: str) -> NDArray[np.uint32]:
-    """Return the code points of a text's characters that are not ASCII, read off its UTF-8: most texts have few.
-
-    >>> [chr(code) for code in _beyond_ascii("naïve 漢字 😀")]
-    ['ï', '漢', '字', '😀']
+    >>> codes, places = _beyond_ascii("naïve 漢字 😀".encode())
+    >>> [chr(code) for code in codes], places
+    (['ï', '漢', '字', '😀'], array([ 2,  7, 10, 14]))
     """
-    data = np.frombuffer(text.encode("utf-8", "surrogatepass") + b"\0\0\0", np.uint8)
-    at = np.flatnonzero(data >= 0xC0)  # where such a character begins
-    first, second, third, fourth = (data[at + i].astype(np.uint32) for i in range(4))
+    array = np.frombuffer(data + b"\0\0\0", np.uint8)
+    places = np.flatnonzero(array >= 0xC0)
+    first, second, third, fourth = (array[places + i].astype(np.uint32) for i in range(4))
     two = (first & 0x1F) << 6 | second & 0x3F
     three = (first & 0x0F) << 12 | (second & 0x3F) << 6 | third & 0x3F
     four = (first & 0x07) << 18 | (second & 0x3F) << 12 | (third & 0x3F) << 6 | fourth & 0x3F
-    return np.where(first < 0xE0, two, np.where(first < 0xF0, three, four))
+    return np.where(first < 0xE0, two, np.where(first < 0xF0, three, four)), places
 
 
 @cache
