@@ -154,8 +154,10 @@ def chat_marks(tokenizer: Tokenizer | None, template: str | None, *, size: int, 
         end: The token that ends a text.
     """
     is_end, is_control = _control_tokens(tokenizer, size, end)
+    if tokenizer is None:
+        return ChatMarks((OTHER,), (), (), (), is_end, is_control)
     headers, begins, ends = set(), set(), set()
-    for chat in _formats(tokenizer, template) if tokenizer is not None else ():
+    for chat in _formats(tokenizer, template):
         for role, prefix, suffix in chat.roles:
             headers.add((role, *_header(tokenizer, prefix, chat.control)))
             ends.add(_last_mark(tokenizer, suffix, chat.control))

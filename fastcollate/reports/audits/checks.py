@@ -17,7 +17,7 @@ __all__ = ["doubled_beginnings", "learnt_headers", "only_ends", "open_turns", "u
 def doubled_beginnings(stretch: Stretch, marks: ChatMarks) -> IntArray:
     """Return the records that begin with the same control token, or the same beginning in letters, twice."""
     firsts, limits, tokens = stretch.offsets[:-1], stretch.offsets[1:], stretch.tokens
-    doubled = marks.is_control.take(tokens[firsts], mode="clip")
+    doubled: NDArray[np.bool_] = marks.is_control.take(tokens[firsts], mode="clip")
     doubled &= (limits - firsts > 1) & (tokens[np.minimum(firsts + 1, len(tokens) - 1)] == tokens[firsts])
     for ids in marks.begins:
         doubled |= matching(tokens, firsts, limits, (*ids, *ids))
@@ -33,7 +33,8 @@ def only_ends(stretch: Stretch, marks: ChatMarks) -> IntArray:
     for _ in range(2):  # the end of the turn, and that of the text
         left = np.flatnonzero(stops > begins)
         stops[left] -= marks_of_end(marks, targets.values, begins[left], stops[left])
-    return rows[stops == begins]
+    only: IntArray = rows[stops == begins]
+    return only
 
 
 def _targets_of(stretch: Stretch, rows: IntArray) -> Ragged:
