@@ -6,13 +6,16 @@ import tiktoken
 from fastcollate import Ragged, StoreWriter, TokenStore
 from fastcollate.templates.built_in import CHAT_FORMATS
 
+
+def encoding_with(names):
+    """Bytes, and control tokens of these names."""
+    special = {name: 256 + i for i, name in enumerate(names)}
+    ranks = {bytes([byte]): byte for byte in range(256)}
+    return tiktoken.Encoding("chat bytes", pat_str=r"(?s:.)", mergeable_ranks=ranks, special_tokens=special)
+
+
 NAMES = ["<|endoftext|>", *dict.fromkeys(name for chat in CHAT_FORMATS.values() for name in chat["control"])]
-CHAT = tiktoken.Encoding(
-    "chat bytes",
-    pat_str=r"(?s:.)",
-    mergeable_ranks={bytes([byte]): byte for byte in range(256)},
-    special_tokens={name: 256 + i for i, name in enumerate(NAMES)},
-)
+CHAT = encoding_with(NAMES)
 ID = dict(zip(NAMES, range(256, 256 + len(NAMES)), strict=True))
 END, START, STOP = ID["<|endoftext|>"], ID["<|im_start|>"], ID["<|im_end|>"]
 

@@ -114,8 +114,7 @@ def test_pairs_and_weights_are_counted_as_they_are(tmp_path):
 def test_a_store_without_spans_learns_headers(tmp_path):
     store = write(tmp_path / "store", [honest(0), honest(1)], spans=False)
     audited = audit(store, encoding=CHAT)
-    # its last token is the line break after the end of the turn
-    assert found(audited) == {"no_end": [0, 1], "learnt_role": [0, 1]}
+    assert found(audited) == {"learnt_role": [0, 1]}
     assert audited.targets == audited.tokens
 
 

@@ -51,7 +51,10 @@ def _targets_of(stretch: Stretch, rows: IntArray) -> Ragged:
 
 
 def unended(stretch: Stretch, marks: ChatMarks, turns: Turns) -> IntArray:
-    """Return the records with a turn whose targets do not reach to an end; a record without turns is one."""
+    """Return the records with a turn whose targets do not reach to an end; a record without turns is one.
+
+    One token after the end, the line break that formats have there, may be a target, too.
+    """
     alone = np.ones(len(stretch.offsets) - 1, bool)
     alone[turns.rows] = False
     bare = np.flatnonzero(alone)
@@ -59,8 +62,10 @@ def unended(stretch: Stretch, marks: ChatMarks, turns: Turns) -> IntArray:
     stops = np.concatenate([turns.stops, stretch.offsets[1:][bare]])
     last = stretch.last_target(begins, stops)
     learnt = np.flatnonzero(last > begins)
-    open_ended = marks_of_end(marks, stretch.tokens, begins[learnt], last[learnt]) == 0
-    return np.unique(np.concatenate([turns.rows, bare])[learnt[open_ended]])
+    for after in (0, 1):
+        ended = marks_of_end(marks, stretch.tokens, begins[learnt], last[learnt] - after) > 0
+        learnt = learnt[~ended | (last[learnt] - after <= begins[learnt])]
+    return np.unique(np.concatenate([turns.rows, bare])[learnt])
 
 
 def open_turns(turns: Turns) -> IntArray:

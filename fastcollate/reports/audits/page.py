@@ -34,7 +34,7 @@ _STYLE = (
     ".fca th,.fca td{text-align:right;padding:.2em .8em .2em 0;border-bottom:1px solid var(--line);"
     "font-variant-numeric:tabular-nums;overflow-wrap:normal}.fca th{color:var(--quiet);font-weight:normal}"
     ".fca .facts th,.fca .facts td{text-align:left;border:0;vertical-align:top;overflow-wrap:anywhere}"
-    ".fca .facts th{overflow-wrap:normal}"
+    ".fca .facts th{overflow-wrap:normal}.fca .scroll td{white-space:nowrap}"
     ".fca .finding{border-left:4px solid var(--warn);background:var(--soft);padding:.6em 1em;margin:.8em 0}"
     ".fca .count{color:var(--warn);font-weight:normal}.fca summary{cursor:pointer;color:var(--quiet)}"
     ".fca svg text{fill:currentColor;font-size:13px}.fca svg .after{text-anchor:end;fill:var(--quiet)}"
@@ -99,7 +99,7 @@ def _lengths(audit: Audit) -> str:
     return bars(
         "records of each length",
         [
-            Bar(f"{s.first:,} - {s.last:,}", s.records, 0, f"{s.records:,}  {percent(s.records, audit.records)}")
+            Bar(f"{s.first:,} - {s.last:,}", s.records, 0, f"{s.records:,}, {percent(s.records, audit.records)}")
             for s in audit.by_length
         ],
     )

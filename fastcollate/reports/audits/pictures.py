@@ -11,7 +11,7 @@ from fastcollate.reports.text import printable
 __all__ = ["Bar", "bars", "shown"]
 
 _LINE = 26  # pixels of a bar and what is around it
-_LEFT, _ROOM = 27, 43  # where bars begin, and the longest one's width, in percent
+_LEFT, _ROOM = 30, 38  # where bars begin, and the longest one's width, in percent
 
 
 class Bar(NamedTuple):
