@@ -183,7 +183,7 @@ def test_verify_names_the_file_that_changed(store, json_flag):
     assert fail("verify", store, *json_flag).startswith(f"{path} has changed since it was written")
 
 
-@pytest.mark.parametrize("verb", ["info", "show", "verify"])
+@pytest.mark.parametrize("verb", ["info", "show", "audit", "verify"])
 def test_a_directory_without_a_store_is_an_error(tmp_path, verb):
     assert fail(verb, tmp_path).startswith(f"{tmp_path} holds no store")
     assert fail(verb, tmp_path / "none").startswith(f"{tmp_path}/none is not a directory")
