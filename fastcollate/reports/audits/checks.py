@@ -11,7 +11,14 @@ from fastcollate.ragged import IntArray, Ragged, offsets_of
 from fastcollate.reports.audits.stretches import Stretch
 from fastcollate.reports.chat_marks import ChatMarks, Turns, marks_of_end, matching
 
-__all__ = ["doubled_beginnings", "learnt_headers", "only_ends", "open_turns", "unended"]
+__all__ = ["doubled_beginnings", "learnt_headers", "marked", "only_ends", "open_turns", "unended"]
+
+
+def marked(stretch: Stretch, rows: IntArray) -> IntArray:
+    """Return each of some records of a stretch once, rising: several times as fast as `np.unique`."""
+    found = np.zeros(len(stretch.offsets) - 1, bool)
+    found[rows] = True
+    return np.flatnonzero(found)
 
 
 def doubled_beginnings(stretch: Stretch, marks: ChatMarks) -> IntArray:
@@ -65,7 +72,7 @@ def unended(stretch: Stretch, marks: ChatMarks, turns: Turns) -> IntArray:
     for after in (0, 1):
         ended = marks_of_end(marks, stretch.tokens, begins[learnt], last[learnt] - after) > 0
         learnt = learnt[~ended | (last[learnt] - after <= begins[learnt])]
-    return np.unique(np.concatenate([turns.rows, bare])[learnt])
+    return marked(stretch, np.concatenate([turns.rows, bare])[learnt])
 
 
 def open_turns(turns: Turns) -> IntArray:
@@ -77,4 +84,4 @@ def open_turns(turns: Turns) -> IntArray:
 def learnt_headers(stretch: Stretch, turns: Turns) -> IntArray:
     """Return the records in which some token of a header is a target."""
     learnt: NDArray[Any] = stretch.targets_before(turns.bodies) > stretch.targets_before(turns.begins)
-    return np.unique(turns.rows[learnt])
+    return marked(stretch, turns.rows[learnt])

@@ -103,7 +103,7 @@ class _Scan:
             "doubled_bos": checks.doubled_beginnings(stretch, self._marks),
             "end_only": checks.only_ends(stretch, self._marks),
             "learnt_role": checks.learnt_headers(stretch, turns),
-            "spelt_marks": np.unique(turns.rows[turns.spelt]),
+            "spelt_marks": checks.marked(stretch, turns.rows[turns.spelt]),
         }
         if self._knows_ends:
             faults["no_end"] = checks.unended(stretch, self._marks, turns)
