@@ -18,7 +18,7 @@ from fastcollate.templates.shapes import PreferenceTemplate
 from fastcollate.tokenizers.pieces import control_names
 from fastcollate.tokenizers.tokenizer import Tokenizer
 
-__all__ = ["OTHER", "ChatMarks", "Turns", "chat_marks", "marks_of_end", "marks_of_store", "matching"]
+__all__ = ["OTHER", "ChatMarks", "Turns", "chat_marks", "marks_of_end", "marks_of_store", "matching", "rows_at"]
 
 OTHER = "other"
 """The role of a turn whose word no format knows."""
@@ -85,31 +85,38 @@ class ChatMarks:
         found = tokens[hits]
         roles, bodies = np.full(len(hits), -1), np.zeros(len(hits), np.int64)
         spelt = np.zeros(len(hits), bool)
-        limits = offsets[np.searchsorted(offsets, hits, "right")] if len(hits) else hits
-        for role, start, rest in self.headers:
+        limits = offsets[1:][rows_at(offsets, hits)]
+        for start in dict.fromkeys(start for _, start, _ in self.headers):
             near = np.flatnonzero(found == start[0])
-            for ids, number in ((start, 0), ((*start, *rest), self.roles.index(role))):
-                good = near[matching(tokens, hits[near], limits[near], ids)]
-                better = good[len(ids) + hits[good] >= bodies[good]]
-                roles[better], bodies[better] = number, hits[better] + len(ids)
-                spelt[better] = len(start) > 1
+            near = near[matching(tokens, hits[near], limits[near], start)]
+            roles[near], bodies[near], spelt[near] = 0, hits[near] + len(start), len(start) > 1
+            for role, _, rest in (header for header in self.headers if header[1] == start):
+                good = near[matching(tokens, hits[near] + len(start), limits[near], rest)]
+                roles[good], bodies[good] = self.roles.index(role), hits[good] + len(start) + len(rest)
         here = roles >= 0
         begins, limits = hits[here], limits[here]
         following = np.append(begins[1:], offsets[-1])
         stops = np.minimum(following, limits)
         ends = np.append(self._end_places(tokens, offsets, hits), offsets[-1])
         closed = ends[np.searchsorted(ends, bodies[here])] < stops
-        rows = np.searchsorted(offsets, begins, "right") - 1
-        return Turns(begins, bodies[here], stops, roles[here], rows, closed, spelt[here])
+        return Turns(begins, bodies[here], stops, roles[here], rows_at(offsets, begins), closed, spelt[here])
 
     def _end_places(self, tokens: NDArray[Any], offsets: IntArray, hits: IntArray) -> IntArray:
         """Return where ends of turns begin, rising."""
         places = [hits[self.is_end.take(tokens[hits], mode="clip")]]
         for ids in self.ends:
             near = hits[tokens[hits] == ids[0]]
-            limits = offsets[np.searchsorted(offsets, near, "right")] if len(near) else near
-            places.append(near[matching(tokens, near, limits, ids)])
+            places.append(near[matching(tokens, near, offsets[1:][rows_at(offsets, near)], ids)])
         return np.sort(np.concatenate(places))
+
+
+def rows_at(offsets: IntArray, places: IntArray) -> IntArray:
+    """Return the record of each place, int64[M]; places rise, so that the few records are looked for among them.
+
+    >>> rows_at(np.array([0, 3, 5]), np.array([1, 2, 4]))
+    array([0, 0, 1])
+    """
+    return np.repeat(np.arange(len(offsets) - 1), np.diff(np.searchsorted(places, offsets)))
 
 
 def matching(tokens: NDArray[Any], at: IntArray, limits: IntArray, ids: _Ids) -> NDArray[np.bool_]:
@@ -119,9 +126,11 @@ def matching(tokens: NDArray[Any], at: IntArray, limits: IntArray, ids: _Ids) ->
     array([ True, False, False])
     """
     good: NDArray[np.bool_] = at + len(ids) <= limits
-    last = len(tokens) - 1
+    left = np.flatnonzero(good)  # fewer from token to token
     for i, token in enumerate(ids):
-        good &= tokens[np.minimum(at + i, last)] == token
+        fits = tokens[at[left] + i] == token
+        good[left[~fits]] = False
+        left = left[fits]
     return good
 
 

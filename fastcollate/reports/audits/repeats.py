@@ -20,7 +20,8 @@ _TOKENS = 1 << 20  # compared at a time
 class Repeats:
     """`Repeats` hashes the records of a store, stretch by stretch, and then tells which of them are repeated.
 
-    The hash of a record is a polynomial of its tokens, modulo 2**64: tokens (a, b, c) give a + b F + c F**2.
+    The hash of a record is a polynomial of its tokens, modulo 2**64, and its length: tokens (a, b, c) give
+    a + b F + c F**2.
 
     Args:
         store: The store.
@@ -38,8 +39,10 @@ class Repeats:
             self._powers = _powers(_FACTOR, count)
             self._inverses = _powers(pow(_FACTOR, -1, 2**64), count)
         # Records at 0 and 2 of tokens (a, b, c): sums a + b F and c F**2; the latter by F**-2 is c.
-        sums = np.add.reduceat((stretch.tokens + np.uint64(1)) * self._powers[:count], starts)
-        self._hashes[stretch.first : stretch.first + len(starts)] = sums * self._inverses[starts]
+        terms = np.multiply(stretch.tokens, self._powers[:count], dtype=np.uint64)
+        hashes = np.add.reduceat(terms, starts) * self._inverses[starts]
+        hashes ^= np.diff(stretch.offsets).astype(np.uint64) * np.uint64(_FACTOR)  # zeros of any length are 0
+        self._hashes[stretch.first : stretch.first + len(starts)] = hashes
 
     def found(self) -> IntArray:
         """Return the records that have the same tokens as an earlier one, rising: int64[M]."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.ragged import IntArray
-from fastcollate.reports.chat_marks import matching
+from fastcollate.reports.chat_marks import matching, rows_at
 from fastcollate.templates.chat import REASONING
 from fastcollate.tokenizers.tokenizer import Tokenizer
 
@@ -139,7 +139,7 @@ def _places(
         if first not in near:
             near[first] = hits[found == first]
         if len(near[first]):
-            rows = np.searchsorted(offsets, near[first], "right") - 1
+            rows = rows_at(offsets, near[first])
             good = matching(tokens, near[first], offsets[1:][rows], core.ids)
             if good.any():
                 yield core, near[first][good], rows[good]
