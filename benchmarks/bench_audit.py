@@ -37,7 +37,7 @@ def write_tiny(path, records):
 
 
 def write_chats(path, tokens):
-    """Conversations of one question and one answer in letters; one in `FAULTY` lacks its end, one is there twice."""
+    """Conversations of one question and one answer in letters; two in `FAULTY` have a fault."""
     drawn = np.random.default_rng(0)
     letters = drawn.integers(97, 123, 1 << 16)
     rows, spans, missing, twice = [], [], [], []

@@ -31,11 +31,6 @@ def test_it_prints_what_it_found(store):
         "targets   79, 12.7 % of the tokens\n"
         "lengths   min 151, median 151, mean 155.5, p99 162, max 162\n"
         "\n"
-        "duplicate: 1 record, 25.0 %\n"
-        "  The record has the same tokens as an earlier one, and is learnt as often as it\n"
-        "  is there. Keep one of them in the source.\n"
-        "  records 3\n"
-        "\n"
         "targets by length\n"
         "   tokens  records  targets  share of all targets  of these tokens\n"
         "150 - 151        2       40                50.6 %           13.2 %\n"
@@ -59,6 +54,11 @@ def test_it_prints_what_it_found(store):
         "     0     151       20      20             25.3 %\n"
         "     3     151       20      20             25.3 %\n"
         "     1     162       18      18             22.8 %\n"
+        "\n"
+        "duplicate: 1 record, 25.0 %\n"
+        "  The record has the same tokens as an earlier one, and is learnt as often as it\n"
+        "  is there. Keep one of them in the source.\n"
+        "  records 3\n"
     )
 
 

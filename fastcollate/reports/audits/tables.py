@@ -29,7 +29,6 @@ _TITLES = {
     "longest": "the longest records",
     "heaviest": "the records that weigh most in the loss",
 }
-_SHOWN = 5  # rows of the last two; JSON and HTML have all
 
 
 def percent(part: float, whole: float = 1) -> str:
@@ -82,16 +81,15 @@ def rows_of(audit: Audit, name: str) -> list[tuple[str, ...]]:
 
 
 def as_text(audit: Audit) -> str:
-    """Return all tables under each other."""
+    """Return all tables under each other, and last, where a terminal shows it, what was found."""
     width = max(map(len, facts(audit)))
     parts = ["\n".join(f"{name:{width}}  {printable(value)}" for name, value in facts(audit).items())]
-    parts.append(_findings(audit.findings) if audit.findings else "nothing was found")
     for name, title in _TITLES.items():
         rows = rows_of(audit, name)
-        rows = rows[:_SHOWN] if name in ("longest", "heaviest") else rows
         if rows:
             parts.append(f"{title}\n{_table([HEADS[name], *rows])}")
     parts += [_wrapped(f"left out: {printable(sentence)}") for sentence in audit.left_out]
+    parts.append(_findings(audit.findings) if audit.findings else "nothing was found")
     return "\n\n".join(parts)
 
 
