@@ -53,7 +53,8 @@ def _target(name: str) -> Path:
     """Return where the page goes, if it can: known before all tokens are read."""
     path = Path(name)
     if path.is_dir() or not path.parent.is_dir():
-        raise InputError(f"{name}: there is no such folder, or it is one: give --html the name of a file")
+        wrong = f"{name} is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise InputError(f"{wrong}: give --html the name of a file in a folder that is there")
     return path
 
 

@@ -12,7 +12,7 @@ from fastcollate import EncodingError, load_encoding
 from fastcollate.reports.audits.spellings import Spellings
 from fastcollate.tokenizers.tokenizer import Tokenizer
 
-NAMES = ["<|endoftext|>", "<|end|>", "</s>", "[INST]"]
+NAMES = ["<|endoftext|>", "<|end|>", "</s>", "<s>", "[INST]"]
 PARTS = [
     *NAMES,
     "<think>",

@@ -25,12 +25,19 @@ _EMPTY = re.compile(r"\s*".join(map(re.escape, REASONING)))
 
 
 class _Core(NamedTuple):
-    """The tokens that a name has wherever it stands; `whole` says that these are all of it."""
+    """The tokens that a name has wherever it stands.
 
-    name: str
+    Attributes:
+        ids: The tokens.
+        whole: Whether these are all of the name.
+        length: How many tokens the name has where it stands alone.
+        before: The letter that stands before these tokens, "" where that is not known.
+    """
+
     ids: tuple[int, ...]
     whole: bool
     length: int
+    before: str
 
 
 class Spellings:
@@ -49,9 +56,11 @@ class Spellings:
         self._tokenizer = tokenizer
         self._is_control = is_control
         self._pattern = re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))) or r"(?!)")
-        self._names = [core for name in names for core in _cores(tokenizer, name)]
+        cores = [core for name in names for core in _cores(tokenizer, name)]
+        self._names = [core for core in cores if not is_control[list(core.ids)].any()]
         self._marks = [_cores(tokenizer, mark) + _token_of(tokenizer, mark) for mark in REASONING]
         self._empty: dict[bytes, bool] = {}
+        self._ending: dict[int, str] = {}
 
     @property
     def firsts(self) -> list[int]:
@@ -71,10 +80,25 @@ class Spellings:
             if core.whole:
                 found.update(rows.tolist())
                 continue
-            for place, row in zip(at.tolist(), rows.tolist(), strict=True):
+            likely = self._likely(core, tokens, at)
+            for place, row in zip(at[likely].tolist(), rows[likely].tolist(), strict=True):
                 if row not in found and self._spells(tokens, place, core, offsets[row], offsets[row + 1]):
                     found.add(row)
         return np.array(sorted(found), np.int64)
+
+    def _likely(self, core: _Core, tokens: NDArray[Any], at: IntArray) -> NDArray[np.bool_]:
+        """Return whether the token before each place ends with the letter that the name has there, bool[M].
+
+        A core may be a common token, such as the "s" of `<s>`: what is before it tells most of these at once.
+        """
+        if not core.before:
+            return np.ones(len(at), bool)
+        ids, places = np.unique(tokens[np.maximum(at - 1, 0)], return_inverse=True)
+        for i in ids.tolist():
+            if i not in self._ending:
+                self._ending[i] = self._tokenizer.decode(np.array([i]))[-1:]
+        likely: NDArray[np.bool_] = np.array([self._ending[i] == core.before for i in ids.tolist()], bool)[places]
+        return likely
 
     def _spells(self, tokens: NDArray[Any], at: int, core: _Core, first: int, last: int) -> bool:
         """Whether the letters around a place, as far as no control token stands between, spell a name."""
@@ -157,8 +181,9 @@ def _cores(tokenizer: Tokenizer, name: str) -> list[_Core]:
     for size in range(len(bare), 0, -1):
         for at in range(len(bare) - size + 1):
             if all(_joined(bare[at : at + size]) in each for each in spelt):
-                return [_Core(name, bare[at : at + size], size == len(bare), len(bare))]
-    return [_Core(name, row, False, len(bare)) for row in sorted({row for row in rows if row})]
+                before = tokenizer.decode(np.array(bare[:at]))[-1:] if at else ""
+                return [_Core(bare[at : at + size], size == len(bare), len(bare), before)]
+    return [_Core(row, False, len(bare), "") for row in sorted({row for row in rows if row})]
 
 
 def _joined(ids: Sequence[int]) -> str:
@@ -167,4 +192,4 @@ def _joined(ids: Sequence[int]) -> str:
 
 def _token_of(tokenizer: Tokenizer, name: str) -> list[_Core]:
     number = tokenizer.control_id(name)
-    return [] if number is None else [_Core(name, (number,), True, 1)]
+    return [] if number is None else [_Core((number,), True, 1, "")]
