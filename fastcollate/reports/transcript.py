@@ -115,7 +115,8 @@ def _places(store: TokenStore, index: int, marks: ChatMarks) -> list[_Place]:
         learnt = span >= 0 and start < spans[span][1]
         kind: Kind = "text" if not store.has_spans else "response" if learnt else "prompt"
         weight = 1.0 if kind == "text" else weights[span] if learnt else 0.0
-        places.append(_Place(kind, start, stop, roles[turn] if turn >= 0 else None, weight, start in begins))
+        opens = turn >= 0 and begins[turn] == start
+        places.append(_Place(kind, start, stop, roles[turn] if turn >= 0 else None, weight, opens))
     return places
 
 

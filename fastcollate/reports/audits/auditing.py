@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +77,7 @@ def audit(
     store = store if isinstance(store, TokenStore) else TokenStore(store)
     tokenizer, why = _tokenizer(store, encoding)
     if len(store) == 0:
-        return _gathered(store, (), TokenPart({}, [], []), [], {})
+        return _gathered(store, (), TokenPart({}, [], []), [], None)
     found, cut = {"no_target": np.flatnonzero(store.supervised == 0)}, {}
     if length is not None:
         wholly, partly = last_targets(store, length)
@@ -85,8 +85,7 @@ def audit(
         cut = {"length": f"{length:,}", "wholly": f"{len(wholly):,}", "partly": f"{len(partly):,}"}
     read = TokenPart({}, [], [_QUICK]) if quick else read_tokens(store, tokenizer, progress)
     findings = _findings({**found, **read.records}, len(store), cut)
-    transcripts = {} if tokenizer is None else _transcripts(store, tokenizer, findings)
-    return _gathered(store, findings, read, why, transcripts)
+    return _gathered(store, findings, read, why, tokenizer)
 
 
 def _tokenizer(store: TokenStore, encoding: AnyEncoding | None) -> tuple[Tokenizer | None, list[str]]:
@@ -110,27 +109,17 @@ def _findings(records: Mapping[str, IntArray], count: int, cut: Mapping[str, str
     )
 
 
-def _transcripts(
-    store: TokenStore, tokenizer: Tokenizer, findings: tuple[Finding, ...]
-) -> dict[int, tuple[Part, ...]]:
-    """Return the first records of each kind, decoded; none where the tokenizer cannot decode."""
-    wanted = {number for finding in findings for number in finding.examples[:_TRANSCRIPTS]}
-    wanted.add(int(store.supervised.argmax()))
-    try:
-        return {number: tuple(parts_of(store, number, tokenizer, most=_MOST)) for number in sorted(wanted)}
-    except EncodingError:
-        return {}
-
-
 def _gathered(
     store: TokenStore,
     findings: tuple[Finding, ...],
     read: TokenPart,
     left_out: list[str],
-    transcripts: Mapping[int, tuple[Part, ...]],
+    tokenizer: Tokenizer | None,
 ) -> Audit:
-    """Return the findings with what columns tell of lengths and weights."""
-    longest = top(store.lengths).tolist()
+    """Return the findings with what columns tell of lengths and weights, and with transcripts."""
+    heavy = tuple(heaviest(store)) if len(store) else ()
+    examples = {number for finding in findings for number in finding.examples[:_TRANSCRIPTS]}
+    examples |= {each.record for each in heavy[:1]}
     return Audit(
         str(store.path),
         store.encoding,
@@ -142,8 +131,16 @@ def _gathered(
         summarise(*store.length_histogram()) if len(store) else {},
         tuple(shares_by_length(store)) if len(store) else (),
         tuple(read.roles),
-        tuple((record, int(store.lengths[record])) for record in longest),
-        tuple(heaviest(store)) if len(store) else (),
+        tuple((record, int(store.lengths[record])) for record in top(store.lengths).tolist()),
+        heavy,
         (*left_out, *read.left_out),
-        transcripts,
+        {} if tokenizer is None else _transcripts(store, tokenizer, examples),
     )
+
+
+def _transcripts(store: TokenStore, tokenizer: Tokenizer, numbers: Collection[int]) -> dict[int, tuple[Part, ...]]:
+    """Return some records decoded; none where the tokenizer cannot decode."""
+    try:
+        return {number: tuple(parts_of(store, number, tokenizer, most=_MOST)) for number in sorted(numbers)}
+    except EncodingError:
+        return {}
