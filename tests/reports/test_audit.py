@@ -11,6 +11,7 @@ from oracles import repeated_records, shares_of_targets
 from planted import CHAT, END, asked, faulty, honest, row, turn, write
 
 from fastcollate import EncodingError, InputError, TokenStore, audit
+from fastcollate.tokenizers.tokenizer import Tokenizer
 
 
 def found(audited):
@@ -173,3 +174,38 @@ def test_arguments_are_checked(tmp_path):
     with pytest.raises(InputError, match="quick is 1: it must be True or False"):
         audit(tmp_path, quick=1)
     assert not Path(tmp_path / "store").exists()
+
+
+def letters(text):
+    return [ord(letter) % 1000 for letter in text]
+
+
+def test_a_function_is_a_tokenizer_too_and_what_it_lacks_is_said(tmp_path):
+    records = [[(5, False), (7, True), (1000, True)], [(5, False), (7, True)]]
+    plain = Tokenizer.from_callable(letters, vocab_size=1001, eot_token_id=1000)
+    audited = audit(write(tmp_path / "plain", records, encoding=plain, template="text"), encoding=plain)
+    assert found(audited) == {"no_end": [1]}
+    assert audited.left_out == (
+        'control_text and empty_reasoning were not looked for: "callable" cannot decode: give '
+        "Tokenizer.from_callable a decode=",
+    )
+    endless = Tokenizer.from_callable(letters, vocab_size=1001, decode=lambda ids: "".join(map(chr, ids)))
+    audited = audit(write(tmp_path / "endless", records, encoding=endless, template="text"), encoding=endless)
+    assert found(audited) == {}
+    assert audited.left_out == (
+        "no_end, end_only and open_turn were not looked for: the encoding has no end of a text",
+    )
+
+
+def test_a_line_break_after_the_end_may_be_learnt(tmp_path):
+    answers = [turn("assistant", f"{i}", learnt=True) for i in range(2)]
+    answers[1][-1] = (10, True)
+    store = write(tmp_path / "store", [row(asked(i), answer) for i, answer in enumerate(answers)])
+    assert audit(store, encoding=CHAT).findings == ()
+
+
+def test_an_audit_says_in_a_line_what_it_found(tmp_path):
+    store = write(tmp_path / "store", [honest(0), honest(0), honest(1)])
+    path = str(store.path)
+    assert repr(audit(store, encoding=CHAT)) == f"Audit({path!r}, 3 records, found: duplicate 1)"
+    assert repr(audit(store, quick=True)) == f"Audit({path!r}, 3 records, found: nothing)"
