@@ -185,10 +185,8 @@ def test_a_function_is_a_tokenizer_too_and_what_it_lacks_is_said(tmp_path):
     plain = Tokenizer.from_callable(letters, vocab_size=1001, eot_token_id=1000)
     audited = audit(write(tmp_path / "plain", records, encoding=plain, template="text"), encoding=plain)
     assert found(audited) == {"no_end": [1]}
-    assert audited.left_out == (
-        'control_text and empty_reasoning were not looked for: "callable" cannot decode: give '
-        "Tokenizer.from_callable a decode=",
-    )
+    (said,) = audited.left_out
+    assert said.startswith('control_text and empty_reasoning were not looked for: "callable" cannot decode: give ')
     endless = Tokenizer.from_callable(letters, vocab_size=1001, decode=lambda ids: "".join(map(chr, ids)))
     audited = audit(write(tmp_path / "endless", records, encoding=endless, template="text"), encoding=endless)
     assert found(audited) == {}
