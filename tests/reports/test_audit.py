@@ -147,6 +147,15 @@ def test_repeats_and_shares_are_those_of_the_oracles(tmp_path_factory, records, 
     assert found(audited).get("no_target", []) == [i for i, r in enumerate(records) if not any(t for _, t in r)]
 
 
+def test_records_of_one_hash_are_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr("fastcollate.reports.audits.repeats._FACTOR", 1)  # the hash is the sum of the tokens
+    rows = [[1, 2, 3], [3, 2, 1], [2, 2, 2], [3, 2, 1], [2, 2, 2], [6], [2, 2, 2], [1, 2, 3], [1, 5], [6]]
+    records = [[(token, True) for token in tokens] for tokens in rows]
+    for per_shard in (1, 3, 100):
+        store = write(tmp_path / f"{per_shard}", records, per_shard=per_shard)
+        assert found(audit(store, encoding=CHAT))["duplicate"] == repeated_records(records) == [3, 4, 6, 7, 9]
+
+
 def test_shares_by_role_are_those_of_the_turns(tmp_path):
     records = [honest(0), honest(1), row([(END, False)], asked(2), turn("robot", "hm", learnt=True))]
     roles = {

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.ragged import IntArray
+from fastcollate.ragged import IntArray, Rows, offsets_of
 from fastcollate.reports.audits.stretches import Stretch
 from fastcollate.store.reader import TokenStore
+from fastcollate.store.shards.sharded import ShardedRecords
 
 __all__ = ["Repeats"]
 
@@ -46,29 +47,47 @@ class Repeats:
 
     def found(self) -> IntArray:
         """Return the records that have the same tokens as an earlier one, rising: int64[M]."""
-        order = np.argsort(self._hashes, kind="stable")
-        hashes = self._hashes[order]
-        same = np.append(False, hashes[1:] == hashes[:-1])
-        firsts = np.maximum.accumulate(np.where(same, 0, np.arange(len(order))))
-        here = np.flatnonzero(same)
-        repeated, earlier = order[here], order[firsts[here]]
-        kept = self._store.lengths[repeated] == self._store.lengths[earlier]
-        repeated, earlier = repeated[kept], earlier[kept]
-        equal = [self._equal(repeated[part], earlier[part]) for part in self._parts(repeated)]
-        return np.sort(repeated[np.concatenate(equal)]) if equal else repeated
-
-    def _parts(self, records: IntArray) -> list[slice]:
-        """Return stretches of some records, of few tokens each."""
-        block = np.cumsum(self._store.lengths[records]) // _TOKENS
-        edges = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(records)]
-        return [slice(a, b) for a, b in pairwise(edges) if a < b]
+        found, left = [], np.arange(len(self._hashes))
+        while len(left):
+            order = left[np.argsort(self._hashes[left], kind="stable")]
+            hashes = self._hashes[order]
+            same = np.append(False, hashes[1:] == hashes[:-1])
+            firsts = np.maximum.accumulate(np.where(same, 0, np.arange(len(order))))
+            repeated, earlier = order[same], order[firsts[same]]
+            equal = self._equal(repeated, earlier)
+            found.append(repeated[equal])
+            left = np.sort(repeated[~equal])  # of one hash and yet others: seldom are there any
+        return np.sort(np.concatenate(found))
 
     def _equal(self, some: IntArray, others: IntArray) -> NDArray[np.bool_]:
-        """Return whether records have equal tokens, pair by pair; each pair has one length."""
-        one, other = self._store.take(some), self._store.take(others)
-        differing = np.add.reduceat(one.values != other.values, one.offsets[:-1], dtype=np.int64)
-        equal: NDArray[np.bool_] = differing == 0
+        """Return whether records have equal tokens, pair by pair: bool[M]."""
+        read, lengths = self._store.at_epoch(0, 0), self._store.lengths
+        equal: NDArray[np.bool_] = lengths[some] == lengths[others]
+        one, other = (np.searchsorted(read.starts, _numbers(read, side), "right") for side in (some, others))
+        homes = one * (len(read.starts) + 1) + other
+        order = np.argsort(homes, kind="stable")
+        order = order[equal[order]]
+        block = np.cumsum(lengths[some[order]]) // _TOKENS
+        edges = np.flatnonzero((np.diff(block) != 0) | (np.diff(homes[order]) != 0)) + 1
+        for part in np.split(order, edges):  # each side lies in one shard
+            if len(part):
+                differing = _flat(read.gather(some[part]).tokens) != _flat(read.gather(others[part]).tokens)
+                equal[part] = ~np.logical_or.reduceat(differing, offsets_of(lengths[some[part]])[:-1])
         return equal
+
+
+def _numbers(read: ShardedRecords, records: IntArray) -> IntArray:
+    """Return the numbers in the whole store of some records of a view."""
+    return records + read.chosen.start if isinstance(read.chosen, range) else read.chosen[records]
+
+
+def _flat(rows: Rows) -> NDArray[Any]:
+    """Return the values of rows side by side; many short ones are faster so than by a copy of each.
+
+    Rows at 7 and 2 of two values each: 0, 1, 2, 3 with 7, 7, 0, 0 added are 7, 8, 2, 3.
+    """
+    shifts = np.repeat(rows.starts - offsets_of(rows.lengths)[:-1], rows.lengths)
+    return rows.values[np.arange(len(shifts)) + shifts]
 
 
 def _powers(factor: int, count: int) -> NDArray[np.uint64]:
