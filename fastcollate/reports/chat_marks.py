@@ -125,12 +125,14 @@ def matching(tokens: NDArray[Any], at: IntArray, limits: IntArray, ids: _Ids) ->
     >>> matching(np.array([5, 6, 5, 6]), np.array([0, 1, 2]), np.array([4, 4, 3]), (5, 6))
     array([ True, False, False])
     """
-    good: NDArray[np.bool_] = at + len(ids) <= limits
-    left = np.flatnonzero(good)  # fewer from token to token
+    left = np.flatnonzero(at + len(ids) <= limits)
+    places = at[left]
     for i, token in enumerate(ids):
-        fits = tokens[at[left] + i] == token
-        good[left[~fits]] = False
-        left = left[fits]
+        fits = tokens[places + i] == token
+        if not fits.all():
+            left, places = left[fits], places[fits]
+    good = np.zeros(len(at), bool)
+    good[left] = True
     return good
 
 
