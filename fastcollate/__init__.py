@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from fastcollate.pretokenize.run import prepare as prepare
     from fastcollate.ragged.ragged import Ragged as Ragged
     from fastcollate.ragged.ragged_batch import RaggedBatch as RaggedBatch
+    from fastcollate.reports.audits.auditing import audit as audit
     from fastcollate.store.reader import TokenStore as TokenStore
     from fastcollate.store.writer import StoreWriter as StoreWriter
     from fastcollate.templates.fields import PromptTemplate as PromptTemplate
@@ -76,6 +77,7 @@ _HOMES = {
     "ragged.ragged": ("Ragged",),
     "ragged.ragged_batch": ("RaggedBatch",),
     "corpus.mixture": ("mix",),
+    "reports.audits.auditing": ("audit",),
     "store.reader": ("TokenStore",),
     "store.writer": ("StoreWriter",),
     "templates.fields": ("PromptTemplate",),

@@ -164,3 +164,18 @@ def spans_of(weights):
             pairs += [i, i + 1]
             found.append(weight)
     return pairs, found
+
+
+def repeated_records(records):
+    """The numbers of the records whose tokens an earlier one has; records are (token, whether a target) pairs."""
+    tokens = [[token for token, _ in record] for record in records]
+    return [i for i, row in enumerate(tokens) if row in tokens[:i]]
+
+
+def shares_of_targets(records, bins):
+    """(records, tokens, targets) of each (first, last) length."""
+    shares = []
+    for first, last in bins:
+        found = [record for record in records if first <= len(record) <= last]
+        shares.append((len(found), sum(map(len, found)), sum(target for record in found for _, target in record)))
+    return shares

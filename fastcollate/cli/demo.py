@@ -3,7 +3,7 @@ from __future__ import annotations
 import argparse
 import textwrap
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,7 @@ from fastcollate.errors import EncodingError
 from fastcollate.pretokenize.run import prepare
 from fastcollate.reports.lengths import in_words, summarise
 from fastcollate.reports.text import columns, print_json, uses_colour
-from fastcollate.reports.transcript import Part, as_colours, as_marked, parts_of
+from fastcollate.reports.transcript import Part, as_colours, as_facts, as_marked, parts_of
 from fastcollate.store.reader import TokenStore
 
 EXAMPLE = """\
@@ -39,9 +39,9 @@ def run(args: argparse.Namespace) -> None:
         if not args.json:
             _print_store(prepared)
         plain, ours = _race(store)
-        example = parts_of(store, int(store.lengths.argmin()))
+        example = parts_of(store, int(store.lengths.argmin()), store.tokenizer())
     if args.json:
-        print_json(prepared | _as_json(plain, ours) | {"example": [asdict(part) for part in example]})
+        print_json(prepared | _as_json(plain, ours) | {"example": as_facts(example)})
     else:
         _print_race(plain, ours)
         _print_example(example)
@@ -122,7 +122,13 @@ def _print_race(plain: Lap, ours: Lap) -> None:
 def _print_example(parts: list[Part]) -> None:
     width = columns() - 2
     lines = [
-        replace(part, text="\n".join(textwrap.fill(line, width) for line in part.text.split("\n")))
+        replace(
+            part,
+            pieces=tuple(
+                ("\n".join(textwrap.fill(line, width) for line in text.split("\n")), is_control)
+                for text, is_control in part.pieces
+            ),
+        )
         for part in parts
     ]
     if uses_colour():

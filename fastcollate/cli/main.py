@@ -22,6 +22,7 @@ VERBS = {
     "prepare": "tokenise records once, into a store",
     "info": "what a store holds",
     "show": "one record, decoded, with prompt and response told apart",
+    "audit": "what a model would learn of a store that was not meant",
     "plan": "a dry run of an epoch: batches, shapes, padding, balance",
     "verify": "hash every byte of a store against its manifest",
     "bench": "a store on this machine: ours beside the plain loops",
@@ -75,8 +76,7 @@ def _run(argv: Sequence[str]) -> int:
     except SystemExit as stop:  # argparse has printed help, the version or what is wrong
         return int(stop.code or 0)
     assert module is not None
-    module.run(args)
-    return 0
+    return int(module.run(args) or 0)
 
 
 def _parser(verb: str | None, module: Any) -> argparse.ArgumentParser:

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 
 from fastcollate.errors import InputError, plural
 from fastcollate.reports.text import print_json, uses_colour
-from fastcollate.reports.transcript import Part, as_colours, as_marked, parts_of
+from fastcollate.reports.transcript import Part, as_colours, as_facts, as_marked, parts_of
 from fastcollate.store.reader import TokenStore
 
 EXAMPLE = """\
@@ -14,13 +13,16 @@ example:
 
 On a terminal prompts are dim and responses, which a model learns to write, are
 green; elsewhere, or with NO_COLOR set, each part stands under a line naming it.
+The turns of a conversation stand under their roles. Control tokens are inverse
+on a terminal, and in brackets elsewhere: the same letters in a text are not.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The directory and the record."""
+    """The directory, the record and the tokenizer."""
     parser.add_argument("store", metavar="DIR", help="the directory of a store")
     parser.add_argument("--record", type=int, default=0, metavar="I", help="its number, from 0 (default: 0)")
+    parser.add_argument("--encoding", metavar="X", help="a tokenizer file that made the ids (default: by name)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -31,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
             f"{args.store} has no record {args.record}: its {plural(len(store), 'record')} are numbered from 0 "
             f"to {len(store) - 1}"
         )
-    parts, row = parts_of(store, args.record), store.source_row(args.record)
+    parts, row = parts_of(store, args.record, store.tokenizer(args.encoding)), store.source_row(args.record)
     if args.json:
         print_json(
             {
@@ -39,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
                 "record": args.record,
                 "tokens": parts[-1].stop,
                 "source_row": row,
-                "parts": [asdict(part) for part in parts],
+                "parts": as_facts(parts),
             }
         )
         return

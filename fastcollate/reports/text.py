@@ -10,9 +10,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-# Control characters but tab and newline, and those that turn the direction of writing: in data they would
-# steer the terminal they are shown on.
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# Control characters but tab and newline, what turns the direction of writing, and what is not seen (zero-width and
+# filling characters, tags, variation selectors, halves of surrogate pairs): in data they would steer the terminal
+# or the page they are shown on, or hide there.
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U00013430-\U0001343f"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -29,7 +34,7 @@ def print_fields(fields: Mapping[str, str]) -> None:
 
 
 def printable(text: str) -> str:
-    r"""The text with what would steer a terminal spelled out.
+    r"""The text with what would steer a terminal, or cannot be seen, spelled out.
 
     >>> print(printable("red: \x1b[31m"))
     red: \x1b[31m

@@ -1,54 +1,179 @@
-"""A record as text, its prompt and its responses told apart."""
+"""A record as text: its turns, what of it is learnt and with which weight, and its control tokens told apart."""
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
-from itertools import chain, pairwise
-from typing import Literal
+from itertools import groupby, pairwise
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fastcollate.errors import plural
-from fastcollate.reports.text import printable
+from fastcollate.reports.chat_marks import ChatMarks, marks_of_store
+from fastcollate.reports.text import can_print, printable
 from fastcollate.store.reader import TokenStore
-from fastcollate.tokenizers.load import load_encoding
+from fastcollate.tokenizers.tokenizer import Tokenizer
+
+__all__ = ["Part", "as_colours", "as_facts", "as_marked", "parts_of"]
+
+Kind = Literal["prompt", "response", "text"]
 
 _RESET = "\x1b[0m"
+_BOLD, _INVERSE = "\x1b[1m", "\x1b[7m"
 _STYLES = {"prompt": "\x1b[2m", "response": "\x1b[32m", "text": ""}  # dim, green, as it is
+_MOST_PARTS = 24  # of an excerpt
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Tokens `start` to `stop` of a record, decoded; "text" is a record of a store that has no spans."""
+    """Tokens `start` to `stop` of a record, decoded; "text" is a record of a store that has no spans.
 
-    kind: Literal["prompt", "response", "text"]
+    Attributes:
+        kind: Whether the tokens are targets.
+        start: The first token.
+        stop: The token after the last one.
+        role: The role of the turn, None where there is none.
+        weight: What the tokens count in the loss.
+        pieces: The text in pieces, and whether each is a control token.
+        opens: Whether a turn begins here.
+    """
+
+    kind: Kind
     start: int
     stop: int
-    text: str
+    role: str | None
+    weight: float
+    pieces: tuple[tuple[str, bool], ...]
+    opens: bool
+
+    @property
+    def text(self) -> str:
+        """The text."""
+        return "".join(piece for piece, _ in self.pieces)
+
+    @property
+    def what(self) -> str:
+        """The role, the kind, and a weight that is neither 0 nor 1, in words."""
+        weight = f"weight {self.weight:g}" if self.weight not in (0, 1) else ""
+        return ", ".join(word for word in (self.role or "", self.kind, weight) if word)
 
 
-def parts_of(store: TokenStore, index: int) -> list[Part]:
-    """Record `index` in parts, in order and without a gap."""
-    tokens, tokenizer = store[index], load_encoding(store.encoding)
-    if not store.has_spans:
-        return [Part("text", 0, len(tokens), tokenizer.decode(tokens))]
-    # Spans (3, 5), (9, 12) of 12 tokens cut at 0, 3, 5, 9, 12: prompts and responses take turns.
-    cuts = [0, *chain.from_iterable(store.spans(index).tolist()), len(tokens)]
+class _Place(NamedTuple):
+    kind: Kind
+    start: int
+    stop: int
+    role: str | None
+    weight: float
+    opens: bool
+
+
+def parts_of(store: TokenStore, index: int, tokenizer: Tokenizer, *, most: int | None = None) -> list[Part]:
+    """Return record `index` in parts, in order and without a gap: cut where turns and targets begin and end.
+
+    Args:
+        store: The store.
+        index: The number of the record.
+        tokenizer: What made its ids.
+        most: The most tokens of a part that are decoded; what is between its beginning and its end is then left
+            out, and some parts are if there are many. By default all is there.
+    """
+    marks = marks_of_store(store, tokenizer)
+    places = _places(store, index, marks)
+    if most is not None and len(places) > _MOST_PARTS:
+        places = [*places[: _MOST_PARTS // 2], *places[-_MOST_PARTS // 2 :]]
+    parts = []
+    for place in places:
+        tokens = store[index][place.start : place.stop]
+        if most is None or len(tokens) <= most:
+            pieces = _pieces(tokens, tokenizer, marks.is_control)
+        else:
+            half = most // 2
+            gap = (f" [... {plural(len(tokens) - 2 * half, 'token')} ...] ", False)
+            pieces = [*_pieces(tokens[:half], tokenizer, marks.is_control), gap]
+            pieces += _pieces(tokens[len(tokens) - half :], tokenizer, marks.is_control)
+        kind, start, stop, role, weight, opens = place
+        parts.append(Part(kind, start, stop, role, weight, tuple(pieces), opens))
+    return parts
+
+
+def _places(store: TokenStore, index: int, marks: ChatMarks) -> list[_Place]:
+    """Return where the parts of a record are: spans (3, 5), (9, 12) of 12 tokens cut it at 0, 3, 5, 9 and 12."""
+    tokens = store[index]
+    offsets = np.array([0, len(tokens)])
+    turns = marks.turns_in(tokens, offsets, np.arange(len(tokens)))
+    begins, roles = turns.begins.tolist(), [marks.roles[number] for number in turns.roles.tolist()]
+    spans = store.spans(index).tolist() if store.has_spans else []
+    weights = store.column("weights", index).tolist() if "weights" in store.columns else [1.0] * len(spans)
+    starts = [start for start, _ in spans]
+    cuts = sorted({0, len(tokens), *begins, *(edge for span in spans for edge in span)})
+    places = []
+    for start, stop in pairwise(cuts):
+        turn, span = bisect_right(begins, start) - 1, bisect_right(starts, start) - 1
+        learnt = span >= 0 and start < spans[span][1]
+        kind: Kind = "text" if not store.has_spans else "response" if learnt else "prompt"
+        weight = 1.0 if kind == "text" else weights[span] if learnt else 0.0
+        opens = turn >= 0 and begins[turn] == start
+        places.append(_Place(kind, start, stop, roles[turn] if turn >= 0 else None, weight, opens))
+    return places
+
+
+def _pieces(tokens: NDArray[Any], tokenizer: Tokenizer, is_control: NDArray[np.bool_]) -> list[tuple[str, bool]]:
+    """Return the text of some tokens, cut at control tokens."""
+    control = is_control.take(tokens, mode="clip")
+    if not control.any():
+        return [(tokenizer.decode(tokens), False)]
+    pieces: list[tuple[str, bool]] = []
+    for is_one, run in groupby(zip(tokens, control.tolist(), strict=True), key=lambda pair: pair[1]):
+        ids = np.array([token for token, _ in run])
+        pieces += (
+            [(tokenizer.decode(ids[i : i + 1]), True) for i in range(len(ids))]
+            if is_one
+            else [(tokenizer.decode(ids), False)]
+        )
+    return pieces
+
+
+def as_facts(parts: list[Part]) -> list[dict[str, object]]:
+    """Return the parts for JSON."""
     return [
-        Part("response" if turn % 2 else "prompt", start, stop, tokenizer.decode(tokens[start:stop]))
-        for turn, (start, stop) in enumerate(pairwise(cuts))
-        if start < stop
+        {name: getattr(part, name) for name in ("kind", "start", "stop", "text", "role", "weight")}
+        for part in parts
     ]
 
 
 def as_colours(parts: list[Part]) -> str:
-    """The text as a model sees it, prompts dim and responses green; each line anew, since pagers forget."""
-    return "".join(
-        re.sub(r"[^\n]+", rf"{_STYLES[part.kind]}\g<0>{_RESET}", printable(part.text)) for part in parts
-    )
+    """The text as a model sees it, prompts dim, responses green, control tokens inverse; roles stand above turns.
+
+    Each line has its colour anew, since pagers forget.
+    """
+    lines: list[str] = []
+    for part in parts:
+        if part.opens:
+            lines.append(f"{'' if _ends_line(lines) else chr(10)}{_BOLD}{part.role}:{_RESET}\n")
+        if part.weight not in (0, 1):
+            lines.append(f"{_BOLD}[weight {part.weight:g}]{_RESET}")
+        for text, is_control in part.pieces:
+            style = _STYLES[part.kind] + (_INVERSE if is_control else "")
+            lines.append(
+                re.sub(r"[^\n]+", rf"{style}\g<0>{_RESET}", printable(text)) if style else printable(text)
+            )
+    return "".join(lines)
+
+
+def _ends_line(lines: list[str]) -> bool:
+    return not lines or lines[-1].endswith("\n")
 
 
 def as_marked(parts: list[Part]) -> str:
-    """Each part under a line that says what it is."""
+    """Each part under a line that says what it is, control tokens in brackets of their own."""
+    before, after = ("⟦", "⟧") if can_print("⟦⟧") else ("[[", "]]")
     return "\n".join(
-        f"--- {part.kind}, {plural(part.stop - part.start, 'token')} ---\n{printable(part.text)}" for part in parts
+        f"--- {part.what}, {plural(part.stop - part.start, 'token')} ---\n"
+        + "".join(
+            f"{before}{printable(t)}{after}" if is_control else printable(t) for t, is_control in part.pieces
+        )
+        for part in parts
     )

@@ -17,7 +17,10 @@ from fastcollate.templates.segments import Segment
 from fastcollate.templates.turns import Conversation, ToolCall, Turn
 from fastcollate.templates.wording import json_text
 
-__all__ = ["ChatFormat", "control_pieces"]
+__all__ = ["REASONING", "ChatFormat", "control_pieces"]
+
+REASONING = ("<think>", "</think>")
+"""What stands around the reasoning of a turn."""
 
 _Pieces = list[tuple[str, bool]]  # text, and whether it is the format's own
 
@@ -116,7 +119,8 @@ class ChatFormat(OfConversations):
     def _body(self, turn: Turn) -> _Pieces:
         body: _Pieces = []
         if turn.reasoning:
-            body += [("<think>\n", True), (turn.reasoning, False), ("\n</think>\n\n", True)]
+            before, after = REASONING
+            body += [(f"{before}\n", True), (turn.reasoning, False), (f"\n{after}\n\n", True)]
         body.append((turn.text.strip() if self.trim else turn.text, False))
         if turn.tool_calls and self.tools == "hermes":
             for call in turn.tool_calls:

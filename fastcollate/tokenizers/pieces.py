@@ -17,7 +17,7 @@ from fastcollate.templates.segments import Document, Texts
 from fastcollate.tokenizers.boundaries import FloatArray
 from fastcollate.tokenizers.tokenizer import Tokenizer, mend
 
-__all__ = ["Pieces", "take_apart"]
+__all__ = ["Pieces", "control_names", "take_apart"]
 
 # What control tokens are called, for a tokenizer that does not list its own as `control_names`.
 _KNOWN_CONTROLS = (
@@ -88,7 +88,7 @@ def take_apart(tokenizer: Tokenizer, documents: Sequence[Document] | Texts, *, i
     joined = _joined(texts, firsts.tolist(), stops.tolist(), sizes, in_bytes=in_bytes)
     owners = np.searchsorted(segment_offsets, firsts, "right") - 1
     ordinary = ~np.isin(firsts, marked)
-    spelt = _spelt(joined, owners, ordinary, _names(tokenizer), len(documents))
+    spelt = _spelt(joined, owners, ordinary, control_names(tokenizer), len(documents))
     return Pieces(
         joined,
         sizes,
@@ -164,7 +164,7 @@ def _utf8_length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def _names(tokenizer: Tokenizer) -> tuple[str, ...]:
+def control_names(tokenizer: Tokenizer) -> tuple[str, ...]:
     """Return what the tokenizer's control tokens are called, as far as that can be known."""
     listed: Iterable[str] | None = getattr(tokenizer, "control_names", None)
     if listed is None:

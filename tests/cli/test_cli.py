@@ -94,7 +94,7 @@ def test_show_marks_prompt_and_response(store):
         "--- prompt, 144 tokens ---\n"
         f"{PREAMBLE}\n\n### Instruction:\nAdd.\n\n### Input:\n1 2\n"
         "--- response, 18 tokens ---\n"
-        "\n\n### Response:\n3<|endoftext|>\n"
+        "\n\n### Response:\n3⟦<|endoftext|>⟧\n"
     )
 
 
@@ -106,8 +106,8 @@ def test_show_for_machines(store):
         "tokens": 151,
         "source_row": 0,
         "parts": [
-            {"kind": "prompt", "start": 0, "stop": 131, "text": prompt},
-            {"kind": "response", "start": 131, "stop": 151, "text": response},
+            {"kind": "prompt", "start": 0, "stop": 131, "text": prompt, "role": None, "weight": 0.0},
+            {"kind": "response", "start": 131, "stop": 151, "text": response, "role": None, "weight": 1.0},
         ],
     }
 
@@ -183,7 +183,7 @@ def test_verify_names_the_file_that_changed(store, json_flag):
     assert fail("verify", store, *json_flag).startswith(f"{path} has changed since it was written")
 
 
-@pytest.mark.parametrize("verb", ["info", "show", "verify"])
+@pytest.mark.parametrize("verb", ["info", "show", "audit", "verify"])
 def test_a_directory_without_a_store_is_an_error(tmp_path, verb):
     assert fail(verb, tmp_path).startswith(f"{tmp_path} holds no store")
     assert fail(verb, tmp_path / "none").startswith(f"{tmp_path}/none is not a directory")

@@ -104,11 +104,11 @@ def test_no_verb_but_demo_imports_torch(source, tmp_path):
     lines = [
         ["--help"],
         ["prepare", str(source), "--output", path, *ALPACA],
-        *([verb, path] for verb in ("info", "show", "verify")),
+        *([verb, path] for verb in ("info", "show", "audit", "verify")),
     ]
     program = (
         "import sys\nfrom fastcollate.cli.main import main\n"
-        f"assert [main(argv) for argv in {lines!r}] == [0] * 5\n"
+        f"assert [main(argv) for argv in {lines!r}] == [0] * 6\n"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)

@@ -4,7 +4,19 @@ import html
 
 from tools.report.tables import duration, memory, number, unit
 
-TOPICS = ("collate", "loader", "plan", "pack", "prepare", "transfer", "resume", "scale", "limits", "train")
+TOPICS = (
+    "collate",
+    "loader",
+    "plan",
+    "pack",
+    "prepare",
+    "audit",
+    "transfer",
+    "resume",
+    "scale",
+    "limits",
+    "train",
+)
 UNNAMED = "all topics"  # of a file from before its rows named theirs
 LOOK = """\
 body { max-width: 70rem; margin: 2rem auto; padding: 0 1rem; font: 15px/1.5 system-ui, sans-serif; color: #1f2933;

@@ -1,0 +1,114 @@
+"""What columns tell of a store, without a token read: lengths, shares of targets, the heaviest, what is cut."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastcollate.ragged import IntArray, Rows
+from fastcollate.reports.audits.stretches import batches
+from fastcollate.reports.lengths import histogram
+from fastcollate.store.reader import TokenStore
+
+__all__ = ["Cut", "Heavy", "LengthShare", "heaviest", "last_targets", "shares_by_length", "top"]
+
+_RECORDS = 1 << 18  # looked at together
+_MOST = 20  # records that are listed
+
+
+class LengthShare(NamedTuple):
+    """The records of `first` to `last` tokens: how many, and their tokens and targets."""
+
+    first: int
+    last: int
+    records: int
+    tokens: int
+    targets: int
+
+
+class Heavy(NamedTuple):
+    """A record that weighs much in the loss: its number, tokens and targets, its weight, and its share of all."""
+
+    record: int
+    tokens: int
+    targets: int
+    weight: float
+    share: float
+
+
+class Cut(NamedTuple):
+    """The records that a length cuts targets of: those that lose all, and those that lose some."""
+
+    wholly: IntArray
+    partly: IntArray
+
+
+def shares_by_length(store: TokenStore) -> list[LengthShare]:
+    """Return the records, tokens and targets of each bin of lengths."""
+    lengths = store.lengths
+    bins = histogram(*store.length_histogram())
+    stops = np.array([last for _, last, _ in bins])
+    place = np.searchsorted(stops, np.arange(int(lengths.max()) + 1)).astype(np.uint8)[lengths]
+    sums = [np.bincount(place, values, minlength=len(bins)) for values in (lengths, store.supervised)]
+    return [
+        LengthShare(first, last, records, int(tokens), int(targets))
+        for (first, last, records), tokens, targets in zip(bins, *sums, strict=True)
+    ]
+
+
+def top(values: NDArray[Any]) -> IntArray:
+    """Return the places of the largest values, at most twenty, the largest first; of equals the first."""
+    if len(values) > _MOST:
+        least = np.partition(values, len(values) - _MOST)[len(values) - _MOST]
+        above, level = np.flatnonzero(values > least), np.flatnonzero(values == least)
+        places = np.concatenate([above, level[: _MOST - len(above)]])
+    else:
+        places = np.arange(len(values))
+    return places[np.argsort(-values[places].astype(np.float64), kind="stable")]
+
+
+def heaviest(store: TokenStore) -> list[Heavy]:
+    """Return the twenty records that weigh most in the loss, which is a sum over targets."""
+    weights = _weights(store)
+    total = float(weights.sum(dtype=np.float64))
+    return [
+        Heavy(i, int(store.lengths[i]), int(store.supervised[i]), float(weights[i]), float(weights[i]) / total)
+        for i in top(weights).tolist()
+        if weights[i] > 0
+    ]
+
+
+def _weights(store: TokenStore) -> NDArray[Any]:
+    """Return the weight of each record in the loss: the sum of its targets' weights."""
+    if "weights" not in store.columns or not store.has_spans:
+        return store.supervised
+    parts: list[NDArray[Any]] = []
+    for batch in batches(store, ("spans", "weights"), records=_RECORDS):
+        spans = batch.columns["spans"].joined().reshape(-1, 2).astype(np.int64)
+        values = batch.columns["weights"].joined() * (spans[:, 1] - spans[:, 0])
+        owners = np.repeat(np.arange(len(batch)), batch.columns["spans"].lengths // 2)
+        parts.append(np.bincount(owners, values, minlength=len(batch)))
+    return np.concatenate(parts)
+
+
+def last_targets(store: TokenStore, length: int) -> Cut:
+    """Return the records with a target past token `length`."""
+    if not store.has_spans:
+        return Cut(np.zeros(0, np.int64), np.flatnonzero(store.lengths > length))
+    wholly, partly = [], []
+    for batch in batches(store, ("spans",), records=_RECORDS):
+        spans = batch.columns["spans"]
+        long = np.flatnonzero((spans.lengths > 0) & (batch.lengths > length))
+        first, last = _edges(spans, long)
+        ids = batch.record_ids[long]
+        wholly.append(ids[first >= length])
+        partly.append(ids[(first < length) & (last > length)])
+    return Cut(np.concatenate(wholly), np.concatenate(partly))
+
+
+def _edges(spans: Rows, rows: IntArray) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return where the first target of each row is, and where the last one ends."""
+    starts = spans.starts[rows]
+    return spans.values[starts], spans.values[starts + spans.lengths[rows] - 1]

@@ -1,0 +1,195 @@
+"""Names that stand in texts as plain letters, found among tokens whatever stands around them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastcollate.ragged import IntArray
+from fastcollate.reports.chat_marks import matching, rows_at
+from fastcollate.templates.chat import REASONING
+from fastcollate.tokenizers.tokenizer import Tokenizer
+
+__all__ = ["Spellings"]
+
+_AROUND = ("", " ", "a", ".", "\n", ">", "<")  # what may share a token with a name's ends
+_MARGIN = 3  # tokens beside a name that are decoded with it
+_FEW = 12  # tokens between two marks that may all be white space
+_KEPT = 1 << 12  # decoded stretches that are remembered
+_EMPTY = re.compile(r"\s*".join(map(re.escape, REASONING)))
+
+
+class _Core(NamedTuple):
+    """The tokens that a name has wherever it stands.
+
+    Attributes:
+        ids: The tokens.
+        whole: Whether these are all of the name.
+        length: How many tokens the name has where it stands alone.
+        before: The letter that stands before these tokens, "" where that is not known.
+    """
+
+    ids: tuple[int, ...]
+    whole: bool
+    length: int
+    before: str
+
+
+class Spellings:
+    """`Spellings` finds names in plain letters, and blocks of reasoning that are empty.
+
+    A name's first and last letters may share a token with what stands beside them. So what is looked for is what
+    the tokens of the name have in common between different neighbours; what is found is decoded and read.
+
+    Args:
+        tokenizer: The tokenizer; it can decode.
+        names: The names.
+        is_control: Whether a token is a control token, which is no letters: bool[M].
+    """
+
+    def __init__(self, tokenizer: Tokenizer, names: Sequence[str], is_control: NDArray[np.bool_]) -> None:
+        self._tokenizer = tokenizer
+        self._is_control = is_control
+        self._pattern = re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))) or r"(?!)")
+        cores = [core for name in names for core in _cores(tokenizer, name)]
+        self._names = [core for core in cores if not is_control[list(core.ids)].any()]
+        self._marks = [_cores(tokenizer, mark) + _token_of(tokenizer, mark) for mark in REASONING]
+        self._empty: dict[bytes, bool] = {}
+        self._ending: dict[int, str] = {}
+
+    @property
+    def firsts(self) -> list[int]:
+        """The tokens that what is looked for begins with."""
+        return sorted({core.ids[0] for cores in (self._names, *self._marks) for core in cores})
+
+    def names_in(self, tokens: NDArray[Any], offsets: IntArray, hits: IntArray) -> IntArray:
+        """Return the records, side by side, whose text spells a name, rising: int64[M].
+
+        Args:
+            tokens: The tokens of the records.
+            offsets: Where each record begins and the last one ends, int64[N+1].
+            hits: The places of all tokens that are among `firsts`, rising, int64[M].
+        """
+        found: set[int] = set()
+        for core, at, rows in _places(self._names, tokens, offsets, hits):
+            if core.whole:
+                found.update(rows.tolist())
+                continue
+            likely = self._likely(core, tokens, at)
+            for place, row in zip(at[likely].tolist(), rows[likely].tolist(), strict=True):
+                if row not in found and self._spells(tokens, place, core, offsets[row], offsets[row + 1]):
+                    found.add(row)
+        return np.array(sorted(found), np.int64)
+
+    def _likely(self, core: _Core, tokens: NDArray[Any], at: IntArray) -> NDArray[np.bool_]:
+        """Return whether the token before each place ends with the letter that the name has there, bool[M].
+
+        A core may be a common token, such as the "s" of `<s>`: what is before it tells most of these at once.
+        """
+        if not core.before:
+            return np.ones(len(at), bool)
+        ids, places = np.unique(tokens[np.maximum(at - 1, 0)], return_inverse=True)
+        for i in ids.tolist():
+            if i not in self._ending:
+                self._ending[i] = self._tokenizer.decode(np.array([i]))[-1:]
+        likely: NDArray[np.bool_] = np.array([self._ending[i] == core.before for i in ids.tolist()], bool)[places]
+        return likely
+
+    def _spells(self, tokens: NDArray[Any], at: int, core: _Core, first: int, last: int) -> bool:
+        """Whether the letters around a place, as far as no control token stands between, spell a name."""
+        begin, end = max(first, at - core.length - _MARGIN), min(last, at + len(core.ids) + core.length + _MARGIN)
+        window = tokens[begin:end]
+        control = np.flatnonzero(self._is_control.take(window, mode="clip")) + begin
+        begin = max([begin, *(control[control < at] + 1).tolist()])
+        end = min([end, *control[control > at].tolist()])
+        return self._pattern.search(self._tokenizer.decode(tokens[begin:end])) is not None
+
+    def empty_blocks(self, tokens: NDArray[Any], offsets: IntArray, hits: IntArray) -> IntArray:
+        """Return the records with a block of reasoning that has nothing but white space, as `names_in` does."""
+        opens, closes = (_sorted(_places(cores, tokens, offsets, hits)) for cores in self._marks)
+        before = np.searchsorted(opens.starts, closes.starts) - 1
+        here = np.flatnonzero(before >= 0)
+        before = before[here]
+        gaps = closes.starts[here] - opens.stops[before]
+        near = (gaps >= 0) & (gaps <= _FEW) & (closes.rows[here] == opens.rows[before])
+        here, before = here[near], before[near]
+        begins = np.maximum(opens.starts[before] - opens.margins[before], offsets[:-1][closes.rows[here]])
+        ends = np.minimum(closes.stops[here] + closes.margins[here], offsets[1:][closes.rows[here]])
+        empty = [
+            self._is_empty(tokens[begin:end]) for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)
+        ]
+        return np.unique(closes.rows[here[np.array(empty, bool)]])
+
+    def _is_empty(self, window: NDArray[Any]) -> bool:
+        """Whether some tokens hold an empty block; the same few tokens come again and again."""
+        key = window.tobytes()
+        if key not in self._empty:
+            if len(self._empty) >= _KEPT:
+                self._empty.clear()
+            self._empty[key] = _EMPTY.search(self._tokenizer.decode(window)) is not None
+        return self._empty[key]
+
+
+class _Found(NamedTuple):
+    """Where marks stand, in the order of their places: start, stop, record, and what else may belong to each."""
+
+    starts: IntArray
+    stops: IntArray
+    rows: IntArray
+    margins: IntArray
+
+
+def _sorted(places: Iterator[tuple[_Core, IntArray, IntArray]]) -> _Found:
+    parts = [
+        np.stack([at, at + len(core.ids), rows, np.full(len(at), 0 if core.whole else core.length + _MARGIN)])
+        for core, at, rows in places
+    ]
+    table = np.concatenate([np.zeros((4, 0), np.int64), *parts], axis=1)
+    return _Found(*table[:, np.argsort(table[0], kind="stable")])
+
+
+def _places(
+    cores: Sequence[_Core], tokens: NDArray[Any], offsets: IntArray, hits: IntArray
+) -> Iterator[tuple[_Core, IntArray, IntArray]]:
+    """Yield each core that occurs, where it begins, and in which records."""
+    found, near = tokens[hits], {}
+    for core in cores:
+        first = core.ids[0]
+        if first not in near:
+            near[first] = hits[found == first]
+        if len(near[first]):
+            rows = rows_at(offsets, near[first])
+            good = matching(tokens, near[first], offsets[1:][rows], core.ids)
+            if good.any():
+                yield core, near[first][good], rows[good]
+
+
+def _cores(tokenizer: Tokenizer, name: str) -> list[_Core]:
+    """Return what the tokens of a name have in common between different neighbours, or all of them apart.
+
+    GPT-2 has "<", "|", "end", "of", "text", "|", ">" for `<|endoftext|>`, but " <" after a blank and "|><" before
+    another "<": "|", "end", "of", "text" is always there.
+    """
+    texts = [f"{before}{name}{after}" for before, after in product(_AROUND, repeat=2)]
+    rows = [tuple(row.tolist()) for row in tokenizer.encode_batch(texts)]
+    bare, spelt = rows[0], [_joined(row) for row in rows]
+    for size in range(len(bare), 0, -1):
+        for at in range(len(bare) - size + 1):
+            if all(_joined(bare[at : at + size]) in each for each in spelt):
+                before = tokenizer.decode(np.array(bare[:at]))[-1:] if at else ""
+                return [_Core(bare[at : at + size], size == len(bare), len(bare), before)]
+    return [_Core(row, False, len(bare), "") for row in sorted({row for row in rows if row})]
+
+
+def _joined(ids: Sequence[int]) -> str:
+    return f",{','.join(map(str, ids))},"
+
+
+def _token_of(tokenizer: Tokenizer, name: str) -> list[_Core]:
+    number = tokenizer.control_id(name)
+    return [] if number is None else [_Core((number,), True, 1, "")]
