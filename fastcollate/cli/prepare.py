@@ -8,8 +8,9 @@ from typing import get_args
 from fastcollate.errors import plural
 from fastcollate.pretokenize.recipe import Overlong, Unsupervised
 from fastcollate.pretokenize.run import prepare
+from fastcollate.pretokenize.telling import told
 from fastcollate.reports.logged import logged
-from fastcollate.reports.text import file_size, print_fields, print_json, progress, rejections
+from fastcollate.reports.text import file_size, print_fields, print_json, printable, progress, rejections
 from fastcollate.store.reader import TokenStore
 
 EXAMPLE = """\
@@ -18,6 +19,8 @@ example:
   fastcollate prepare 'train/*.jsonl' --output store --max-length 1024 \\
       --fields instruction=question,output=answer
 """
+
+_EACH = ", each a line of rejected.jsonl there"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +95,7 @@ def _summary(store: TokenStore, seconds: float) -> dict[str, object]:
         "records": len(store),
         "tokens": store.num_tokens,
         "rejected": manifest.rejected,
+        "noted": manifest.noted,
         "encoding": store.encoding,
         "template": manifest.template,
         "shards": len(manifest.shards),
@@ -107,11 +111,13 @@ def _print(store: TokenStore, summary: dict[str, object]) -> None:
         {
             "records": f"{len(store):,}",
             "tokens": f"{store.num_tokens:,} ({store.encoding}, template {store.manifest.template})",
-            "rejected": rejections(store.manifest.rejected),
+            "rejected": rejections(store.manifest.rejected) + (_EACH if store.manifest.rejected else ""),
             "path": f"{store.path} ({plural(len(store.manifest.shards), 'shard')}, {size})",
             "seconds": f"{summary['seconds']:.2f}",
         }
     )
+    for line in told(store.manifest.noted, len(store)):
+        print(printable(f"noted: {line.what}"))
     print(f"\nnext: fastcollate info {shlex.quote(str(store.path))}")
 
 

@@ -16,8 +16,10 @@ from fastcollate.pretokenize.ready_tokens import take_tokens
 from fastcollate.ragged import IntArray, Ragged
 from fastcollate.sources.chunk import Chunk, Rejected
 from fastcollate.templates.segments import Document, Template, TokenDocument
+from fastcollate.tokenizers.boundaries import lack_end
 from fastcollate.tokenizers.cuts import cut
 from fastcollate.tokenizers.documents import EncodedDocuments, encode_documents
+from fastcollate.tokenizers.pieces import control_ids
 from fastcollate.tokenizers.tokenizer import Tokenizer
 
 __all__ = ["Encoded", "OnError", "Overlong", "Recipe", "Unsupervised"]
@@ -78,6 +80,7 @@ class Recipe:
 
         Raises:
             InputError: A record is bad, and `on_error` is "raise".
+            EncodingError: A record cannot be encoded, and `on_error` is "raise".
         """
         left_out = _LeftOut(chunk, skip=self.on_error == "skip")
         made = self._documents(chunk, left_out)
@@ -94,6 +97,8 @@ class Recipe:
         noted["unsupervised"] = int((spans.lengths[usable] == 0).sum())
         noted["straddled"] = int(encoded.straddled[usable].sum())
         noted["control_text"] = int(encoded.control_spelt[usable].sum())
+        noted["no_end"] = int(lack_end(tokens, spans, control_ids(self.tokenizer))[usable].sum())
+        noted.update(f"absent:{name}" for i, name in encoded.absent if good[i])
         origins = made.origins[usable]
         columns: dict[str, Any] = self.kept.of(chunk.records, origins)
         if made.grouped:
@@ -132,7 +137,7 @@ class Recipe:
                     self._encoded([document])
                     good.append(i)
                 except EncodingError as error:
-                    left_out.add(int(made.origins[i]), str(error), "not_encodable")
+                    left_out.add_unencodable(int(made.origins[i]), error)
             made = _Made.of(made.origins[good].tolist(), [made.documents[i] for i in good])
             return self._encoded(made.documents), made
 
@@ -212,6 +217,14 @@ class _LeftOut:
         if not (self._skip or wanted):
             raise self._chunk.origin.error(row, message, reason)
         self.rejected.append(Rejected(row, reason, message, self._chunk.records[i]))
+
+    def add_unencodable(self, i: int, error: EncodingError) -> None:
+        """Leave record `i` out, since the tokenizer cannot encode it."""
+        if not self._skip:
+            origin, row = self._chunk.origin, int(self._chunk.rows[i])
+            message = f"{origin.at(row)}: {error}"
+            raise EncodingError(message, path=origin.path, row=origin.number(row)) from None
+        self.add(i, str(error), "not_encodable")
 
     def add_bare(self, i: int, document: Document | TokenDocument, *, cut_away: bool, wanted: bool) -> None:
         """Leave record `i` out, since a document of it has no target."""

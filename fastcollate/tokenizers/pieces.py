@@ -13,19 +13,11 @@ from numpy.typing import NDArray
 
 from fastcollate.errors import InputError
 from fastcollate.ragged import IntArray, offsets_of
-from fastcollate.templates.segments import Document
+from fastcollate.templates.segments import CONTROL_NAMES, Document
 from fastcollate.tokenizers.boundaries import FloatArray
 from fastcollate.tokenizers.tokenizer import Tokenizer, mend
 
-__all__ = ["Pieces", "take_apart"]
-
-# What control tokens are called, for a tokenizer that does not list its own as `control_names`.
-_KNOWN_CONTROLS = (
-    *("<|endoftext|>", "<s>", "</s>", "<bos>", "<eos>", "<pad>", "<unk>", "[CLS]", "[SEP]", "[PAD]", "[MASK]"),
-    *("<|im_start|>", "<|im_end|>", "<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|eot_id|>"),
-    *("<|end_header_id|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "[INST]", "[/INST]"),
-    *("<start_of_turn>", "<end_of_turn>"),
-)
+__all__ = ["Pieces", "control_ids", "take_apart"]
 
 
 class Pieces(NamedTuple):
@@ -40,6 +32,7 @@ class Pieces(NamedTuple):
         controls: The numbers of the segments that are control tokens.
         control_ids: The token of each.
         spelt: Whether the ordinary text of each document spells the name of a control token.
+        absent: Documents and the names of their control segments that the tokenizer has no token for.
     """
 
     texts: list[str]
@@ -50,6 +43,7 @@ class Pieces(NamedTuple):
     controls: IntArray
     control_ids: NDArray[np.uint32]
     spelt: NDArray[np.bool_]
+    absent: frozenset[tuple[int, str]]
 
 
 def take_apart(tokenizer: Tokenizer, documents: Sequence[Document], *, in_bytes: bool) -> Pieces:
@@ -94,6 +88,25 @@ def take_apart(tokenizer: Tokenizer, documents: Sequence[Document], *, in_bytes:
         controls,
         np.array([found[texts[i]] for i in controls.tolist()], np.uint32),
         spelt,
+        _absent(texts, np.setdiff1d(marked, controls), segment_offsets),
+    )
+
+
+def control_ids(tokenizer: Tokenizer) -> NDArray[np.uint32]:
+    """Return the ids of the tokenizer's control tokens, the end of a text among them.
+
+    >>> from fastcollate.tokenizers.load import load_encoding
+    >>> control_ids(load_encoding("bytes"))
+    array([256], dtype=uint32)
+    """
+    found = {tokenizer.eot_token_id, *map(tokenizer.control_id, _names(tokenizer))}
+    return np.array(sorted(number for number in found if number is not None), np.uint32)
+
+
+def _absent(texts: list[str], marked: IntArray, segment_offsets: IntArray) -> frozenset[tuple[int, str]]:
+    owners = np.searchsorted(segment_offsets, marked, "right") - 1
+    return frozenset(
+        (owner, texts[i]) for owner, i in zip(owners.tolist(), marked.tolist(), strict=True) if texts[i]
     )
 
 
@@ -142,7 +155,7 @@ def _names(tokenizer: Tokenizer) -> tuple[str, ...]:
     """Return what the tokenizer's control tokens are called, as far as that can be known."""
     listed: Iterable[str] | None = getattr(tokenizer, "control_names", None)
     if listed is None:
-        listed = [name for name in _KNOWN_CONTROLS if tokenizer.control_id(name) is not None]
+        listed = [name for name in CONTROL_NAMES if tokenizer.control_id(name) is not None]
     return tuple(sorted(listed))
 
 

@@ -40,7 +40,8 @@ def test_prepare_counts_what_it_skipped(source, tmp_path):
         "--on-error",
         "skip",
     ]
-    assert "\nrejected  3 (2 missing_field, 1 not_json)\n" in succeed(*argv)
+    said = "\nrejected  3 (2 missing_field, 1 not_json), each a line of rejected.jsonl there\n"
+    assert said in succeed(*argv)
 
 
 def test_prepare_for_machines(source, tmp_path):
@@ -66,6 +67,7 @@ def test_prepare_for_machines(source, tmp_path):
         "records": 6,
         "tokens": 942,
         "rejected": {},
+        "noted": {},
         "encoding": "bytes",
         "template": "alpaca",
         "shards": 2,

@@ -242,14 +242,14 @@ def test_a_document_that_ends_with_the_end_token_gets_no_second_one():
 def test_no_documents_give_no_tokens():
     for encoding in ("bytes", Places(load_encoding("bytes"))):
         for end in (None, 256):
-            tokens, spans, weights, straddled, spelt = encode(encoding, [], end_token_id=end)
+            tokens, spans, weights, straddled, spelt, absent = encode(encoding, [], end_token_id=end)
             assert (len(tokens), len(spans), tokens.values.dtype, spans.values.dtype) == (
                 0,
                 0,
                 np.uint32,
                 np.uint32,
             )
-            assert (weights, straddled.tolist(), spelt.tolist()) == (None, [], [])
+            assert (weights, straddled.tolist(), spelt.tolist(), absent) == (None, [], [], frozenset())
 
 
 def test_a_pattern_that_drops_text_is_refused():
@@ -262,9 +262,9 @@ def test_a_pattern_that_drops_text_is_refused():
     with pytest.raises(EncodingError) as caught:
         encode(words, [[("fine", True)], [("not fine", True)]])
     assert str(caught.value) == (
-        'encoding "words" drops text of document 1 of this chunk: its pattern must match every character; '
-        "let it end in |(?s:.)"
+        'encoding "words" drops text: its pattern must match every character; let it end in |(?s:.)'
     )
+    assert caught.value.document == 1
 
 
 @pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf"), 1e300])

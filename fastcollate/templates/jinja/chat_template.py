@@ -14,14 +14,11 @@ from fastcollate.errors import InputError
 from fastcollate.templates.conversations import OfConversations, trained
 from fastcollate.templates.jinja.helper import Helper
 from fastcollate.templates.jinja.turn_places import ANY_TURN
-from fastcollate.templates.segments import Segment
+from fastcollate.templates.segments import CONTROL_LOOKS, Segment
 from fastcollate.templates.turns import Conversation, Turn
 from fastcollate.templates.wording import short
 
 __all__ = ["ChatTemplate"]
-
-# What special tokens look like, where nobody says which there are.
-_CONTROL = r"<[|\uff5c][^<>|\uff5c\s]{1,64}[|\uff5c]>|</?s>|<(?:bos|eos|pad|unk|start_of_turn|end_of_turn)>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ class ChatTemplate(OfConversations):
         bos_token: What the template writes as `bos_token`; none by default.
         eos_token: What the template writes as `eos_token`; none by default.
         control_tokens: The special tokens. By default they are what looks like one: `<|...|>`, `<s>`, `</s>`,
-            `<bos>`, `<eos>`, `<start_of_turn>`, `<end_of_turn>`, `bos_token` and `eos_token`.
+            `<bos>`, `<eos>`, `<start_of_turn>` and the like, `bos_token` and `eos_token`.
         markup_tokens: Further tokens of the vocabulary, such as `</think>`, which a template may also look for in
             messages; there are none by default.
         variables: Further variables of the template, such as `{"enable_thinking": False}`; none by default.
@@ -130,7 +127,7 @@ class ChatTemplate(OfConversations):
         tokens = {name: value for name in ("bos_token", "eos_token") if (value := getattr(self, name)) is not None}
         named = [token for token in (*(self.control_tokens or ()), *self.markup_tokens, *tokens.values()) if token]
         known = [re.escape(token) for token in sorted(named, key=len, reverse=True)]
-        control = "|".join(known if self.control_tokens is not None else [*known, _CONTROL])
+        control = "|".join(known if self.control_tokens is not None else [*known, CONTROL_LOOKS])
         return {
             "texts": [self.text] if self.with_tools is None else [self.text, self.with_tools],
             "control": control or r"(?!)",
