@@ -13,6 +13,7 @@ from typing import Any
 from fastcollate.errors import InputError
 from fastcollate.templates.conversations import OfConversations, trained
 from fastcollate.templates.jinja.helper import Helper
+from fastcollate.templates.jinja.names_read import names_read
 from fastcollate.templates.jinja.turn_places import ANY_TURN
 from fastcollate.templates.segments import CONTROL_LOOKS, Segment
 from fastcollate.templates.turns import Conversation, Turn
@@ -28,8 +29,8 @@ class ChatTemplate(OfConversations):
     A record holds `messages` (OpenAI) or `conversations` (ShareGPT), and perhaps `system` and `tools` beside them.
     What is learnt is what `{% generation %}` marks. In a template without such marks it is each assistant turn
     from the end of what `add_generation_prompt` writes to its last special token. Special tokens come from the
-    template alone: a message that spells one is ordinary text. The template runs in a process of its own, for at
-    most a second and 768 MiB a rendering.
+    template alone: a message that spells one is ordinary text. The template runs in a process of its own, which
+    the first rendering starts, for at most a second and 768 MiB a rendering.
 
     Args:
         text: The template.
@@ -49,7 +50,6 @@ class ChatTemplate(OfConversations):
 
     Raises:
         InputError: The template is broken, an argument is, or Jinja is not installed.
-        LimitError: Reading the template takes too long.
 
     >>> template = ChatTemplate("{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
     ...                         "{% if add_generation_prompt %}<|assistant|>{% endif %}")
@@ -81,10 +81,11 @@ class ChatTemplate(OfConversations):
             _ = dt.date.fromisoformat(self.date) if self.date is not None else None
         except (TypeError, ValueError):
             raise InputError(f'date is {short(self.date)}: it must be a day such as "2026-01-31"') from None
-        object.__setattr__(self, "_helper", Helper(self._setup()))
-        self._helper.start()
+        setup = self._setup()
+        object.__setattr__(self, "_helper", Helper.of(setup))
+        read = names_read(setup["texts"])
         for token in ("bos_token", "eos_token"):
-            if token in self._helper.undeclared and getattr(self, token) is None:
+            if token in read and getattr(self, token) is None:
                 raise InputError(
                     f"the chat template writes {token}, which nobody has said: give ChatTemplate(..., "
                     f'{token}="...") ("" if there is none), or the path of the tokenizer_config.json'
