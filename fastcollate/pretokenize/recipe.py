@@ -244,10 +244,9 @@ def _whole_groups(good: NDArray[np.bool_], groups: IntArray) -> NDArray[np.bool_
 
 
 def _unread(records: Sequence[Mapping[str, Any]], template: Template, kept: frozenset[str]) -> Counter[str]:
-    """Count the keys that neither the template reads nor a column keeps, `unread:KEY`."""
+    """Count values whose keys neither the template reads nor a column keeps, as `unread:KEY`; null is none."""
     read = getattr(template, "keys", None)
-    counts = Counter[str]()
-    if read is not None:
-        for keys, count in Counter(map(tuple, records)).items():
-            counts.update({f"unread:{key}": count for key in keys if key not in read and key not in kept})
-    return counts
+    if read is None:
+        return Counter()
+    unread = {key for keys in set(map(tuple, records)) for key in keys} - read - kept
+    return Counter({f"unread:{key}": sum(record.get(key) is not None for record in records) for key in unread})

@@ -65,18 +65,29 @@ def told(noted: Mapping[str, int], records: int) -> list[Told]:
     if absent:
         most = max(noted[_ABSENT + name] for name in absent)
         lines.insert(0, _line(most, records, _ABSENT_WHAT.format(", ".join(absent)), _ABSENT_FIX))
-    unread = sorted(name.removeprefix(_UNREAD) for name in noted if name.startswith(_UNREAD))
     return lines + [
-        _line(noted[_UNREAD + key], records, f'the key "{key}" is not read by the template', _UNREAD_FIX)
-        for key in unread
+        _line(count, records, f"the template does not read {', '.join(keys)}", _UNREAD_FIX)
+        for count, keys in sorted(_unread(noted).items(), reverse=True)
     ]
+
+
+def _unread(noted: Mapping[str, int]) -> dict[int, list[str]]:
+    """Return the keys that are not read, by how many records have them."""
+    found: dict[int, list[str]] = {}
+    for name in sorted(noted):
+        if name.startswith(_UNREAD):
+            found.setdefault(noted[name], []).append(f'"{name.removeprefix(_UNREAD)}"')
+    return found
 
 
 def _line(count: int, records: int, what: str, fix: str) -> Told:
     return Told(f"in {plural(count, 'record')} of {records:,} {what}", fix)
 
 
-_UNREAD_FIX = "name it in fields (--fields), keep it as a column (--keep-columns), or choose another template"
+_UNREAD_FIX = (
+    "name what should be read in fields (--fields) or keep it as a column (--keep-columns), or choose another "
+    "template (--template)"
+)
 _ABSENT_WHAT = (
     "the template's control tokens {} stand as ordinary text, several tokens each, since the encoding has no such "
     "tokens"

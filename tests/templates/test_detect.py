@@ -52,8 +52,8 @@ def test_a_record_that_fits_no_shape_shows_its_keys_and_the_nearest():
     assert caught.value.reason == "unknown_shape"
     assert str(caught.value) == (
         'the record fits no template (the record has "question", "reply"): the nearest are question_answer '
-        "(question, answer) or tokens (input_ids) or preference (chosen, rejected); say which with template= "
-        "(--template), and which keys hold its fields with fields= (--fields)"
+        "(question, answer) or orca (question, response); say which with template= (--template), and which keys "
+        "hold its fields with fields= (--fields)"
     )
 
 

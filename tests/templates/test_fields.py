@@ -206,7 +206,7 @@ def test_an_unknown_template_suggests_a_near_one():
     with pytest.raises(InputError) as caught:
         PromptTemplate.named("alpca")
     assert str(caught.value) == (
-        'template "alpca" is unknown: use one of alpaca, dolly, prompt_completion, question_answer, '
+        'template "alpca" is unknown: use one of alpaca, dolly, orca, prompt_completion, question_answer, '
         'stanford_alpaca, text, or a PromptTemplate of your own; did you mean "alpaca"?'
     )
 
