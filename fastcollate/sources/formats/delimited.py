@@ -15,6 +15,7 @@ from fastcollate.storage.compressed import ByteStream
 __all__ = ["delimited"]
 
 _HINT = 'close it, write a quote within a quoted field twice (""), or quote the whole field'
+_QUOTED = re.compile(rb'"[^"]*+"')
 
 
 class _Row(NamedTuple):
@@ -31,7 +32,7 @@ def delimited(stream: ByteStream, origin: Origin, delimiter: str, *, size: int, 
     Args:
         stream: The text, as UTF-8.
         origin: What messages call the file.
-        delimiter: What stands between two fields.
+        delimiter: What stands between two fields; where it is a comma and the header has none, the header tells.
         size: The most rows of a chunk.
         skip: As `Chunk.of`; what breaks the quoting is an error in any case, since no row after it can be told.
 
@@ -40,7 +41,7 @@ def delimited(stream: ByteStream, origin: Origin, delimiter: str, *, size: int, 
             the header, or is not UTF-8, and `skip` is False.
         LimitError: A row is too large.
     """
-    rows = _rows(stream, origin, delimiter)
+    rows = _rows(stream, origin, _told_by_header(stream.peek(BLOCK_BYTES), delimiter))
     header = next(rows, None)
     if header is None:
         return
@@ -77,6 +78,17 @@ def _record(origin: Origin, row: int, names: list[str], cells: list[bytes]) -> I
 
 def _shown(cells: list[bytes]) -> list[str]:
     return [cell.decode(errors="backslashreplace") for cell in cells]
+
+
+def _told_by_header(head: bytes, delimiter: str) -> str:
+    r"""Return the delimiter: a semicolon or a tab where the header has that and no comma, as Excel may write.
+
+    >>> _told_by_header(b'a;"b,c";d\n1;2;3\n', ","), _told_by_header(b"a,b;c\n", ",")
+    (';', ',')
+    """
+    line = _QUOTED.sub(b"", head.lstrip()).partition(b"\n")[0]
+    found = [mark for mark in (";", "\t") if mark.encode() in line]
+    return found[0] if delimiter == "," and b"," not in line and len(found) == 1 else delimiter
 
 
 def _rows(stream: ByteStream, origin: Origin, delimiter: str) -> Iterator[_Row]:
