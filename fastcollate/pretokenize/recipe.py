@@ -84,16 +84,18 @@ class Recipe:
         """
         left_out = _LeftOut(chunk, skip=self.on_error == "skip")
         made = self._documents(chunk, left_out)
-        noted = _unread(chunk.records, self.template, self.kept.names)
         encoded, made = self._tokens(made, left_out)
         lengths = encoded.tokens.lengths
         tokens, spans, weights = encoded.tokens, encoded.spans, encoded.weights
+        noted = Counter[str]()
         how = self.overlong
         if self.max_length is not None and how != "drop" and how != "error":  # noqa: PLR1714  # so mypy sees a `Cut`
             tokens, spans, weights = cut(tokens, spans, weights, self.max_length, how)
             noted["cut"] = int((lengths > self.max_length).sum())
         good = self._good(made, lengths, encoded.spans, spans, left_out)
         usable = np.flatnonzero(good)
+        read = [chunk.records[i] for i in dict.fromkeys(made.origins[usable].tolist())]
+        noted.update(_unread(read, self.template, self.kept.names))
         noted["unsupervised"] = int((spans.lengths[usable] == 0).sum())
         noted["straddled"] = int(encoded.straddled[usable].sum())
         noted["control_text"] = int(encoded.control_spelt[usable].sum())

@@ -170,7 +170,7 @@ def _write(
     progress: Callable[[int], object] | None,
 ) -> None:
     """Write the chunks; `files` is what `rejected.jsonl` calls each file."""
-    written, rejected, noted = 0, Counter[str](), Counter[str]()
+    written, rejected, noted, first = 0, Counter[str](), Counter[str](), ""
     for chunk in chunks:
         writer.append(chunk.tokens, chunk.spans, chunk.source_rows, chunk.columns)
         if chunk.rejected:
@@ -178,15 +178,17 @@ def _write(
             file = None if chunk.path is None else files.get(chunk.path, chunk.path)
             writer.reject(counts, ({"file": file, **line._asdict()} for line in chunk.rejected))
             rejected.update(counts)
+            first = first or chunk.rejected[0].message
         count_together(noted, chunk.noted)
         written += len(chunk.source_rows)
         if progress is not None:
             progress(len(chunk.source_rows))
     if not written:
-        raise _no_records(rejected)
+        raise _no_records(rejected, first)
     writer.note(noted)
 
 
-def _no_records(rejected: Counter[str]) -> InputError:
+def _no_records(rejected: Counter[str], first: str) -> InputError:
     counted = ", ".join(f"{count} {reason}" for reason, count in sorted(rejected.items()))
-    return InputError(f"the source holds no usable records ({counted or 'it is empty'})", reason="empty")
+    said = f"; the first: {first}" if first else ""
+    return InputError(f"the source holds no usable records ({counted or 'it is empty'}){said}", reason="empty")

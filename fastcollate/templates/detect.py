@@ -178,7 +178,7 @@ def _repeats(texts: Sequence[str], record: Mapping[str, Any], shape: _Shape) -> 
 
 
 def _no_shape(record: Mapping[str, Any]) -> InputError:
-    present = _present(record)
+    present = {key.lower() for key in _present(record)}
     near = sorted(_SHAPES, key=lambda shape: -len(present.intersection(shape.keys)) / len(shape.keys))
     near = [shape for shape in near if present.intersection(shape.keys)] or list(_USUAL)
     shown = " or ".join(f"{shape.template} ({', '.join(shape.keys)})" for shape in near[:3])
@@ -201,8 +201,10 @@ def _is_sure(record: Mapping[str, Any]) -> bool:
 
 def _several_shapes(records: Sequence[Mapping[str, Any]], found: Sequence[_Shape]) -> InputError:
     shown = " and ".join(f"{shape.template} ({', '.join(shape.keys)})" for shape in found)
-    record = next(record for record in records if found[0] in _fitting(record))
-    return InputError(
-        f"the record fits several templates: {shown} ({having(record)}): say which with template= (--template)",
-        reason="unknown_shape",
+    both = next((record for record in records if all(shape in _fitting(record) for shape in found)), None)
+    what = (
+        f"the record fits several templates: {shown} ({having(both)})"
+        if both is not None
+        else f"the first records fit different templates, as many each: {shown}"
     )
+    return InputError(f"{what}: say which with template= (--template)", reason="unknown_shape")

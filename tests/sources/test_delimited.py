@@ -107,7 +107,11 @@ def test_a_header_alone_is_no_record(write, content):
 
 def test_bytes_that_are_no_utf8_name_the_line(write):
     path = write(b"a\nx\n\xe9\n", "data.csv")
-    assert_error(path, "not_utf8", f"{path}, line 3: not UTF-8: save the file as UTF-8")
+    assert_error(
+        path,
+        "not_utf8",
+        f"{path}, line 3: not UTF-8 in the row that begins at byte 4 of the file: save it as UTF-8",
+    )
     assert records(path, skip=True) == [{"a": "x"}]
 
 

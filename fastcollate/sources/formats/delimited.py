@@ -20,6 +20,7 @@ _QUOTED = re.compile(rb'"[^"]*+"')
 
 class _Row(NamedTuple):
     line: int  # from 1
+    start: int  # the byte of the file at which it begins
     cells: list[bytes]
 
 
@@ -49,7 +50,7 @@ def delimited(stream: ByteStream, origin: Origin, delimiter: str, *, size: int, 
     first = 0
     while batch := list(islice(rows, size)):
         here = Origin(origin.path, "line", lines=(first, [row.line for row in batch]))
-        items = [_record(here, first + i, names, row.cells) for i, row in enumerate(batch)]
+        items = [_record(here, first + i, names, row) for i, row in enumerate(batch)]
         yield Chunk.of(here, first, items, skip=skip)
         first += len(batch)
 
@@ -66,14 +67,16 @@ def _names(header: _Row, origin: Origin) -> list[str]:
     return names
 
 
-def _record(origin: Origin, row: int, names: list[str], cells: list[bytes]) -> Item:
+def _record(origin: Origin, row: int, names: list[str], found: _Row) -> Item:
+    cells = found.cells
     if len(cells) != len(names):
         message = f"has {len(cells)} fields, and the header {len(names)}: quote fields that hold the delimiter"
         return Bad(origin.error(row, message, "ragged"), _shown(cells))
     try:
         return dict(zip(names, [cell.decode() for cell in cells], strict=True))
     except UnicodeDecodeError:
-        return Bad(origin.error(row, "not UTF-8: save the file as UTF-8", "not_utf8"), _shown(cells))
+        where = f"the row that begins at byte {found.start} of the file"
+        return Bad(origin.error(row, f"not UTF-8 in {where}: save it as UTF-8", "not_utf8"), _shown(cells))
 
 
 def _shown(cells: list[bytes]) -> list[str]:
@@ -96,7 +99,7 @@ def _rows(stream: ByteStream, origin: Origin, delimiter: str) -> Iterator[_Row]:
     mark = re.escape(delimiter.encode())
     # A field, quoted or not, and what ends it.
     field = re.compile(rb'(?:"([^"]*+(?:""[^"]*+)*+)"|([^"%b\r\n][^%b\r\n]*+|))(%b|\r?\n)' % (mark, mark, mark))
-    text, line, ended = b"", 1, False
+    text, line, start, ended = b"", 1, stream.offset, False
     while not ended:
         block = stream.read(more_bytes(BLOCK_BYTES, text))
         ended = not block
@@ -111,10 +114,10 @@ def _rows(stream: ByteStream, origin: Origin, delimiter: str) -> Iterator[_Row]:
             at = found.end()
             if end != delimiter.encode():
                 if len(cells) > 1 or cells[0] or quoted is not None:
-                    yield _Row(line, cells)
+                    yield _Row(line, start + row_at, cells)
                 line += text.count(b"\n", row_at, at)
                 row_at, cells = at, []
-        text, at = text[row_at:], at - row_at
+        text, at, start = text[row_at:], at - row_at, start + row_at
         _check_broken(text, at, line, origin, ended=ended)
 
 

@@ -232,7 +232,7 @@ def _checked(piece: bytes) -> Any:
     except RecursionError as error:
         raise UnreadableError(f"nested too deeply, in more than {DEEPEST} levels", "not_json") from error
     except ValueError as error:  # an integer of more digits than Python reads
-        raise UnreadableError(str(error), "not_json") from error
+        raise UnreadableError("an integer has more digits than any number that is meant", "not_json") from error
     if _SURROGATE_ESCAPE.search(piece) and (found := _lone_surrogate(value)):
         raise UnreadableError(
             f"the escape \\u{ord(found):04x} is half of a character, which is no text: write the whole, or none",
