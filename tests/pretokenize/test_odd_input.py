@@ -178,7 +178,7 @@ def test_a_file_that_is_laid_out_otherwise_says_how_to_mend_it(make, content, me
 
 def test_a_file_that_swells_is_stopped(make, monkeypatch):
     monkeypatch.setattr("fastcollate.storage.compressed._FREE_BYTES", 1 << 20)
-    with pytest.raises(LimitError, match=r"data.jsonl.gz: more than 1 MiB come out of"):
+    with pytest.raises(LimitError, match=r"data.jsonl.gz: more than 20 MiB come out of"):
         make(gzip.compress(b'{"text": "' + b"a" * (20 << 20), 9), "data.jsonl.gz")
 
 

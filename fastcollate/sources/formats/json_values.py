@@ -74,18 +74,22 @@ def load_lines(text: bytes) -> list[Any] | None:
     """
     array = np.frombuffer(text, np.uint8)
     starts = np.flatnonzero(array[:-1] == _LINE_FEED) + 1
+    lines = len(starts) + 1
     if array[0] != _BRACE or not (array[starts] == _BRACE).all():
         return None
-    if np.count_nonzero(array == _BRACE) > 2 * len(starts) + 2:  # too many for texts of flat objects
+    braces = np.count_nonzero(array == _BRACE)
+    if braces > 2 * lines:  # too many for texts of flat objects
         return None
     quotes = _quotes(array)
-    if _outside(array, _BRACE, quotes) != len(starts) + 1 or _outside(array, _BRACKET, quotes) >= DEEPEST:
+    if braces > lines and _outside(array, _BRACE, quotes) != lines:
+        return None
+    if np.count_nonzero(array == _BRACKET) >= DEEPEST and _outside(array, _BRACKET, quotes) >= DEEPEST:
         return None
     try:  # the line breaks stay, so that one within a string is refused
         values: list[Any] = _parser()(b"[%b]" % text.rstrip(b"\n").replace(b"\n", b"\n,"))
     except ValueError:
         return None
-    same = len(values) == len(starts) + 1 and _keys(array, quotes) == sum(map(len, values))
+    same = len(values) == lines and _keys(array, quotes) == sum(map(len, values))
     return values if same and _is_plain(text, array, quotes) else None
 
 
