@@ -1,9 +1,19 @@
+import signal
+
 import pytest
 from hypothesis import settings
 from stores import lognormal_lengths, write_store
 
 settings.register_profile("any machine", deadline=None)  # pytest's timeout finds hangs; slowness is no failure
 settings.load_profile("any machine")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts_are_heard():
+    """Ctrl-C, which a shell lets its background jobs ignore, here and in the processes that tests start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

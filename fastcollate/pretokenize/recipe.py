@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from fastcollate.pretokenize.kept_columns import NOTHING, KeptColumns
 from fastcollate.pretokenize.ready_tokens import take_tokens
 from fastcollate.ragged import IntArray, Ragged
 from fastcollate.sources.chunk import Chunk, Rejected
-from fastcollate.templates.segments import Document, Template, TokenDocument
+from fastcollate.templates.segments import Document, Template, Texts, TokenDocument
 from fastcollate.tokenizers.boundaries import lack_end
 from fastcollate.tokenizers.cuts import cut
 from fastcollate.tokenizers.documents import EncodedDocuments, encode_documents
@@ -84,7 +85,7 @@ class Recipe:
         """
         left_out = _LeftOut(chunk, skip=self.on_error == "skip")
         made = self._documents(chunk, left_out)
-        encoded, made = self._tokens(made, left_out)
+        encoded, made = self._tokens(made, chunk, left_out)
         lengths = encoded.tokens.lengths
         tokens, spans, weights = encoded.tokens, encoded.spans, encoded.weights
         noted = Counter[str]()
@@ -94,7 +95,9 @@ class Recipe:
             noted["cut"] = int((lengths > self.max_length).sum())
         good = self._good(made, lengths, encoded.spans, spans, left_out)
         usable = np.flatnonzero(good)
-        read = [chunk.records[i] for i in dict.fromkeys(made.origins[usable].tolist())]
+        read = chunk.records
+        if len(left_out.rejected) > len(chunk.rejected):
+            read = [chunk.records[i] for i in dict.fromkeys(made.origins[usable].tolist())]
         noted.update(_unread(read, self.template, self.kept.names))
         noted["unsupervised"] = int((spans.lengths[usable] == 0).sum())
         noted["straddled"] = int(encoded.straddled[usable].sum())
@@ -113,7 +116,18 @@ class Recipe:
         return Encoded(tokens, spans, rows, columns, chunk.origin.path, left_out.rejected, +noted)
 
     def _documents(self, chunk: Chunk, left_out: _LeftOut) -> _Made:
-        """Return the documents of all records that have some."""
+        """Return the documents of all records that have some: of all at once, where the template can."""
+        many = getattr(self.template, "texts", None)
+        if many is not None and chunk.records:
+            with suppress(InputError):
+                for record in chunk.records if self.kept.kinds else ():
+                    self.kept.check(record)
+                if (texts := many(chunk.records)) is not None:
+                    return _Made.of_texts(texts)
+        return self._each_document(chunk, left_out)
+
+    def _each_document(self, chunk: Chunk, left_out: _LeftOut) -> _Made:
+        """Return the documents of all records that have some, and leave the others out."""
         origins: list[int] = []
         documents: list[Document | TokenDocument] = []
         make = self.template.documents
@@ -128,29 +142,35 @@ class Recipe:
                 origins += [i] * len(found)
         return _Made.of(origins, documents)
 
-    def _tokens(self, made: _Made, left_out: _LeftOut) -> tuple[EncodedDocuments, _Made]:
+    def _tokens(self, made: _Made, chunk: Chunk, left_out: _LeftOut) -> tuple[EncodedDocuments, _Made]:
         """Encode the documents, without those that the tokenizer cannot encode."""
         try:
             return self._encoded(made.documents), made
         except EncodingError:
+            each = made.documents
+            if isinstance(each, Texts):
+                made = self._each_document(chunk, left_out)
+                each = cast("list[Document | TokenDocument]", made.documents)
             good = []
-            for i, document in enumerate(made.documents):
+            for i, document in enumerate(each):
                 try:
                     self._encoded([document])
                     good.append(i)
                 except EncodingError as error:
                     left_out.add_unencodable(int(made.origins[i]), error)
-            made = _Made.of(made.origins[good].tolist(), [made.documents[i] for i in good])
+            made = _Made.of(made.origins[good].tolist(), [each[i] for i in good])
             return self._encoded(made.documents), made
 
-    def _encoded(self, documents: Sequence[Document | TokenDocument]) -> EncodedDocuments:
+    def _encoded(self, documents: Sequence[Document | TokenDocument] | Texts) -> EncodedDocuments:
+        end = self.tokenizer.eot_token_id if self.append_eot else None
+        if isinstance(documents, Texts):
+            return encode_documents(self.tokenizer, documents, end_token_id=end)
         texts = [document for document in documents if isinstance(document, Document)]
         ready = [document for document in documents if isinstance(document, TokenDocument)]
         if texts and ready:
             raise InputError(f'template "{self.template.name}" gives text and tokens: it must give one of them')
         if ready:
             return take_tokens(ready, self.tokenizer.vocab_size)
-        end = self.tokenizer.eot_token_id if self.append_eot else None
         return encode_documents(self.tokenizer, texts, end_token_id=end)
 
     def _good(
@@ -171,8 +191,8 @@ class Recipe:
             for i in np.flatnonzero(bare).tolist():
                 left_out.add_bare(
                     made.origins[i],
-                    made.documents[i],
                     cut_away=bool(len(whole[i])),
+                    empty=made.has_empty_target(i),
                     wanted=self.unsupervised == "drop",
                 )
             good &= ~bare
@@ -182,9 +202,14 @@ class Recipe:
 class _Made(NamedTuple):
     """The documents of a chunk: of which record each is, and its group or -1."""
 
-    documents: list[Document | TokenDocument]
+    documents: list[Document | TokenDocument] | Texts
     origins: IntArray
     groups: IntArray
+
+    @classmethod
+    def of_texts(cls, texts: Texts) -> _Made:
+        count = len(texts.texts)
+        return cls(texts, np.arange(count), np.full(count, -1))
 
     @classmethod
     def of(cls, origins: list[int], documents: list[Document | TokenDocument]) -> _Made:
@@ -195,6 +220,15 @@ class _Made(NamedTuple):
             for origin, document in zip(origins, documents, strict=True)
         ]
         return cls(documents, np.array(origins, np.int64), np.array(groups, np.int64))
+
+    def has_empty_target(self, i: int) -> bool:
+        """Whether document `i` has a target without text."""
+        if isinstance(self.documents, Texts):
+            _, sizes, weights, offsets = self.documents
+            own = slice(offsets[i], offsets[i + 1])
+            return bool(((sizes[own] == 0) & (weights[own] != 0)).any())
+        document = self.documents[i]
+        return isinstance(document, Document) and any(s.weight and not s.text for s in document.segments)
 
     @property
     def grouped(self) -> bool:
@@ -228,12 +262,12 @@ class _LeftOut:
             raise EncodingError(message, path=origin.path, row=origin.number(row)) from None
         self.add(i, str(error), "not_encodable")
 
-    def add_bare(self, i: int, document: Document | TokenDocument, *, cut_away: bool, wanted: bool) -> None:
+    def add_bare(self, i: int, *, cut_away: bool, empty: bool, wanted: bool) -> None:
         """Leave record `i` out, since a document of it has no target."""
         if cut_away:
             message = "max_length cuts all its targets away: raise it, or set overlong"
             self.add(i, message, "unsupervised", wanted=wanted)
-        elif isinstance(document, Document) and any(s.weight and not s.text for s in document.segments):
+        elif empty:
             self.add(i, "its answer is empty: nothing of it would be learnt", "empty", wanted=wanted)
         else:
             self.add(i, "nothing of it is a target: every part has weight 0", "unsupervised", wanted=wanted)
@@ -250,5 +284,5 @@ def _unread(records: Sequence[Mapping[str, Any]], template: Template, kept: froz
     read = getattr(template, "keys", None)
     if read is None:
         return Counter()
-    unread = {key for keys in set(map(tuple, records)) for key in keys} - read - kept
+    unread = set[str]().union(*records) - read - kept
     return Counter({f"unread:{key}": sum(record.get(key) is not None for record in records) for key in unread})

@@ -89,7 +89,7 @@ def prepare(
         workers: The number of processes; by default all cores are used once there is enough to do. A script needs
             no `__main__` guard: workers do not run it. On Windows this process works alone.
         engine: Where workers run; `"local"` is this machine.
-        timeout: The seconds that a worker may take for 1,024 records before it is taken for stuck, 600 by default.
+        timeout: The seconds that a worker may take for 4,096 records before it is taken for stuck, 600 by default.
         on_error: What becomes of bad records: `"raise"` (default) stops at the first, `"skip"` leaves them out and
             counts them in the manifest, by reason.
         progress: A function that is called with the number of records of each piece of work done; none by default.

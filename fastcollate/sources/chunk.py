@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from fastcollate.errors import InputError, LimitError
 
-__all__ = ["MOST_BYTES", "Bad", "Chunk", "Item", "Origin", "Rejected", "reason_of", "unreadable"]
+__all__ = ["CHUNK_BYTES", "MOST_BYTES", "Bad", "Chunk", "Item", "Origin", "Rejected", "reason_of", "unreadable"]
 
 MOST_BYTES = 64 << 20
 """The most bytes of one record: a long book has 10 MB; so much is taken to be a mistake, and would fill memory."""
+
+CHUNK_BYTES = 4 << 20
+"""About so many bytes end a chunk that has fewer rows than it may have, where a format can tell."""
 
 _MOST_SHOWN = 4096  # characters of a rejected record
 

@@ -38,6 +38,7 @@ class GivenRecords:
     def chunks(self, part: Part, *, size: int, skip: bool) -> Iterator[Chunk]:  # noqa: ARG002  # there is only one
         """Yield the records, up to `size` at a time."""
         origin, values, first = Origin(None), iter(self.values), 0
+        size = min(size, _ROWS_AT_A_TIME)  # how large they are nobody knows
         for batch in iter(lambda: list(islice(values, size)), []):
             items = [origin.record(row, value) for row, value in enumerate(batch, first)]
             yield Chunk.of(origin, first, items, skip=skip)

@@ -54,7 +54,7 @@ class Source(Protocol):
         ...
 
 
-def read_chunks(sources: Iterable[Source], *, size: int = 1024, skip: bool = False) -> Iterator[Chunk]:
+def read_chunks(sources: Iterable[Source], *, size: int = 4096, skip: bool = False) -> Iterator[Chunk]:
     """Yield the records of all sources in order, each chunk from one source.
 
     Rows of the source are counted on from source to source, whether they hold records or not.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CONTROL_LOOKS", "CONTROL_NAMES", "Document", "Segment", "Template", "TokenDocument"]
+__all__ = ["CONTROL_LOOKS", "CONTROL_NAMES", "Document", "Segment", "Template", "Texts", "TokenDocument"]
 
 CONTROL_NAMES = (
     *("<|endoftext|>", "<s>", "</s>", "<bos>", "<eos>", "<pad>", "<unk>", "<mask>", "[INST]", "[/INST]"),
@@ -54,6 +54,22 @@ class Document(NamedTuple):
     group: int | None = None
 
 
+class Texts(NamedTuple):
+    """Documents without control tokens and groups, as whole texts.
+
+    Attributes:
+        texts: The text of each of D documents.
+        sizes: The characters of each segment; the segments of a document are its whole text. int64.
+        weights: The weight of each segment. float32.
+        offsets: `int64[D + 1]`, the first segment of each document, which has at least one.
+    """
+
+    texts: list[str]
+    sizes: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    offsets: NDArray[np.int64]
+
+
 class TokenDocument(NamedTuple):
     """A document that is tokens already: it passes the tokenizer by.
 
@@ -72,9 +88,10 @@ class TokenDocument(NamedTuple):
 class Template(Protocol):
     """How a record becomes documents; it must survive pickling, and give the same for the same record.
 
-    Three attributes are asked for where a template has them: `keys` (a frozenset of the record's keys that it
+    Four attributes are asked for where a template has them: `keys` (a frozenset of the record's keys that it
     reads), `training_on(train_on)` and `renamed(fields)`, which return the same template with other turns learnt,
-    and for records with other keys.
+    and for records with other keys, and `texts(records)`: the documents of many records at once, as `Texts`, or
+    None where `documents` must look at each.
     """
 
     @property

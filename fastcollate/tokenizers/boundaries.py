@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,7 @@ class Marked(NamedTuple):
     straddled: IntArray
 
 
-def mark_by_sizes(byte_ends: IntArray, parts: Parts) -> Marked:
+def mark_by_sizes(byte_ends: NDArray[np.signedinteger[Any]], parts: Parts) -> Marked:
     """Return the targets among tokens of known sizes: a token that holds any byte of a part has its weight.
 
     Tokens of 3, 1 and 4 bytes: `byte_ends` is [0, 3, 4, 8]. A part over bytes 2..5 is in all three: byte 2 lies in
@@ -52,7 +52,7 @@ def mark_by_sizes(byte_ends: IntArray, parts: Parts) -> Marked:
     two weights takes the larger.
 
     Args:
-        byte_ends: `int64[V + 1]`, where each token begins, and where the last one ends.
+        byte_ends: `int64[V + 1]` (or int32), where each token begins, and where the last one ends.
         parts: The parts of the text.
 
     >>> parts = Parts(np.array([2, 5, 8]), np.array([0, 1, 0], np.float32), np.zeros(3, np.int64))
@@ -63,7 +63,7 @@ def mark_by_sizes(byte_ends: IntArray, parts: Parts) -> Marked:
     # A stretch is what has one weight and one document, over several parts or one.
     last = np.ones(len(ends), bool)
     last[:-1] = (documents[1:] != documents[:-1]) | (weights[1:] != weights[:-1])
-    ends, weights, documents = ends[last], weights[last], documents[last]
+    ends, weights, documents = ends[last].astype(byte_ends.dtype), weights[last], documents[last]
     holding = np.searchsorted(byte_ends, ends, "right") - 1  # the token that holds the byte after a stretch
     cut = byte_ends[holding] != ends  # and a byte of the stretch
     first, stop = np.concatenate([np.zeros(1, np.int64), holding])[:-1], holding + cut

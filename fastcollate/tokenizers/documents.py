@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.errors import EncodingError
 from fastcollate.ragged import IntArray, Ragged, offsets_of
-from fastcollate.templates.segments import Document
+from fastcollate.templates.segments import Document, Texts
 from fastcollate.tokenizers.boundaries import FloatArray, Parts, mark_by_offsets, mark_by_sizes
 from fastcollate.tokenizers.pieces import Pieces, take_apart
 from fastcollate.tokenizers.tokenizer import Tokenizer
@@ -41,7 +41,7 @@ class EncodedDocuments(NamedTuple):
 
 
 def encode_documents(
-    tokenizer: Tokenizer, documents: Sequence[Document], *, end_token_id: int | None = None
+    tokenizer: Tokenizer, documents: Sequence[Document] | Texts, *, end_token_id: int | None = None
 ) -> EncodedDocuments:
     """Return the token ids of D documents, and which of each document's tokens are targets.
 
@@ -76,23 +76,27 @@ def encode_documents(
     if not getattr(tokenizer, "knows_places", True):
         _check_whole(tokenizer.name, pieces)
     try:
-        laid = _laid_out(tokenizer, lengths, pieces)
+        laid = _laid_out(tokenizer, pieces, in_bytes=lengths is not None)
     except EncodingError as error:
         raise _of_document(error, pieces) from None
     if end_token_id is not None:
-        laid = _with_ends(laid, *_ends(documents, tokenizer, end_token_id), end_token_id)
+        laid = _with_ends(laid, *_ends(pieces, end_token_id), end_token_id)
     kept = laid.sizes > 0  # an empty segment parts nothing
-    owners = np.repeat(np.arange(len(documents)), np.diff(laid.segment_offsets))
+    owners = np.repeat(np.arange(len(pieces.spelt)), np.diff(laid.segment_offsets))
     parts = Parts(np.cumsum(laid.sizes)[kept], laid.weights[kept], owners[kept])
-    if laid.places is None:
-        byte_ends = offsets_of(laid.widths)
+    if lengths is not None:
+        small = int(laid.sizes.sum()) < 1 << 31  # half the memory, and half the time
+        widths = (lengths.astype(np.int32) if small else lengths)[laid.ids]
+        widths[laid.single] = 1
+        byte_ends = np.zeros(len(widths) + 1, widths.dtype)
+        np.cumsum(widths, out=byte_ends[1:])
         _check_coverage(tokenizer.name, byte_ends[laid.offsets], offsets_of(laid.sizes)[laid.segment_offsets])
         marked = mark_by_sizes(byte_ends, parts)
     else:
-        marked = mark_by_offsets(laid.places, laid.offsets, parts)
+        marked = mark_by_offsets(cast("IntArray", laid.places), laid.offsets, parts)
     pairs = (marked.pairs - laid.offsets[marked.documents][:, None]).astype(np.uint32)
-    counts = np.bincount(marked.documents, minlength=len(documents))
-    straddled = np.zeros(len(documents), bool)
+    counts = np.bincount(marked.documents, minlength=len(pieces.spelt))
+    straddled = np.zeros(len(pieces.spelt), bool)
     straddled[marked.straddled] = True
     return EncodedDocuments(
         Ragged(laid.ids, laid.offsets),
@@ -110,7 +114,7 @@ class _Laid(NamedTuple):
     Attributes:
         ids: `uint32[V]`, the tokens of all documents.
         offsets: `int64[D + 1]`, the first token of each document.
-        widths: `int64[V]`, the bytes of each token, 1 for a control token; empty where tokens say their places.
+        single: The places of the tokens that are segments of their own, of size 1.
         places: `int64[V, 2]`, where each token lies among the characters of all documents, or None.
         sizes: The bytes (or characters) of each segment, 1 for a control token.
         weights: The weight of each segment.
@@ -119,20 +123,19 @@ class _Laid(NamedTuple):
 
     ids: NDArray[np.uint32]
     offsets: IntArray
-    widths: IntArray
+    single: IntArray
     places: IntArray | None
     sizes: IntArray
     weights: FloatArray
     segment_offsets: IntArray
 
 
-def _laid_out(tokenizer: Tokenizer, lengths: IntArray | None, pieces: Pieces) -> _Laid:
+def _laid_out(tokenizer: Tokenizer, pieces: Pieces, *, in_bytes: bool) -> _Laid:
     """Encode the texts, and put the control tokens between them."""
     before = pieces.texts_before
-    widths, places = np.zeros(0, np.int64), None
-    if lengths is not None:
+    places = None
+    if in_bytes:
         tokens = tokenizer.encode_batch(pieces.texts)
-        widths = lengths[tokens.values]
     else:
         tokens, places = tokenizer.encode_with_offsets(pieces.texts)
         begins = offsets_of(pieces.sizes)[:-1][np.diff(before) > 0]  # of each text, among all characters
@@ -141,14 +144,12 @@ def _laid_out(tokenizer: Tokenizer, lengths: IntArray | None, pieces: Pieces) ->
     at = offsets[before[pieces.controls]]
     if len(at):
         ids = np.insert(ids, at, pieces.control_ids)
-        if places is None:
-            widths = np.insert(widths, at, 1)
-        else:
+        if places is not None:
             begins = offsets_of(pieces.sizes)[pieces.controls]
             places = np.insert(places, at, np.stack([begins, begins + 1], axis=1), axis=0)
     firsts = pieces.segment_offsets
     row_offsets = offsets[before[firsts]] + np.searchsorted(pieces.controls, firsts)
-    return _Laid(ids, row_offsets, widths, places, pieces.sizes, pieces.weights, firsts)
+    return _Laid(ids, row_offsets, at + np.arange(len(at)), places, pieces.sizes, pieces.weights, firsts)
 
 
 def _of_document(error: EncodingError, pieces: Pieces) -> EncodingError:
@@ -175,23 +176,25 @@ def _check_whole(name: str, pieces: Pieces) -> None:
         )
 
 
-def _ends(
-    documents: Sequence[Document], tokenizer: Tokenizer, end_token_id: int
-) -> tuple[FloatArray, NDArray[np.bool_]]:
+def _ends(pieces: Pieces, end_token_id: int) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Return the weight that an end has in each document, and whether the document has its end already.
 
     The weight is that of the last target, or of a later control token. As `<|im_end|>` and a line feed that is no
     target end a turn, so they end the text where `<|im_end|>` is the end token.
     """
-    weights, ended = np.zeros(len(documents), np.float32), np.zeros(len(documents), bool)
-    for i, document in enumerate(documents):
-        blank = True
-        for segment in reversed(document.segments):
-            if segment.text and (segment.weight or segment.control):
-                weights[i] = segment.weight
-                ended[i] = blank and segment.control and tokenizer.control_id(segment.text) == end_token_id
-                break
-            blank = blank and not segment.text.strip()
+    decides = pieces.weights != 0
+    decides[pieces.marked] = True
+    deciding = np.flatnonzero(decides & (pieces.sizes > 0))
+    before = np.searchsorted(deciding, pieces.segment_offsets)
+    some = np.flatnonzero(before[1:] > before[:-1])
+    last = deciding[before[1:][some] - 1]
+    weights, ended = np.zeros(len(before) - 1, np.float32), np.zeros(len(before) - 1, bool)
+    weights[some] = pieces.weights[last]
+    ending = np.isin(last, pieces.controls[pieces.control_ids == end_token_id])
+    starts = pieces.texts_before[last[ending] + 1].tolist()
+    stops = pieces.texts_before[pieces.segment_offsets[1:][some[ending]]].tolist()
+    after = [pieces.texts[start:stop] for start, stop in zip(starts, stops, strict=True)]
+    ended[some[ending]] = [not any(map(str.strip, texts)) for texts in after]
     return weights, ended
 
 
@@ -203,17 +206,15 @@ def _with_ends(laid: _Laid, weights: FloatArray, ended: NDArray[np.bool_], end_t
     added[filled] &= ids[offsets[1:][filled] - 1] != end_token_id
     shift = offsets_of(added)
     at, segments_at = offsets[1:][added], laid.segment_offsets[1:][added]
-    widths, places = laid.widths, laid.places
-    if places is None:
-        widths = np.insert(widths, at, 1)
-    else:
+    places = laid.places
+    if places is not None:
         ends = (offsets_of(laid.sizes)[laid.segment_offsets[1:]] + shift[:-1])[added]
         places = places + np.repeat(shift[:-1], np.diff(offsets))[:, None]
         places = np.insert(places, at, np.stack([ends, ends + 1], axis=1), axis=0)
     return _Laid(
         np.insert(ids, at, end_token_id),
         offsets + shift,
-        widths,
+        np.concatenate([laid.single + np.searchsorted(at, laid.single, "right"), at + np.arange(len(at))]),
         places,
         np.insert(laid.sizes, segments_at, 1),
         np.insert(laid.weights, segments_at, weights[added]),

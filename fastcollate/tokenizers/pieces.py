@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, chain, groupby, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastcollate.errors import InputError
 from fastcollate.ragged import IntArray, offsets_of
-from fastcollate.templates.segments import CONTROL_NAMES, Document
+from fastcollate.templates.segments import CONTROL_NAMES, Document, Texts
 from fastcollate.tokenizers.boundaries import FloatArray
 from fastcollate.tokenizers.tokenizer import Tokenizer, mend
 
@@ -29,7 +29,8 @@ class Pieces(NamedTuple):
         weights: The weight of each segment.
         segment_offsets: The first segment of each document, D + 1 of them.
         texts_before: How many of the texts begin before each segment, G + 1 of them.
-        controls: The numbers of the segments that are control tokens.
+        marked: The numbers of the segments that the template marked as control.
+        controls: The numbers of those of them that are control tokens.
         control_ids: The token of each.
         spelt: Whether the ordinary text of each document spells the name of a control token.
         absent: Documents and the names of their control segments that the tokenizer has no token for.
@@ -40,13 +41,14 @@ class Pieces(NamedTuple):
     weights: FloatArray
     segment_offsets: IntArray
     texts_before: IntArray
+    marked: IntArray
     controls: IntArray
     control_ids: NDArray[np.uint32]
     spelt: NDArray[np.bool_]
     absent: frozenset[tuple[int, str]]
 
 
-def take_apart(tokenizer: Tokenizer, documents: Sequence[Document], *, in_bytes: bool) -> Pieces:
+def take_apart(tokenizer: Tokenizer, documents: Sequence[Document] | Texts, *, in_bytes: bool) -> Pieces:
     """Return the pieces of some documents.
 
     Args:
@@ -57,6 +59,8 @@ def take_apart(tokenizer: Tokenizer, documents: Sequence[Document], *, in_bytes:
     Raises:
         InputError: A segment's weight is no number from 0.
     """
+    if isinstance(documents, Texts):
+        return _of_texts(tokenizer, documents, in_bytes=in_bytes)
     segments = list(chain.from_iterable([document.segments for document in documents]))
     texts = [segment.text for segment in segments]
     weights = _checked_weights([segment.weight for segment in segments])
@@ -85,6 +89,7 @@ def take_apart(tokenizer: Tokenizer, documents: Sequence[Document], *, in_bytes:
         weights,
         segment_offsets,
         offsets_of(begins[:-1]),
+        marked,
         controls,
         np.array([found[texts[i]] for i in controls.tolist()], np.uint32),
         spelt,
@@ -110,7 +115,28 @@ def _absent(texts: list[str], marked: IntArray, segment_offsets: IntArray) -> fr
     )
 
 
-def _checked_weights(weights: list[float]) -> FloatArray:
+def _of_texts(tokenizer: Tokenizer, documents: Texts, *, in_bytes: bool) -> Pieces:
+    """Return the pieces of documents that are whole texts."""
+    texts, sizes, weights, offsets = documents
+    weights = _checked_weights(weights)
+    others = [i for i, text in enumerate(texts) if not text.isascii()]
+    if others:
+        texts, counts, edges = texts.copy(), sizes.tolist(), offsets.tolist()
+        for i in others:
+            own = slice(edges[i], edges[i + 1])
+            ends = [0, *accumulate(counts[own])]
+            segments = [texts[i][start:stop] for start, stop in pairwise(ends)]
+            texts[i], counts[own] = _measured(texts[i], segments, in_bytes=in_bytes)
+        sizes = np.array(counts, np.int64)
+    begins = np.zeros(len(sizes), bool)
+    begins[offsets[:-1]] = True
+    everywhere, nowhere = np.ones(len(texts), bool), np.zeros(0, np.int64)
+    spelt = _spelt(texts, np.arange(len(texts)), everywhere, _names(tokenizer), len(texts))
+    no_ids = np.zeros(0, np.uint32)
+    return Pieces(texts, sizes, weights, offsets, offsets_of(begins), nowhere, nowhere, no_ids, spelt, frozenset())
+
+
+def _checked_weights(weights: list[float] | FloatArray) -> FloatArray:
     with np.errstate(over="ignore"):  # beyond float32 is infinite, which is refused
         checked = np.array(weights, np.float64).astype(np.float32)
     wrong = np.flatnonzero(~(np.isfinite(checked) & (checked >= 0)))
@@ -182,5 +208,12 @@ def _spelt(
 @lru_cache(maxsize=8)
 def _searcher(names: tuple[str, ...]) -> tuple[tuple[str, ...], Callable[[str], object]]:
     """Return what the names begin with (few strings, which are found fast), and what searches for a whole name."""
-    beginnings = tuple(sorted({name[:2] for name in names if name}))
+    alike = [list(group) for _, group in groupby(sorted(filter(None, names)), key=lambda name: name[:2])]
+    beginnings = tuple(_shared(group[0], group[-1]) for group in alike)
     return beginnings, re.compile("|".join(re.escape(name) for name in names if name) or r"(?!)").search
+
+
+def _shared(first: str, last: str) -> str:
+    """Return what two strings begin with, and so all that are sorted between them."""
+    size = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return first[:size]

@@ -167,7 +167,6 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path, workers):
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # a background job ignores it
     ) as process:
         deadline = time.monotonic() + 30
         while not (path / "shard-00000.arrow").exists() and time.monotonic() < deadline:

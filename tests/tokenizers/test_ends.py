@@ -67,6 +67,16 @@ def test_only_blanks_that_are_no_target_may_follow_an_end(last, added):
     assert tokens.tolist() == [97, 256, *last[0].encode(), *([256] if added else [])]
 
 
+def test_a_document_that_ends_with_the_end_token_gets_no_second_one():
+    documents = [
+        Document([Segment("a", 1), Segment("<|endoftext|>", 0, control=True)]),
+        Document([Segment("a", 1)]),
+    ]
+    encoded = encode_documents(load_encoding("bytes"), documents, end_token_id=256)
+    assert [row.tolist() for row in encoded.tokens] == [[97, 256], [97, 256]]
+    assert [row.tolist() for row in encoded.spans] == [[0, 1], [0, 2]]
+
+
 @pytest.mark.parametrize("kind", ["built-in", "jinja"])
 def test_a_beginning_is_written_once_where_template_and_tokenizer_both_have_one(tmp_path, kind):
     encoding = saved(tmp_path, *LLAMA, bos="<|begin_of_text|>")

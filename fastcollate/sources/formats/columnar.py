@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fastcollate.errors import InputError
-from fastcollate.sources.chunk import Bad, Chunk, Item, Origin
+from fastcollate.sources.chunk import CHUNK_BYTES, Bad, Chunk, Item, Origin
 from fastcollate.sources.source import WHOLE, Part
 
 __all__ = ["arrow_file", "arrow_file_parts", "arrow_stream", "parquet_file", "parquet_parts", "table_chunks"]
@@ -33,6 +33,9 @@ def parquet_file(path: Path, name: str, part: Part, *, size: int, skip: bool) ->
     with _told(name, "Parquet"), pq.ParquetFile(path) as file:
         groups = range(file.num_row_groups)[part.start : part.stop]
         before = sum(file.metadata.row_group(i).num_rows for i in range(part.start))
+        known = [file.metadata.row_group(i) for i in groups]
+        widest = max((group.total_byte_size // max(group.num_rows, 1) for group in known), default=0)
+        size = min(size, CHUNK_BYTES // max(widest, 1) + 1)
         batches = file.iter_batches(batch_size=size, row_groups=list(groups))
         yield from table_chunks(batches, Origin(name, before=before), file.schema_arrow, size=size, skip=skip)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastcollate.errors import InputError, LimitError
-from fastcollate.sources.chunk import MOST_BYTES, Bad, Chunk, Item, Origin
+from fastcollate.sources.chunk import CHUNK_BYTES, MOST_BYTES, Bad, Chunk, Item, Origin
 from fastcollate.sources.formats.json_values import UnreadableError, load_each, load_elements
 from fastcollate.sources.formats.line_batches import more_bytes
 from fastcollate.sources.formats.not_records import JSON_RULE
@@ -36,14 +36,17 @@ def json_array(stream: ByteStream, origin: Origin, start: int, *, size: int, ski
         InputError: The array is cut short or no JSON, or an element is no record, and `skip` is False.
         LimitError: An element is too large.
     """
-    first, held = 0, list[Item]()
-    for items in _Array(stream, origin, start).batches():
+    first, held, array = 0, list[Item](), _Array(stream, origin, start)
+    for items in array.batches():
         held += items
         done = 0
         while len(held) - done >= size:
             yield Chunk.of(origin, first, held[done : done + size], skip=skip)
             first, done = first + size, done + size
         held = held[done:]
+        if array.offset - start >= CHUNK_BYTES and held:
+            yield Chunk.of(origin, first, held, skip=skip)
+            first, held, start = first + len(held), [], array.offset
     if held:
         yield Chunk.of(origin, first, held, skip=skip)
 
@@ -60,6 +63,11 @@ class _Array:
         self._row = 0
         self._next = b""  # how an object ends and the next begins, as the first two do
         self._one = True  # the next element is cut out alone, to try the others together again
+
+    @property
+    def offset(self) -> int:
+        """Where in the file the next element begins."""
+        return self._place[0]
 
     def batches(self) -> Iterator[list[Item]]:
         """Yield what the elements hold, some at a time."""

@@ -77,16 +77,18 @@ def load_lines(text: bytes) -> list[Any] | None:
     lines = len(starts) + 1
     if array[0] != _BRACE or not (array[starts] == _BRACE).all():
         return None
-    braces = np.count_nonzero(array == _BRACE)
-    if braces > 2 * lines:  # too many for texts of flat objects
+    braces = np.flatnonzero(array == _BRACE)
+    if len(braces) > 2 * lines:  # too many for texts of flat objects
         return None
     quotes = _quotes(array)
-    if braces > lines and _outside(array, _BRACE, quotes) != lines:
+    if len(braces) > lines and _outside(braces, quotes) != lines:
         return None
-    if np.count_nonzero(array == _BRACKET) >= DEEPEST and _outside(array, _BRACKET, quotes) >= DEEPEST:
+    if _outside(np.flatnonzero(array == _BRACKET), quotes) >= DEEPEST:
         return None
-    try:  # the line breaks stay, so that one within a string is refused
-        values: list[Any] = _parser()(b"[%b]" % text.rstrip(b"\n").replace(b"\n", b"\n,"))
+    elements = text.replace(b"\n", b"\n,")  # the line breaks stay, so that one within a string is refused
+    stop = len(elements) - 2 * text.endswith(b"\n")
+    try:
+        values: list[Any] = _parser()(b"".join((b"[", memoryview(elements)[:stop], b"]")))
     except ValueError:
         return None
     same = len(values) == lines and _keys(array, quotes) == sum(map(len, values))
@@ -128,7 +130,8 @@ def agreed(values: Sequence[Any], text: bytes) -> bool:
     """
     array = np.frombuffer(text, np.uint8)
     quotes = _quotes(array)
-    members = _members(values, _outside(array, _BRACE, quotes), _outside(array, _BRACKET, quotes))
+    braces, brackets = (_outside(np.flatnonzero(array == mark), quotes) for mark in (_BRACE, _BRACKET))
+    members = _members(values, braces, brackets)
     return _keys(array, quotes) == members and _is_plain(text, array, quotes)
 
 
@@ -148,9 +151,9 @@ def _quotes(array: NDArray[np.uint8]) -> NDArray[np.int64]:
     return unescaped
 
 
-def _outside(array: NDArray[np.uint8], mark: int, quotes: NDArray[np.int64]) -> int:
-    """How often a mark stands outside strings."""
-    return int(np.count_nonzero(np.searchsorted(quotes, np.flatnonzero(array == mark)) % 2 == 0))
+def _outside(places: NDArray[np.int64], quotes: NDArray[np.int64]) -> int:
+    """How many of some places are outside strings."""
+    return int(np.count_nonzero(np.searchsorted(quotes, places) % 2 == 0))
 
 
 def _keys(array: NDArray[np.uint8], quotes: NDArray[np.int64]) -> int:
@@ -168,13 +171,12 @@ def _is_plain(text: bytes, array: NDArray[np.uint8], quotes: NDArray[np.int64]) 
     """Whether a text has neither an integer of 19 digits or more nor, for `json`, half of a character."""
     if _parser() is _load_plainly and _SURROGATE_ESCAPE.search(text):
         return False
-    # Of every fourth byte of such an integer, four in a row are digits.
+    # Of every fourth byte of such an integer, four in a row are digits, and so is what lies between.
     digit = (np.ascontiguousarray(array[::4]) - np.uint8(48)) < 10
-    four = digit[:-3] & digit[1:-2] & digit[2:-1] & digit[3:]
-    if not four.any():
-        return True
-    edges = np.flatnonzero(np.diff(four, prepend=False, append=False)).reshape(-1, 2).tolist()
-    matches = (_LONG_INTEGER.search(text, max(4 * start - 4, 0), 4 * stop + 32) for start, stop in edges)
+    starts = 4 * np.flatnonzero(digit[:-3] & digit[1:-2] & digit[2:-1] & digit[3:])
+    for step in range(1, 12):
+        starts = starts[(array[starts + step] - np.uint8(48)) < 10]
+    matches = (_LONG_INTEGER.search(text, max(start - 4, 0), start + 48) for start in starts.tolist())
     return all(np.searchsorted(quotes, match.start()) % 2 for match in matches if match)
 
 

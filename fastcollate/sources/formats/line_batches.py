@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastcollate.errors import LimitError
-from fastcollate.sources.chunk import MOST_BYTES, Bad, Origin
+from fastcollate.sources.chunk import CHUNK_BYTES, MOST_BYTES, Bad, Origin
 from fastcollate.storage.compressed import ByteStream
 
 __all__ = ["BLOCK_BYTES", "Lines", "line_batches", "more_bytes"]
@@ -55,7 +55,7 @@ def more_bytes(block: int, held: bytes) -> int:
 
 
 def line_batches(stream: ByteStream, size: int, start: int = 0) -> Iterator[Lines]:
-    r"""Yield the lines of a stream, up to `size` at a time; only a line feed ends a line.
+    r"""Yield the lines of a stream, up to `size` and about 4 MiB at a time; only a line feed ends a line.
 
     Args:
         stream: The bytes.
@@ -88,6 +88,11 @@ def line_batches(stream: ByteStream, size: int, start: int = 0) -> Iterator[Line
         held.append(block[at:])
         count += len(ends) - done
         begun = len(block) - int(ends[-1]) if len(ends) else begun + len(block)
+        if count and sum(map(len, held)) >= CHUNK_BYTES:
+            text = b"".join(held)
+            whole = len(text) - begun
+            yield Lines(first, start, text[:whole])
+            first, start, held, count = first + count, start + whole, [text[whole:]], 0
     if any(held):
         yield Lines(first, start, b"".join(held))
 
