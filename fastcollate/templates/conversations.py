@@ -110,7 +110,10 @@ def read_conversation(record: Mapping[str, Any], keys: Mapping[str, str]) -> Con
 
 
 def _message_key(record: Mapping[str, Any]) -> str:
-    found = [key for key in MESSAGE_KEYS if given(record, key) is not None]
+    *usual, other = MESSAGE_KEYS
+    found = [key for key in usual if given(record, key) is not None]
+    if not found and given(record, other) is not None:  # beside messages it may be their number, or anything
+        return other
     if len(found) > 1:
         raise InputError(
             f'the record has "{found[0]}" and "{found[1]}": only one can be read; say which with '

@@ -16,6 +16,8 @@ from fastcollate.templates.wording import given, having
 
 __all__ = ["Found", "detect", "fitted"]
 
+_NEARLY = 0.9  # as many records as that leave a choice
+
 
 class Found(NamedTuple):
     """What was found out.
@@ -51,6 +53,11 @@ def _is_chat(record: Mapping[str, Any], present: Collection[str]) -> bool:  # no
     return not ("chosen" in present and "rejected" in present)
 
 
+def _is_conversation(record: Mapping[str, Any], present: Collection[str]) -> bool:
+    """Tell whether a conversation is one: beside messages it may be their number, or anything."""
+    return _is_chat(record, present) and not any(key in present for key in MESSAGE_KEYS[:-1])
+
+
 def _of_messages(record: Mapping[str, Any], present: Collection[str]) -> bool:  # noqa: ARG001  # as the others
     """Tell whether a prompt or its completion is a list of messages."""
     return any(holds_messages(record[key]) for key in ("prompt", "completion"))
@@ -68,7 +75,8 @@ def _stands_alone(record: Mapping[str, Any], present: Collection[str]) -> bool: 
 _SHAPES = (
     _Shape("tokens", ("input_ids",)),
     _Shape("preference", ("chosen", "rejected"), _has_pair, around=PreferenceTemplate),
-    *(_Shape("chatml", (key,), _is_chat) for key in MESSAGE_KEYS),
+    *(_Shape("chatml", (key,), _is_chat) for key in MESSAGE_KEYS[:-1]),
+    _Shape("chatml", MESSAGE_KEYS[-1:], _is_conversation),
     _Shape("chatml", ("prompt", "completion"), _of_messages, around=CompletionTemplate),
     _Shape("instances", ("instruction", "instances")),
     _Shape("alpaca", ("instruction", "output")),
@@ -103,7 +111,7 @@ def detect(records: Sequence[Mapping[str, Any]]) -> Found:
     if not counts:
         raise _no_shape(records[0])
     most = max(counts.values())
-    found = [shape for shape in counts if counts[shape] == most]
+    found = [shape for shape in counts if counts[shape] >= _NEARLY * most]
     if len(found) > 1:
         raise _several_shapes(records, found)
     (shape,) = found
@@ -205,6 +213,6 @@ def _several_shapes(records: Sequence[Mapping[str, Any]], found: Sequence[_Shape
     what = (
         f"the record fits several templates: {shown} ({having(both)})"
         if both is not None
-        else f"the first records fit different templates, as many each: {shown}"
+        else f"the first records fit different templates, about as many each: {shown}"
     )
     return InputError(f"{what}: say which with template= (--template)", reason="unknown_shape")

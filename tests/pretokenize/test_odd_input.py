@@ -129,8 +129,8 @@ def test_as_many_of_two_shapes_are_said_to_be_different(make):
     with pytest.raises(InputError) as caught:
         make([CHAT, {"instruction": "i", "output": "o"}])
     assert str(caught.value) == (
-        "the first records fit different templates, as many each: chatml (messages) and alpaca (instruction, "
-        "output): say which with template= (--template)"
+        "the first records fit different templates, about as many each: chatml (messages) and alpaca "
+        "(instruction, output): say which with template= (--template)"
     )
 
 
