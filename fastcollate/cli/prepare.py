@@ -41,8 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     bare = "what happens to records without a target: drop, keep or error (default: drop)"
     add("--unsupervised", choices=get_args(Unsupervised), default="drop", metavar="WHAT", help=bare)
     add("--train-on", default="all", help="turns to learn: all, last, or 'none-before N' (default: all)")
-    add("--response-marker", metavar="TEXT", help="what stands before an answer in a whole conversation")
-    add("--prompt-marker", metavar="TEXT", help="what stands before a prompt there, and ends an answer")
+    response = r"what stands before an answer in a whole conversation; \n is a line feed"
+    add("--response-marker", type=_marker, metavar="TEXT", help=response)
+    prompt = "what stands before a prompt there, and ends an answer"
+    add("--prompt-marker", type=_marker, metavar="TEXT", help=prompt)
     add("--keep-columns", type=_names, default=(), metavar="K,...", help="keys of the records to keep as columns")
     add("--no-eot", action="store_true", help="do not end records with the end-of-text token")
     add("--layout", choices=["arrow", "npy"], default="arrow", help="of the files (default: arrow)")
@@ -119,6 +121,11 @@ def _print(store: TokenStore, summary: dict[str, object]) -> None:
     for line in told(store.manifest.noted, len(store)):
         print(printable(f"noted: {line.what}"))
     print(f"\nnext: fastcollate info {shlex.quote(str(store.path))}")
+
+
+def _marker(text: str) -> str:
+    """Text as a shell passes it on: a backslash and n for a line feed."""
+    return text.replace("\\n", "\n").replace("\\t", "\t")
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -115,6 +115,25 @@ def test_every_option_reaches_prepare(monkeypatch):
     }
 
 
+def test_markers_are_written_as_a_shell_passes_them_on(tmp_path):
+    source = tmp_path / "hh.jsonl"
+    pair = {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"}
+    source.write_text(json.dumps(pair) + "\n")
+    options = [
+        "--encoding",
+        "bytes",
+        "--json",
+        "--response-marker",
+        r"\n\nAssistant:",
+        "--prompt-marker",
+        r"\n\nHuman:",
+    ]
+    succeed("prepare", source, "--output", tmp_path / "s", *options)
+    store = TokenStore(tmp_path / "s")
+    learnt = [bytes(store[i][start:-1].tolist()) for i in range(2) for start, _ in store.spans(i).tolist()]
+    assert learnt == [b" a", b" b"]
+
+
 def test_a_missing_file_is_named(tmp_path):
     path = tmp_path / "store"
     message = fail("prepare", tmp_path / "none.jsonl", "--output", path, *ALPACA)
