@@ -163,6 +163,8 @@ def test_a_source_without_one_usable_record_says_what_is_wrong_with_the_first(ma
             '["x", "y"]',
             "record 0: is of type str, not an object: every record is an object (a dict) of named fields",
         ),
+        ("{'text': 'x'}", "not JSON (it is Python's own notation, with single quotes: write it by json.dumps)"),
+        ('{"text": "x"} {"text": "y"}', "not JSON (several objects stand on one line: part them, by jq -c .)"),
         ('{"text": "x"}\r{"text": "y"}\r', "not JSON (its lines end in CR alone: convert them by tr"),
         (
             f'{{"text": "x", "n": {"9" * 5000}}}',

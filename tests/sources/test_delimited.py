@@ -51,6 +51,12 @@ def test_a_header_tells_what_parts_fields_where_it_has_no_comma(write, header, r
     assert records(path) == [dict(zip(names, row, strict=True)) for row in expected]
 
 
+def test_a_first_line_may_name_what_parts_fields(write):
+    path = write("sep=;\r\nx;y\r\n1,5;2\r\n3\r\n", "data.csv")
+    assert records(path, skip=True) == [{"x": "1,5", "y": "2"}]
+    assert str(error_of(path)).startswith(f"{path}, line 4: has 1 fields, and the header 2")
+
+
 @pytest.mark.parametrize("header", ["x,y;z", "x;y\tz", "x"])
 def test_a_header_that_leaves_a_choice_is_parted_by_commas(write, header):
     rows = [header, *["1,2"] * ("," in header), *["1"] * ("," not in header)]

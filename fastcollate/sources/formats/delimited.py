@@ -16,6 +16,7 @@ __all__ = ["delimited"]
 
 _HINT = 'close it, write a quote within a quoted field twice (""), or quote the whole field'
 _QUOTED = re.compile(rb'"[^"]*+"')
+_NAMED = re.compile(rb'"?sep=([,;\t|])"?\r?\n')
 
 
 class _Row(NamedTuple):
@@ -33,7 +34,8 @@ def delimited(stream: ByteStream, origin: Origin, delimiter: str, *, size: int, 
     Args:
         stream: The text, as UTF-8.
         origin: What messages call the file.
-        delimiter: What stands between two fields; where it is a comma and the header has none, the header tells.
+        delimiter: What stands between two fields; where it is a comma and the header has none, the header
+            tells, or a line `sep=;` before it.
         size: The most rows of a chunk.
         skip: As `Chunk.of`; what breaks the quoting is an error in any case, since no row after it can be told.
 
@@ -42,7 +44,13 @@ def delimited(stream: ByteStream, origin: Origin, delimiter: str, *, size: int, 
             the header, or is not UTF-8, and `skip` is False.
         LimitError: A row is too large.
     """
-    rows = _rows(stream, origin, _told_by_header(stream.peek(BLOCK_BYTES), delimiter))
+    head = stream.peek(BLOCK_BYTES)
+    named = _NAMED.match(head)  # as Excel wants it
+    if named:
+        stream.read(named.end())
+        rows = _rows(stream, origin, named[1].decode(), 2)
+    else:
+        rows = _rows(stream, origin, _told_by_header(head, delimiter), 1)
     header = next(rows, None)
     if header is None:
         return
@@ -94,12 +102,12 @@ def _told_by_header(head: bytes, delimiter: str) -> str:
     return found[0] if delimiter == "," and b"," not in line and len(found) == 1 else delimiter
 
 
-def _rows(stream: ByteStream, origin: Origin, delimiter: str) -> Iterator[_Row]:
+def _rows(stream: ByteStream, origin: Origin, delimiter: str, line: int) -> Iterator[_Row]:
     """The rows that are not blank, the header's first."""
     mark = re.escape(delimiter.encode())
     # A field, quoted or not, and what ends it.
     field = re.compile(rb'(?:"([^"]*+(?:""[^"]*+)*+)"|([^"%b\r\n][^%b\r\n]*+|))(%b|\r?\n)' % (mark, mark, mark))
-    text, line, start, ended = b"", 1, stream.offset, False
+    text, start, ended = b"", stream.offset, False
     while not ended:
         block = stream.read(more_bytes(BLOCK_BYTES, text))
         ended = not block
