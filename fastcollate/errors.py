@@ -96,18 +96,26 @@ class EncodingError(FastCollateError):
     Attributes:
         document: The number of the text or document that the error is about, among those that were encoded
             together; None where it is about none.
+        path: The file or URL of the record that cannot be encoded; None where the error is about no file.
+        row: Where in the source that record is, as `InputError.row`.
     """
 
-    def __init__(self, message: str, *, document: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, document: int | None = None, path: str | None = None, row: int | None = None
+    ) -> None:
         super().__init__(message)
         self.document = document
+        self.path = path
+        self.row = row
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild_encoding_error, (str(self), self.document)
+        return _rebuild_encoding_error, (str(self), self.document, self.path, self.row)
 
 
-def _rebuild_encoding_error(message: str, document: int | None) -> EncodingError:
-    return EncodingError(message, document=document)
+def _rebuild_encoding_error(
+    message: str, document: int | None, path: str | None, row: int | None
+) -> EncodingError:
+    return EncodingError(message, document=document, path=path, row=row)
 
 
 class StoreError(FastCollateError):

@@ -3,8 +3,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from fastcollate.pretokenize.telling import told
 from fastcollate.reports.lengths import histogram, in_words, print_histogram, summarise
-from fastcollate.reports.text import file_size, print_fields, print_json, rejections
+from fastcollate.reports.text import file_size, print_fields, print_json, printable, rejections
 from fastcollate.store.reader import TokenStore
 
 EXAMPLE = """\
@@ -41,6 +42,8 @@ def run(args: argparse.Namespace) -> None:
             "fingerprint": facts["fingerprint"],
         }
     )
+    for line in told(facts["noted"], facts["records"]):
+        print(printable(f"noted: {line.what}: {line.fix}"))
     print_histogram(*store.length_histogram())
 
 
@@ -62,5 +65,6 @@ def describe(store: TokenStore) -> dict[str, Any]:
         "lengths": summarise(*store.length_histogram()),
         "histogram": histogram(*store.length_histogram()),
         "rejected": manifest.rejected,
+        "noted": manifest.noted,
         "fingerprint": store.fingerprint,
     }

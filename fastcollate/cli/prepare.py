@@ -8,8 +8,9 @@ from typing import get_args
 from fastcollate.errors import plural
 from fastcollate.pretokenize.recipe import Overlong, Unsupervised
 from fastcollate.pretokenize.run import prepare
+from fastcollate.pretokenize.telling import told
 from fastcollate.reports.logged import logged
-from fastcollate.reports.text import file_size, print_fields, print_json, progress, rejections
+from fastcollate.reports.text import file_size, print_fields, print_json, printable, progress, rejections
 from fastcollate.store.reader import TokenStore
 
 EXAMPLE = """\
@@ -18,6 +19,8 @@ example:
   fastcollate prepare 'train/*.jsonl' --output store --max-length 1024 \\
       --fields instruction=question,output=answer
 """
+
+_EACH = ", each a line of rejected.jsonl there"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,8 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     bare = "what happens to records without a target: drop, keep or error (default: drop)"
     add("--unsupervised", choices=get_args(Unsupervised), default="drop", metavar="WHAT", help=bare)
     add("--train-on", default="all", help="turns to learn: all, last, or 'none-before N' (default: all)")
-    add("--response-marker", metavar="TEXT", help="what stands before an answer in a whole conversation")
-    add("--prompt-marker", metavar="TEXT", help="what stands before a prompt there, and ends an answer")
+    response = r"what stands before an answer in a whole conversation; \n is a line feed"
+    add("--response-marker", type=_marker, metavar="TEXT", help=response)
+    prompt = "what stands before a prompt there, and ends an answer"
+    add("--prompt-marker", type=_marker, metavar="TEXT", help=prompt)
     add("--keep-columns", type=_names, default=(), metavar="K,...", help="keys of the records to keep as columns")
     add("--no-eot", action="store_true", help="do not end records with the end-of-text token")
     add("--layout", choices=["arrow", "npy"], default="arrow", help="of the files (default: arrow)")
@@ -92,6 +97,7 @@ def _summary(store: TokenStore, seconds: float) -> dict[str, object]:
         "records": len(store),
         "tokens": store.num_tokens,
         "rejected": manifest.rejected,
+        "noted": manifest.noted,
         "encoding": store.encoding,
         "template": manifest.template,
         "shards": len(manifest.shards),
@@ -107,12 +113,19 @@ def _print(store: TokenStore, summary: dict[str, object]) -> None:
         {
             "records": f"{len(store):,}",
             "tokens": f"{store.num_tokens:,} ({store.encoding}, template {store.manifest.template})",
-            "rejected": rejections(store.manifest.rejected),
+            "rejected": rejections(store.manifest.rejected) + (_EACH if store.manifest.rejected else ""),
             "path": f"{store.path} ({plural(len(store.manifest.shards), 'shard')}, {size})",
             "seconds": f"{summary['seconds']:.2f}",
         }
     )
+    for line in told(store.manifest.noted, len(store)):
+        print(printable(f"noted: {line.what}"))
     print(f"\nnext: fastcollate info {shlex.quote(str(store.path))}")
+
+
+def _marker(text: str) -> str:
+    """Text as a shell passes it on: a backslash and n for a line feed."""
+    return text.replace("\\n", "\n").replace("\\t", "\t")
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -17,8 +17,10 @@ from fastcollate.pretokenize.ready_tokens import take_tokens
 from fastcollate.ragged import IntArray, Ragged
 from fastcollate.sources.chunk import Chunk, Rejected
 from fastcollate.templates.segments import Document, Template, Texts, TokenDocument
+from fastcollate.tokenizers.boundaries import lack_end
 from fastcollate.tokenizers.cuts import cut
 from fastcollate.tokenizers.documents import EncodedDocuments, encode_documents
+from fastcollate.tokenizers.pieces import control_ids
 from fastcollate.tokenizers.tokenizer import Tokenizer
 
 __all__ = ["Encoded", "OnError", "Overlong", "Recipe", "Unsupervised"]
@@ -79,22 +81,29 @@ class Recipe:
 
         Raises:
             InputError: A record is bad, and `on_error` is "raise".
+            EncodingError: A record cannot be encoded, and `on_error` is "raise".
         """
         left_out = _LeftOut(chunk, skip=self.on_error == "skip")
         made = self._documents(chunk, left_out)
-        noted = _unread(chunk.records, self.template, self.kept.names)
         encoded, made = self._tokens(made, chunk, left_out)
         lengths = encoded.tokens.lengths
         tokens, spans, weights = encoded.tokens, encoded.spans, encoded.weights
+        noted = Counter[str]()
         how = self.overlong
         if self.max_length is not None and how != "drop" and how != "error":  # noqa: PLR1714  # so mypy sees a `Cut`
             tokens, spans, weights = cut(tokens, spans, weights, self.max_length, how)
             noted["cut"] = int((lengths > self.max_length).sum())
         good = self._good(made, lengths, encoded.spans, spans, left_out)
         usable = np.flatnonzero(good)
+        read = chunk.records
+        if len(left_out.rejected) > len(chunk.rejected):
+            read = [chunk.records[i] for i in dict.fromkeys(made.origins[usable].tolist())]
+        noted.update(_unread(read, self.template, self.kept.names))
         noted["unsupervised"] = int((spans.lengths[usable] == 0).sum())
         noted["straddled"] = int(encoded.straddled[usable].sum())
         noted["control_text"] = int(encoded.control_spelt[usable].sum())
+        noted["no_end"] = int(lack_end(tokens, spans, control_ids(self.tokenizer))[usable].sum())
+        noted.update(f"absent:{name}" for i, name in encoded.absent if good[i])
         origins = made.origins[usable]
         columns: dict[str, Any] = self.kept.of(chunk.records, origins)
         if made.grouped:
@@ -148,7 +157,7 @@ class Recipe:
                     self._encoded([document])
                     good.append(i)
                 except EncodingError as error:
-                    left_out.add(int(made.origins[i]), str(error), "not_encodable")
+                    left_out.add_unencodable(int(made.origins[i]), error)
             made = _Made.of(made.origins[good].tolist(), [each[i] for i in good])
             return self._encoded(made.documents), made
 
@@ -245,6 +254,14 @@ class _LeftOut:
             raise self._chunk.origin.error(row, message, reason)
         self.rejected.append(Rejected(row, reason, message, self._chunk.records[i]))
 
+    def add_unencodable(self, i: int, error: EncodingError) -> None:
+        """Leave record `i` out, since the tokenizer cannot encode it."""
+        if not self._skip:
+            origin, row = self._chunk.origin, int(self._chunk.rows[i])
+            message = f"{origin.at(row)}: {error}"
+            raise EncodingError(message, path=origin.path, row=origin.number(row)) from None
+        self.add(i, str(error), "not_encodable")
+
     def add_bare(self, i: int, *, cut_away: bool, empty: bool, wanted: bool) -> None:
         """Leave record `i` out, since a document of it has no target."""
         if cut_away:
@@ -263,10 +280,9 @@ def _whole_groups(good: NDArray[np.bool_], groups: IntArray) -> NDArray[np.bool_
 
 
 def _unread(records: Sequence[Mapping[str, Any]], template: Template, kept: frozenset[str]) -> Counter[str]:
-    """Count the keys that neither the template reads nor a column keeps, `unread:KEY`."""
+    """Count values whose keys neither the template reads nor a column keeps, as `unread:KEY`; null is none."""
     read = getattr(template, "keys", None)
-    counts = Counter[str]()
-    if read is not None and not set().union(*records) <= read | kept:
-        for keys, count in Counter(map(tuple, records)).items():
-            counts.update({f"unread:{key}": count for key in keys if key not in read and key not in kept})
-    return counts
+    if read is None:
+        return Counter()
+    unread = set[str]().union(*records) - read - kept
+    return Counter({f"unread:{key}": sum(record.get(key) is not None for record in records) for key in unread})

@@ -16,6 +16,7 @@ from fastcollate.pretokenize.kept_columns import KeptColumns
 from fastcollate.pretokenize.recipe import Encoded, OnError, Overlong, Recipe, Unsupervised
 from fastcollate.pretokenize.settling import first_records, settle_template, settle_tokenizer
 from fastcollate.pretokenize.telling import count_together, say, tell
+from fastcollate.sources.paths import labels
 from fastcollate.sources.resolve import find_sources
 from fastcollate.sources.source import read_chunks
 from fastcollate.store.reader import TokenStore
@@ -118,7 +119,7 @@ def prepare(
     recipe = Recipe(chosen, tokenizer, append_eot, max_length, overlong, unsupervised, on_error, kept)
     options: dict[str, Any] = {"layout": layout, "records_per_shard": records_per_shard, "template": chosen.name}
     with StoreWriter(output, encoding=tokenizer, **options) as writer:
-        _write(writer, _runner(recipe, workers, timeout).run(recipe.encode, chunks), progress)
+        _write(writer, _runner(recipe, workers, timeout).run(recipe.encode, chunks), labels(found.found), progress)
     return tell(TokenStore(output))
 
 
@@ -162,24 +163,32 @@ def _runner(recipe: Recipe, workers: int | None, timeout: int) -> Engine:
     return Processes(workers, timeout)
 
 
-def _write(writer: StoreWriter, chunks: Iterator[Encoded], progress: Callable[[int], object] | None) -> None:
-    written, rejected, noted = 0, Counter[str](), Counter[str]()
+def _write(
+    writer: StoreWriter,
+    chunks: Iterator[Encoded],
+    files: Mapping[str, str],
+    progress: Callable[[int], object] | None,
+) -> None:
+    """Write the chunks; `files` is what `rejected.jsonl` calls each file."""
+    written, rejected, noted, first = 0, Counter[str](), Counter[str](), ""
     for chunk in chunks:
         writer.append(chunk.tokens, chunk.spans, chunk.source_rows, chunk.columns)
         if chunk.rejected:
             counts = Counter(line.reason for line in chunk.rejected)
-            file = None if chunk.path is None else os.path.basename(chunk.path)  # noqa: PTH119  # URLs too
+            file = None if chunk.path is None else files.get(chunk.path, chunk.path)
             writer.reject(counts, ({"file": file, **line._asdict()} for line in chunk.rejected))
             rejected.update(counts)
+            first = first or chunk.rejected[0].message
         count_together(noted, chunk.noted)
         written += len(chunk.source_rows)
         if progress is not None:
             progress(len(chunk.source_rows))
     if not written:
-        raise _no_records(rejected)
+        raise _no_records(rejected, first)
     writer.note(noted)
 
 
-def _no_records(rejected: Counter[str]) -> InputError:
+def _no_records(rejected: Counter[str], first: str) -> InputError:
     counted = ", ".join(f"{count} {reason}" for reason, count in sorted(rejected.items()))
-    return InputError(f"the source holds no usable records ({counted or 'it is empty'})", reason="empty")
+    said = f"; the first: {first}" if first else ""
+    return InputError(f"the source holds no usable records ({counted or 'it is empty'}){said}", reason="empty")

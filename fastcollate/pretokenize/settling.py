@@ -10,7 +10,7 @@ from typing import Any
 from fastcollate.errors import EncodingError, InputError
 from fastcollate.pretokenize.telling import say
 from fastcollate.sources.chunk import Chunk
-from fastcollate.templates.detect import detect
+from fastcollate.templates.detect import detect, fitted
 from fastcollate.templates.markers import Marked
 from fastcollate.templates.named import load_template
 from fastcollate.templates.segments import Template
@@ -45,10 +45,11 @@ def settle_template(
     Raises:
         InputError: No template has that name, the records fit none, or the template has not what is asked of it.
     """
+    named = [_named(record, fields) for record in records] if fields else records
     if template is not None:
-        chosen = load_template(template)
+        chosen = fitted(load_template(template), named)
     else:
-        found = detect([_named(record, fields) for record in records] if fields else records)
+        found = detect(named)
         say([found.line])
         chosen = found.template
     if fields is not None:

@@ -147,10 +147,11 @@ class Chunk:
             LimitError: A row is too large, and `skip` is False.
         """
         stop = first + len(items)
-        records = [item for item in items if isinstance(item, dict)]
+        kinds = set(map(type, items))
+        records = [item for item in items if isinstance(item, dict)] if kinds != {dict} else list[Any](items)
         if len(records) == len(items):
             return cls(origin, np.arange(first, stop), records, [], stop)
-        if set(map(type, items)) == {type(None)}:
+        if kinds == {type(None)}:
             return cls(origin, np.zeros(0, np.int64), [], [], stop)
         rejected = []
         for row, item in enumerate(items, first):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from glob import glob, has_magic
+from itertools import takewhile
 from pathlib import Path
 
 from fastcollate.errors import InputError, plural
 from fastcollate.sources.chunk import unreadable
 from fastcollate.sources.sniff import ending
 
-__all__ = ["expand"]
+__all__ = ["expand", "labels"]
 
 # What programs write beside their data, under endings that data has.
 _NO_DATA = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"})
@@ -41,6 +43,43 @@ def expand(path: str, wanted: str | None) -> tuple[list[str], list[str]]:
         what = "no file matches this pattern" if has_magic(path) else "no such file"
         raise InputError(f"{path}: {what}: check the path", path=path, reason="not_found")
     return found, [f"{path}: {plural(len(found), 'file')}, {_span(found)}"] if len(found) > 1 else []
+
+
+def labels(found: Mapping[str, str]) -> dict[str, str]:
+    """Return what files are called where machines and working folders are no matter: each has a label of its own.
+
+    Args:
+        found: The argument that each file was found by: a folder or pattern, from which it is named, or itself.
+
+    >>> labels(dict.fromkeys(["data/a/x.json", "data/b/x.json"], "data/*/x.json"))
+    {'data/a/x.json': 'a/x.json', 'data/b/x.json': 'b/x.json'}
+    >>> labels({"a/x.json": "a/x.json", "b/x.json": "b/x.json", "b/y.json": "b/y.json"})
+    {'a/x.json': 'a/x.json', 'b/x.json': 'b/x.json', 'b/y.json': 'b/y.json'}
+    """
+    made = {name: _from(name, _base(path)) for name, path in found.items()}
+    if len(set(made.values())) == len(made):
+        return made
+    files = [os.path.dirname(os.path.abspath(name)) for name in found if "://" not in name]  # noqa: PTH100, PTH120
+    common = os.path.commonpath(files) if files else ""
+    return {
+        name: name.partition("://")[2].partition("?")[0] if "://" in name else _from(name, common)
+        for name in found
+    }
+
+
+def _base(path: str) -> str:
+    """Return the folder from which an argument's files are named: it, or what comes before a pattern or a name."""
+    if Path(path).is_dir():
+        return path
+    folders = Path(path).parent.parts
+    fixed = folders if os.path.lexists(path) else tuple(takewhile(lambda part: not has_magic(part), folders))
+    return str(Path(*fixed))
+
+
+def _from(name: str, folder: str) -> str:
+    if "://" in name:
+        return name.partition("?")[0].rpartition("/")[2]
+    return Path(os.path.relpath(name, folder)).as_posix()
 
 
 def _walk(folder: str, wanted: str | None) -> tuple[list[str], list[str]]:

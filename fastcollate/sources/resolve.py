@@ -23,10 +23,12 @@ class Resolved(NamedTuple):
     Attributes:
         sources: The sources, in order; none is opened.
         notes: What was taken and what was left out, where that is no matter of course: a sentence each.
+        found: The argument that each file was found by, by the file's name.
     """
 
     sources: list[Source]
     notes: list[str]
+    found: dict[str, str]
 
 
 def resolve(source: object, *, format: str | None = None) -> list[Source]:  # noqa: A002  # pinned
@@ -68,7 +70,7 @@ def find_sources(source: Any, *, format: str | None = None) -> Resolved:  # noqa
         )
     if format is not None:
         raise InputError(f"format is {format!r}, and the source holds records already: leave it out")
-    return Resolved([table or GivenRecords(source)], [])
+    return Resolved([table or GivenRecords(source)], [], {})
 
 
 def _check_format(wanted: str | None) -> None:
@@ -86,12 +88,12 @@ def _stands_alone(item: object) -> bool:
 
 
 def _several(items: list[object] | tuple[object, ...], wanted: str | None) -> Resolved:
-    sources, notes = list[Source](), list[str]()
+    sources, notes, by = list[Source](), list[str](), dict[str, str]()
     for i, item in enumerate(items):
         if isinstance(item, str | os.PathLike):
             found = _file(os.fsdecode(item), wanted)
         elif (table := given(item)) is not None:
-            found = Resolved([table], [])
+            found = Resolved([table], [], {})
         else:
             kind = "a path" if isinstance(items[0], str | os.PathLike) else "a table"
             raise InputError(
@@ -102,14 +104,15 @@ def _several(items: list[object] | tuple[object, ...], wanted: str | None) -> Re
             )
         sources += found.sources
         notes += found.notes
+        by |= found.found
     for name, times in Counter(found.name for found in sources if isinstance(found, FileSource)).items():
         if times > 1:
             notes.append(f"{name}: given {times} times, and read as often")
-    return Resolved(sources, notes)
+    return Resolved(sources, notes, by)
 
 
 def _file(path: str, wanted: str | None) -> Resolved:
     if path == "-":
-        return Resolved([FileSource("standard input", wanted, piped=True)], [])
+        return Resolved([FileSource("standard input", wanted, piped=True)], [], {})
     found, notes = expand(path, wanted)
-    return Resolved([FileSource(name, wanted) for name in found], notes)
+    return Resolved([FileSource(name, wanted) for name in found], notes, dict.fromkeys(found, path))

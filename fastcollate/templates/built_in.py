@@ -43,6 +43,11 @@ BUILT_IN: dict[str, tuple[dict[str, Any], ...]] = {
         {"text": "\n\n### Response:\n"},
         {"text": "{response}", "supervised": True},
     ),
+    "orca": (
+        {"text": "{system_prompt}\n\n", "when": "system_prompt"},
+        {"text": "{question}\n"},
+        {"text": "{response}", "supervised": True},
+    ),
     "text": ({"text": "{text}", "supervised": True},),
 }
 

@@ -9,12 +9,13 @@ from typing import Any, ClassVar, Self
 
 from fastcollate.errors import InputError
 from fastcollate.templates.segments import Document, Segment
-from fastcollate.templates.turns import MESSAGE_KEYS, Conversation, Turn, read_conversation
-from fastcollate.templates.wording import renaming, short
+from fastcollate.templates.turns import MESSAGE_KEYS, Conversation, Turn, read_tools, read_turns
+from fastcollate.templates.wording import given, having, renaming, short
 
-__all__ = ["OfConversations", "trained"]
+__all__ = ["OfConversations", "read_conversation", "trained"]
 
 _FIELDS = ("messages", "system", "tools")
+_OLD_TOOLS = "functions"
 
 
 class OfConversations:
@@ -30,7 +31,13 @@ class OfConversations:
         """The keys of a record that are read."""
         keys = dict(self.renames)
         messages = {keys["messages"]} if "messages" in keys else {*MESSAGE_KEYS}
-        return frozenset(messages | {keys.get(name, name) for name in ("system", "tools")})
+        tools = {keys["tools"]} if "tools" in keys else {"tools", _OLD_TOOLS}
+        return frozenset(messages | tools | {keys.get("system", "system")})
+
+    @property
+    def fingerprint(self) -> str:
+        """64 hex digits that change with whatever changes the documents."""
+        raise NotImplementedError
 
     def training_on(self, train_on: str) -> Self:
         """Return the same template with other turns learnt.
@@ -70,6 +77,56 @@ class OfConversations:
     def segments(self, conversation: Conversation) -> list[Segment]:
         """Return the segments of a conversation."""
         raise NotImplementedError
+
+
+def read_conversation(record: Mapping[str, Any], keys: Mapping[str, str]) -> Conversation:
+    """Return the conversation of a record.
+
+    Args:
+        record: What one row of the source holds.
+        keys: The record's key for `messages`, `system` and `tools`, where it is another one. Without one for
+            `messages` they are found under `messages`, `conversations` or `conversation`; without one for `tools`
+            under `tools` or, as it was once called, `functions`.
+
+    Raises:
+        InputError: The record has no turns, or a turn is not what a conversation can hold; `reason` says why.
+
+    >>> record = {"system": "Be terse.", "conversations": [{"from": "human", "value": "2+2?"},
+    ...                                                    {"from": "gpt", "value": "4"}]}
+    >>> [(turn.role, turn.text, turn.weight) for turn in read_conversation(record, {}).turns]
+    [('system', 'Be terse.', 0.0), ('user', '2+2?', 0.0), ('assistant', '4', 1.0)]
+    """
+    key = keys.get("messages") or _message_key(record)
+    turns = read_turns(given(record, key), key)
+    system = given(record, keys.get("system", "system"))
+    if system is not None and not isinstance(system, str):
+        raise InputError(f'"system" is {short(system)}: beside "{key}" it must be a string', reason="not_string")
+    if system and not (turns[0].role == "system" and turns[0].text == system):
+        turns = (Turn("system", system), *turns)
+    tools = given(record, keys.get("tools", "tools"))
+    if tools is None and "tools" not in keys:
+        tools = given(record, _OLD_TOOLS)
+    return Conversation(turns, read_tools(tools))
+
+
+def _message_key(record: Mapping[str, Any]) -> str:
+    *usual, other = MESSAGE_KEYS
+    found = [key for key in usual if given(record, key) is not None]
+    if not found and given(record, other) is not None:  # beside messages it may be their number, or anything
+        return other
+    if len(found) > 1:
+        raise InputError(
+            f'the record has "{found[0]}" and "{found[1]}": only one can be read; say which with '
+            'fields={"messages": ...} (--fields messages=...)',
+            reason="unknown_shape",
+        )
+    if not found:
+        raise InputError(
+            f'field "messages" is missing ({having(record)}): a conversation stands under "messages" or '
+            '"conversations"; say which key holds it with fields={"messages": ...} (--fields messages=...)',
+            reason="missing_field",
+        )
+    return found[0]
 
 
 def _check_train_on(train_on: str) -> str:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Document", "Segment", "Template", "Texts", "TokenDocument"]
+__all__ = ["CONTROL_LOOKS", "CONTROL_NAMES", "Document", "Segment", "Template", "Texts", "TokenDocument"]
+
+CONTROL_NAMES = (
+    *("<|endoftext|>", "<s>", "</s>", "<bos>", "<eos>", "<pad>", "<unk>", "<mask>", "[INST]", "[/INST]"),
+    *("[CLS]", "[SEP]", "[PAD]", "[UNK]", "[MASK]", "[BOS]", "[EOS]", "<start_of_turn>", "<end_of_turn>"),
+    *("<|im_start|>", "<|im_end|>", "<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|eot_id|>"),
+    *("<|end_header_id|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"),
+)
+"""Control tokens that many vocabularies have: those to ask for where a tokenizer does not list its own."""
+
+# "[INST]" is a token of some vocabularies and text in others: it does not look like one.
+_SPELT = [name for name in CONTROL_NAMES if not (name.startswith("<|") or "INST" in name)]
+CONTROL_LOOKS = r"<[|\uff5c][^<>|\uff5c\s]{1,64}[|\uff5c]>|" + "|".join(map(re.escape, _SPELT))
+"""A pattern of what a control token looks like, where nobody says which there are."""
 
 
 class Segment(NamedTuple):

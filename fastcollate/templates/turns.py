@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any, NamedTuple
@@ -11,9 +12,9 @@ import numpy as np
 from fastcollate.errors import InputError
 from fastcollate.templates.wording import given, having, json_text, nearest, parsed_json, short
 
-__all__ = ["MESSAGE_KEYS", "Conversation", "ToolCall", "Turn", "read_conversation", "read_turns"]
+__all__ = ["MESSAGE_KEYS", "Conversation", "ToolCall", "Turn", "read_tools", "read_turns"]
 
-MESSAGE_KEYS = ("messages", "conversations")
+MESSAGE_KEYS = ("messages", "conversations", "conversation")
 """The keys under which a record may hold its turns."""
 
 _ROLES = {
@@ -24,6 +25,7 @@ _ROLES = {
 }
 _CALLS = ("function_call", "tool_call")
 _ROLE_KEYS, _CONTENT_KEYS = ("role", "from"), ("content", "value")
+_PAIR = {"input", "output"}
 _REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 _WEIGHT_KEYS = ("loss_weight", "weight", "train")
 _TEXT_PARTS = ("text", "input_text", "output_text")
@@ -74,62 +76,60 @@ class Conversation(NamedTuple):
     tools: tuple[dict[str, Any], ...] = ()
 
 
-def read_conversation(record: Mapping[str, Any], keys: Mapping[str, str]) -> Conversation:
-    """Return the conversation of a record.
-
-    Args:
-        record: What one row of the source holds.
-        keys: The record's key for `messages`, `system` and `tools`, where it is another one. Without one for
-            `messages` they are found under `messages` or `conversations`.
-
-    Raises:
-        InputError: The record has no turns, or a turn is not what a conversation can hold; `reason` says why.
-
-    >>> record = {"system": "Be terse.", "conversations": [{"from": "human", "value": "2+2?"},
-    ...                                                    {"from": "gpt", "value": "4"}]}
-    >>> [(turn.role, turn.text, turn.weight) for turn in read_conversation(record, {}).turns]
-    [('system', 'Be terse.', 0.0), ('user', '2+2?', 0.0), ('assistant', '4', 1.0)]
-    """
-    key = keys.get("messages") or _message_key(record)
-    turns = read_turns(given(record, key), key)
-    system = given(record, keys.get("system", "system"))
-    if system is not None and not isinstance(system, str):
-        raise InputError(f'"system" is {short(system)}: beside "{key}" it must be a string', reason="not_string")
-    if system and not (turns[0].role == "system" and turns[0].text == system):
-        turns = (Turn("system", system), *turns)
-    return Conversation(turns, _tools(given(record, keys.get("tools", "tools"))))
-
-
-def _message_key(record: Mapping[str, Any]) -> str:
-    found = [key for key in MESSAGE_KEYS if given(record, key) is not None]
-    if len(found) > 1:
-        raise InputError(
-            'the record has "messages" and "conversations": only one can be read; say which with '
-            'fields={"messages": ...} (--fields messages=...)',
-            reason="unknown_shape",
-        )
-    if not found:
-        raise InputError(
-            f'field "messages" is missing ({having(record)}): a conversation stands under "messages" or '
-            '"conversations"; say which key holds it with fields={"messages": ...} (--fields messages=...)',
-            reason="missing_field",
-        )
-    return found[0]
-
-
 def read_turns(messages: object, key: str) -> tuple[Turn, ...]:
     """Return the turns of a list of messages, which messages of errors call `key`.
 
     Raises:
-        InputError: As `read_conversation`.
+        InputError: There is no turn, or one is not what a conversation can hold; `reason` says why.
     """
-    messages = messages.tolist() if isinstance(messages, np.ndarray) else messages  # as pandas reads Parquet
-    if messages is None or isinstance(messages, str) or not isinstance(messages, Sequence):
-        found = "missing" if messages is None else short(messages)
+    return tuple(_turn(message, f"{key}[{i}]", i) for i, message in enumerate(_listed(messages, key)))
+
+
+def _listed(value: object, key: str) -> Sequence[object]:
+    """Return the messages that a value holds: a list, or the JSON of one.
+
+    A list of strings is what a user and an assistant say in turn, and one of objects with `input` and `output` has
+    an exchange in each.
+    """
+    value = value.tolist() if isinstance(value, np.ndarray) else value  # as pandas reads Parquet
+    value = _messages_in(value, key) if isinstance(value, str) else value
+    if not isinstance(value, Sequence):
+        found = "missing" if value is None else short(value)
         raise InputError(f'"{key}" is {found}: it must be a list of messages', reason="missing_field")
-    if not messages:
+    if not value:
         raise InputError(f'"{key}" is empty: a conversation has at least one turn', reason="no_turns")
-    return tuple(_turn(message, f"{key}[{i}]", i) for i, message in enumerate(messages))
+    if len(value) > 1 and all(isinstance(said, str) for said in value):
+        return [{"role": ("user", "assistant")[i % 2], "content": said} for i, said in enumerate(value)]
+    if all(isinstance(pair, Mapping) and pair.keys() >= _PAIR and not pair.keys() & _ROLE_KEYS for pair in value):
+        roles = (("user", "input"), ("assistant", "output"))
+        return [{"role": role, "content": pair[name]} for pair in value for role, name in roles]
+    return value
+
+
+def _messages_in(text: str, key: str) -> object:
+    """Return the list of messages that a text is the JSON of."""
+    try:
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, list):
+        raise InputError(
+            f'"{key}" is {short(text)}: it must be a list of messages, or the JSON of one, as json.dumps writes '
+            "it (Python's own notation, with single quotes, is none)",
+            reason="missing_field",
+        )
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a key stands twice in an object")
+    return made
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _turn(message: object, where: str, index: int) -> Turn:
@@ -267,7 +267,7 @@ def _call(call: object, where: str) -> ToolCall:
     return ToolCall(name, arguments, call.get("id"))
 
 
-def _tools(value: object) -> tuple[dict[str, Any], ...]:
+def read_tools(value: object) -> tuple[dict[str, Any], ...]:
     """Return the tools of a record: OpenAI's objects, also where the record has a function alone."""
     tools = parsed_json(value, '"tools"') if isinstance(value, str) and value.strip() else value
     tools = [tools] if isinstance(tools, Mapping) else tools or []

@@ -4,3 +4,5 @@
 `documents.py` encodes. tiktoken, gigatoken and tokenizers are imported in this room alone.
 The room imports `ragged`, `templates.segments`, `errors` and `arguments`, and no other room.
 """
+
+from fastcollate.tokenizers.tokenizer import Tokenizer as Tokenizer

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.ragged import IntArray
+from fastcollate.ragged import IntArray, Ragged
 
-__all__ = ["Marked", "Parts", "mark_by_offsets", "mark_by_sizes", "targets_of_tokens"]
+__all__ = ["Marked", "Parts", "lack_end", "mark_by_offsets", "mark_by_sizes", "targets_of_tokens"]
 
 FloatArray = NDArray[np.float32]
 
@@ -145,3 +145,17 @@ def mark_by_offsets(places: IntArray, offsets: IntArray, parts: Parts) -> Marked
     pairs, found = targets_of_tokens(held, documents)
     straddled = documents[(held != 0) & (lowest == 0)]
     return Marked(pairs, found, documents[pairs[:, 0]], np.unique(straddled))
+
+
+def lack_end(tokens: Ragged, spans: Ragged, ends: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Return `bool[N]`: whether a record has targets, and the last of them is none of the control tokens `ends`.
+
+    >>> tokens, spans = Ragged.from_rows([[5, 9, 1], [5, 9]]), Ragged.from_rows([[1, 2], [0, 1]], np.uint32)
+    >>> lack_end(tokens, spans, np.array([9], np.uint32))
+    array([False,  True])
+    """
+    lacking = np.zeros(len(tokens), bool)
+    having = np.flatnonzero(spans.lengths)
+    stops = spans.values[spans.offsets[1:][having] - 1].astype(np.int64)
+    lacking[having] = ~np.isin(tokens.values[tokens.offsets[:-1][having] + stops - 1], ends)
+    return lacking

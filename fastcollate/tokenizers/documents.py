@@ -28,6 +28,8 @@ class EncodedDocuments(NamedTuple):
         weights: `float32[S]`, the weight of each span; None where all are 1.
         straddled: `bool[D]`, whether a token holds bytes of a target and of a part that is none.
         control_spelt: `bool[D]`, whether ordinary text spells the name of a control token.
+        absent: Documents, and the names of control tokens in them that the tokenizer does not have: these are
+            ordinary text.
     """
 
     tokens: Ragged
@@ -35,6 +37,7 @@ class EncodedDocuments(NamedTuple):
     weights: FloatArray | None
     straddled: NDArray[np.bool_]
     control_spelt: NDArray[np.bool_]
+    absent: frozenset[tuple[int, str]] = frozenset()
 
 
 def encode_documents(
@@ -51,9 +54,9 @@ def encode_documents(
     Args:
         tokenizer: The tokenizer.
         documents: The documents. A segment's weight is that of its tokens in the loss: 0 makes no targets.
-        end_token_id: A token put after each document that does not end with it; None (default) puts none. It has
-            the weight of the document's last segment that is a target or a control token; text that is neither
-            is passed over.
+        end_token_id: A token put after each document that does not end with it, or with it and blanks that are no
+            target; None (default) puts none. It has the weight of the document's last segment that is a target or
+            a control token; text that is neither is passed over.
 
     Raises:
         EncodingError: The tokenizer drops part of a text, or cannot encode it; `document` is its number.
@@ -77,7 +80,7 @@ def encode_documents(
     except EncodingError as error:
         raise _of_document(error, pieces) from None
     if end_token_id is not None:
-        laid = _with_ends(laid, _end_weights(pieces), end_token_id)
+        laid = _with_ends(laid, *_ends(pieces, end_token_id), end_token_id)
     kept = laid.sizes > 0  # an empty segment parts nothing
     owners = np.repeat(np.arange(len(pieces.spelt)), np.diff(laid.segment_offsets))
     parts = Parts(np.cumsum(laid.sizes)[kept], laid.weights[kept], owners[kept])
@@ -101,6 +104,7 @@ def encode_documents(
         None if bool((marked.weights == 1).all()) else marked.weights,
         straddled,
         pieces.spelt,
+        pieces.absent,
     )
 
 
@@ -154,7 +158,7 @@ def _of_document(error: EncodingError, pieces: Pieces) -> EncodingError:
         return error
     segment = int(np.searchsorted(pieces.texts_before, error.document, "right")) - 1
     document = int(np.searchsorted(pieces.segment_offsets, segment, "right")) - 1
-    return EncodingError(f"document {document} of this chunk: {error}", document=document)
+    return EncodingError(str(error), document=document)
 
 
 def _check_whole(name: str, pieces: Pieces) -> None:
@@ -166,30 +170,40 @@ def _check_whole(name: str, pieces: Pieces) -> None:
     if len(wrong):
         document = int(np.searchsorted(pieces.segment_offsets, kept[wrong[0]], "right")) - 1
         raise EncodingError(
-            f'document {document} of this chunk is a target in part, and "{name}" does not say where its tokens '
+            f'the text is a target in part, and "{name}" does not say where its tokens '
             "lie: give Tokenizer.from_callable byte_lengths=, or use a template that supervises whole texts",
             document=document,
         )
 
 
-def _end_weights(pieces: Pieces) -> FloatArray:
-    """Return the weight that an end has in each document: that of its last target, or of a later control token."""
+def _ends(pieces: Pieces, end_token_id: int) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Return the weight that an end has in each document, and whether the document has its end already.
+
+    The weight is that of the last target, or of a later control token. As `<|im_end|>` and a line feed that is no
+    target end a turn, so they end the text where `<|im_end|>` is the end token.
+    """
     decides = pieces.weights != 0
     decides[pieces.marked] = True
     deciding = np.flatnonzero(decides & (pieces.sizes > 0))
     before = np.searchsorted(deciding, pieces.segment_offsets)
-    some = before[1:] > before[:-1]
-    weights = np.zeros(len(some), np.float32)
-    weights[some] = pieces.weights[deciding[before[1:][some] - 1]]
-    return weights
+    some = np.flatnonzero(before[1:] > before[:-1])
+    last = deciding[before[1:][some] - 1]
+    weights, ended = np.zeros(len(before) - 1, np.float32), np.zeros(len(before) - 1, bool)
+    weights[some] = pieces.weights[last]
+    ending = np.isin(last, pieces.controls[pieces.control_ids == end_token_id])
+    starts = pieces.texts_before[last[ending] + 1].tolist()
+    stops = pieces.texts_before[pieces.segment_offsets[1:][some[ending]]].tolist()
+    after = [pieces.texts[start:stop] for start, stop in zip(starts, stops, strict=True)]
+    ended[some[ending]] = [not any(map(str.strip, texts)) for texts in after]
+    return weights, ended
 
 
-def _with_ends(laid: _Laid, weights: FloatArray, end_token_id: int) -> _Laid:
-    """Put the end token, as a segment of its own, after each document that does not end with it."""
+def _with_ends(laid: _Laid, weights: FloatArray, ended: NDArray[np.bool_], end_token_id: int) -> _Laid:
+    """Put the end token, as a segment of its own, after each document that has not ended with it."""
     ids, offsets = laid.ids, laid.offsets
     filled = np.flatnonzero(np.diff(offsets))
-    added = np.ones(len(offsets) - 1, bool)
-    added[filled] = ids[offsets[1:][filled] - 1] != end_token_id
+    added = ~ended
+    added[filled] &= ids[offsets[1:][filled] - 1] != end_token_id
     shift = offsets_of(added)
     at, segments_at = offsets[1:][added], laid.segment_offsets[1:][added]
     places = laid.places
@@ -213,7 +227,6 @@ def _check_coverage(name: str, found: IntArray, wanted: IntArray) -> None:
     wrong = np.flatnonzero(found != wanted)
     if len(wrong):
         raise EncodingError(
-            f'encoding "{name}" drops text of document {wrong[0] - 1} of this chunk: its '
-            "pattern must match every character; let it end in |(?s:.)",
+            f'encoding "{name}" drops text: its pattern must match every character; let it end in |(?s:.)',
             document=int(wrong[0]) - 1,
         )

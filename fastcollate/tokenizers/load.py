@@ -27,7 +27,8 @@ def load_encoding(encoding: AnyEncoding, *, pattern: str | None = None) -> Token
     Args:
         encoding: A name (`"bytes"`, which is built in and needs nothing, or any name tiktoken knows), the path of
             a Hugging Face `tokenizer.json`, of a directory that holds one, or of a `.tiktoken` file, a
-            `tiktoken.Encoding`, or a `Tokenizer`, which is returned as it is. `"gpt2"` is read from tiktoken's
+            `tiktoken.Encoding`, or a `Tokenizer` (of `fastcollate.tokenizers`; its `from_callable` makes one of
+            any function), which is returned as it is. `"gpt2"` is read from tiktoken's
             cache, else from the package behind the extra `fastcollate[gpt2]`, else from the network.
         pattern: How a text is parted before the ranks of a `.tiktoken` file merge its bytes: the name of an
             encoding whose pattern it is, such as `"cl100k_base"`, or a regular expression. Such a tokenizer has no

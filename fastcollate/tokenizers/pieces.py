@@ -13,19 +13,11 @@ from numpy.typing import NDArray
 
 from fastcollate.errors import InputError
 from fastcollate.ragged import IntArray, offsets_of
-from fastcollate.templates.segments import Document, Texts
+from fastcollate.templates.segments import CONTROL_NAMES, Document, Texts
 from fastcollate.tokenizers.boundaries import FloatArray
 from fastcollate.tokenizers.tokenizer import Tokenizer, mend
 
-__all__ = ["Pieces", "control_names", "take_apart"]
-
-# What control tokens are called, for a tokenizer that does not list its own as `control_names`.
-_KNOWN_CONTROLS = (
-    *("<|endoftext|>", "<s>", "</s>", "<bos>", "<eos>", "<pad>", "<unk>", "[CLS]", "[SEP]", "[PAD]", "[MASK]"),
-    *("<|im_start|>", "<|im_end|>", "<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|eot_id|>"),
-    *("<|end_header_id|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "[INST]", "[/INST]"),
-    *("<start_of_turn>", "<end_of_turn>"),
-)
+__all__ = ["Pieces", "control_ids", "control_names", "take_apart"]
 
 
 class Pieces(NamedTuple):
@@ -41,6 +33,7 @@ class Pieces(NamedTuple):
         controls: The numbers of those of them that are control tokens.
         control_ids: The token of each.
         spelt: Whether the ordinary text of each document spells the name of a control token.
+        absent: Documents and the names of their control segments that the tokenizer has no token for.
     """
 
     texts: list[str]
@@ -52,6 +45,7 @@ class Pieces(NamedTuple):
     controls: IntArray
     control_ids: NDArray[np.uint32]
     spelt: NDArray[np.bool_]
+    absent: frozenset[tuple[int, str]]
 
 
 def take_apart(tokenizer: Tokenizer, documents: Sequence[Document] | Texts, *, in_bytes: bool) -> Pieces:
@@ -99,6 +93,25 @@ def take_apart(tokenizer: Tokenizer, documents: Sequence[Document] | Texts, *, i
         controls,
         np.array([found[texts[i]] for i in controls.tolist()], np.uint32),
         spelt,
+        _absent(texts, np.setdiff1d(marked, controls), segment_offsets),
+    )
+
+
+def control_ids(tokenizer: Tokenizer) -> NDArray[np.uint32]:
+    """Return the ids of the tokenizer's control tokens, the end of a text among them.
+
+    >>> from fastcollate.tokenizers.load import load_encoding
+    >>> control_ids(load_encoding("bytes"))
+    array([256], dtype=uint32)
+    """
+    found = {tokenizer.eot_token_id, *map(tokenizer.control_id, control_names(tokenizer))}
+    return np.array(sorted(number for number in found if number is not None), np.uint32)
+
+
+def _absent(texts: list[str], marked: IntArray, segment_offsets: IntArray) -> frozenset[tuple[int, str]]:
+    owners = np.searchsorted(segment_offsets, marked, "right") - 1
+    return frozenset(
+        (owner, texts[i]) for owner, i in zip(owners.tolist(), marked.tolist(), strict=True) if texts[i]
     )
 
 
@@ -118,9 +131,9 @@ def _of_texts(tokenizer: Tokenizer, documents: Texts, *, in_bytes: bool) -> Piec
     begins = np.zeros(len(sizes), bool)
     begins[offsets[:-1]] = True
     everywhere, nowhere = np.ones(len(texts), bool), np.zeros(0, np.int64)
-    spelt = _spelt(texts, np.arange(len(texts)), everywhere, _names(tokenizer), len(texts))
+    spelt = _spelt(texts, np.arange(len(texts)), everywhere, control_names(tokenizer), len(texts))
     no_ids = np.zeros(0, np.uint32)
-    return Pieces(texts, sizes, weights, offsets, offsets_of(begins), nowhere, nowhere, no_ids, spelt)
+    return Pieces(texts, sizes, weights, offsets, offsets_of(begins), nowhere, nowhere, no_ids, spelt, frozenset())
 
 
 def _checked_weights(weights: list[float] | FloatArray) -> FloatArray:
@@ -168,7 +181,7 @@ def control_names(tokenizer: Tokenizer) -> tuple[str, ...]:
     """Return what the tokenizer's control tokens are called, as far as that can be known."""
     listed: Iterable[str] | None = getattr(tokenizer, "control_names", None)
     if listed is None:
-        listed = [name for name in _KNOWN_CONTROLS if tokenizer.control_id(name) is not None]
+        listed = [name for name in CONTROL_NAMES if tokenizer.control_id(name) is not None]
     return tuple(sorted(listed))
 
 

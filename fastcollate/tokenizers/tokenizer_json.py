@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from fastcollate.errors import EncodingError
 from fastcollate.ragged import IntArray, Ragged
+from fastcollate.templates.segments import CONTROL_LOOKS
 from fastcollate.tokenizers.tokenizer import byte_of_letter, is_panic, mend
 
 __all__ = ["JsonTokenizer"]
@@ -22,7 +23,7 @@ __all__ = ["JsonTokenizer"]
 # What a token that ends a text is called; what ends a turn of a conversation comes last.
 _ENDS = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>")
 _TURN_ENDS = ("<|im_end|>",)
-_CONTROL = re.compile(r"<\|.*\|>|</?s>|<(bos|eos|pad|unk|mask)>|\[(CLS|SEP|PAD|UNK|MASK|BOS|EOS)\]")
+_CONTROL = re.compile(CONTROL_LOOKS)
 # Steps before the model that neither add nor drop a byte.
 _KEEPING = ("ByteLevel", "Digits", "Split")
 

@@ -40,7 +40,8 @@ def test_prepare_counts_what_it_skipped(source, tmp_path):
         "--on-error",
         "skip",
     ]
-    assert "\nrejected  3 (2 missing_field, 1 not_json)\n" in succeed(*argv)
+    said = "\nrejected  3 (2 missing_field, 1 not_json), each a line of rejected.jsonl there\n"
+    assert said in succeed(*argv)
 
 
 def test_prepare_for_machines(source, tmp_path):
@@ -66,6 +67,7 @@ def test_prepare_for_machines(source, tmp_path):
         "records": 6,
         "tokens": 942,
         "rejected": {},
+        "noted": {},
         "encoding": "bytes",
         "template": "alpaca",
         "shards": 2,
@@ -111,6 +113,25 @@ def test_every_option_reaches_prepare(monkeypatch):
         "on_error": "skip",
         "progress": None,
     }
+
+
+def test_markers_are_written_as_a_shell_passes_them_on(tmp_path):
+    source = tmp_path / "hh.jsonl"
+    pair = {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"}
+    source.write_text(json.dumps(pair) + "\n")
+    options = [
+        "--encoding",
+        "bytes",
+        "--json",
+        "--response-marker",
+        r"\n\nAssistant:",
+        "--prompt-marker",
+        r"\n\nHuman:",
+    ]
+    succeed("prepare", source, "--output", tmp_path / "s", *options)
+    store = TokenStore(tmp_path / "s")
+    learnt = [bytes(store[i][start:-1].tolist()) for i in range(2) for start, _ in store.spans(i).tolist()]
+    assert learnt == [b" a", b" b"]
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -62,7 +62,7 @@ def test_an_empty_file_is_named(source, out, content):
             "instruction,output\n",
             r"data.jsonl, line 1, column 1: not JSON \(Expecting value\): a file holds one JSON",
         ),
-        (json.dumps(GOOD) + "\n{'a': 1}\n", r"data.jsonl, line 2, column 2: not JSON"),
+        (json.dumps(GOOD) + "\n{'a': 1}\n", r"data.jsonl, line 2: not JSON .it is Python's own notation"),
         ('[{"prompt": "a"', r"data.jsonl: the JSON array is cut short at byte 15 of the file"),
         (b'{"prompt": "\xe9"}', r"data.jsonl, line 1: not UTF-8 at byte 12 of the file: save it as UTF-8"),
         (json.dumps([GOOD, 7]), r"data.jsonl, record 1: is of type int, not an object: every record is an object"),

@@ -107,8 +107,8 @@ def test_what_a_model_would_learn_unmeant_is_said(tmp_path, caplog):
     store = prepare(records, tmp_path / "s", encoding="bytes")
     assert store.manifest.noted == {"control_text": 1, "unread:history": 1}
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert said[0].startswith("1 record of 2 spell the name of a control token")
-    assert said[1].startswith('key "history" of 1 record is not read by the template: name it in fields')
+    assert said[0].startswith("in 1 record of 2 the text spells the name of a control token")
+    assert said[1].startswith('in 1 record of 2 the template does not read "history": name what should be read')
 
 
 def test_records_need_an_end_to_end_with(tmp_path):

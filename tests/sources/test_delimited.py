@@ -35,6 +35,35 @@ def test_values_stay_the_text_that_was_written(write):
     assert records(path) == [{"a": "NA", "b": "null", "c": "007"}, {"a": " 1 ", "b": "", "c": "1e5"}]
 
 
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        ("x;y", ["1,5;2"]),  # as Excel writes where a comma stands in numbers
+        ('"x";"y"', ['"a;b";c']),
+        ("x\ty", ["a,b\tc"]),
+        ('"x,1";y', ["a;b"]),
+    ],
+)
+def test_a_header_tells_what_parts_fields_where_it_has_no_comma(write, header, rows):
+    path = write("\ufeff" + "\r\n".join([header, *rows]), "data.csv")
+    delimiter = "\t" if "\t" in header else ";"
+    names, *expected = csv.reader([header, *rows], delimiter=delimiter)
+    assert records(path) == [dict(zip(names, row, strict=True)) for row in expected]
+
+
+def test_a_first_line_may_name_what_parts_fields(write):
+    path = write("sep=;\r\nx;y\r\n1,5;2\r\n3\r\n", "data.csv")
+    assert records(path, skip=True) == [{"x": "1,5", "y": "2"}]
+    assert str(error_of(path)).startswith(f"{path}, line 4: has 1 fields, and the header 2")
+
+
+@pytest.mark.parametrize("header", ["x,y;z", "x;y\tz", "x"])
+def test_a_header_that_leaves_a_choice_is_parted_by_commas(write, header):
+    rows = [header, *["1,2"] * ("," in header), *["1"] * ("," not in header)]
+    names, *expected = csv.reader(rows)
+    assert records(write("\n".join(rows), "data.csv")) == [dict(zip(names, row, strict=True)) for row in expected]
+
+
 def test_a_header_loses_its_byte_order_mark_and_its_quotes(write):
     assert records(write('\ufeff"text"\n"hi"\n', "g.csv")) == [{"text": "hi"}]
     assert records(write('text,"n"\r\nhi,1\r\n'.encode("utf-16"), "w.csv")) == [{"text": "hi", "n": "1"}]
@@ -84,7 +113,11 @@ def test_a_header_alone_is_no_record(write, content):
 
 def test_bytes_that_are_no_utf8_name_the_line(write):
     path = write(b"a\nx\n\xe9\n", "data.csv")
-    assert_error(path, "not_utf8", f"{path}, line 3: not UTF-8: save the file as UTF-8")
+    assert_error(
+        path,
+        "not_utf8",
+        f"{path}, line 3: not UTF-8 in the row that begins at byte 4 of the file: save it as UTF-8",
+    )
     assert records(path, skip=True) == [{"a": "x"}]
 
 

@@ -126,7 +126,7 @@ def test_ordinary_records_are_read_together():
         (r'{"\ude00": 1}', "not_text", r"the escape \ude00 is half of a character"),
         ('{"a": ' + "[" * 300 + "]" * 300 + "}", "not_json", "nested too deeply, in more than 256 levels"),
         ('{"a": ' + "[" * 10**5 + "]" * 10**5 + "}", "not_json", "nested too deeply, in more than 256 levels"),
-        ('{"a": ' + "1" * 5000 + "}", "not_json", "4300"),
+        ('{"a": ' + "1" * 5000 + "}", "not_json", "an integer has more digits than any number"),
         ('{"a": 1,}', "not_json", "double quotes"),
     ],
 )

@@ -160,7 +160,7 @@ def test_fields_rename_the_keys():
     template = load_template("chatml").renamed({"messages": "dialogue", "system": "persona"})
     (document,) = template.documents({"dialogue": MESSAGES[1:3], "persona": "S", "messages": "no"})
     assert text_of(list(document.segments)) == text_of(segments_of("chatml", MESSAGES[:3]))
-    assert template.keys == {"dialogue", "persona", "tools"}
+    assert template.keys == {"dialogue", "persona", "tools", "functions"}
     with pytest.raises(InputError, match=r'has no field "message": .*did you mean "messages"'):
         template.renamed({"message": "a"})
 

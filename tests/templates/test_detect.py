@@ -21,6 +21,8 @@ OTHER = {"role": "assistant", "content": "B"}
         ({"text": "a", "url": "b"}, "text"),
         ({"messages": TURNS, "prompt": "Q", "prompt_id": "7"}, "chatml"),
         ({"conversations": TURNS, "tools": "[]", "system": "S"}, "chatml"),
+        ({"conversation": TURNS}, "chatml"),
+        ({"messages": TURNS, "conversation": "number 7"}, "chatml"),
         ({"prompt": "a", "chosen": "b", "rejected": "c"}, "preference"),
         ({"chosen": TURNS, "rejected": [TURNS[0], OTHER]}, "preference"),
         ({"conversations": TURNS, "chosen": TURNS[1], "rejected": OTHER}, "preference"),
@@ -52,8 +54,8 @@ def test_a_record_that_fits_no_shape_shows_its_keys_and_the_nearest():
     assert caught.value.reason == "unknown_shape"
     assert str(caught.value) == (
         'the record fits no template (the record has "question", "reply"): the nearest are question_answer '
-        "(question, answer) or tokens (input_ids) or preference (chosen, rejected); say which with template= "
-        "(--template), and which keys hold its fields with fields= (--fields)"
+        "(question, answer) or orca (question, response); say which with template= (--template), and which keys "
+        "hold its fields with fields= (--fields)"
     )
 
 
@@ -65,6 +67,13 @@ def test_a_record_that_fits_several_shapes_names_them():
         "the record fits several templates: alpaca (instruction, output) and text (text) (the record has "
         '"instruction", "output", "text"): say which with template= (--template)'
     )
+
+
+def test_a_text_that_the_fields_were_written_into_leaves_no_choice_unless_it_is_another_here_and_there():
+    repeated = {"instruction": "ask", "output": "say", "text": "ask: say"}
+    assert detect([repeated] * 9 + [{**repeated, "text": "other"}]).template.name == "alpaca"
+    with pytest.raises(InputError, match=r"fits several templates: alpaca .* and text"):
+        detect([repeated] + [{**repeated, "text": "other"}] * 99)
 
 
 def test_no_records_are_an_error():

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from fastcollate.errors import InputError
-from fastcollate.templates.turns import ToolCall, Turn, read_conversation
+from fastcollate.templates.conversations import read_conversation
+from fastcollate.templates.turns import ToolCall, Turn
 
 USER = {"role": "user", "content": "Q"}
 ANSWER = {"role": "assistant", "content": "A"}

@@ -116,7 +116,7 @@ def test_a_function_learns_texts_as_a_whole_or_with_lengths_in_part():
     with pytest.raises(EncodingError) as caught:
         encode_documents(blind, parted)
     assert str(caught.value).startswith(
-        'document 1 of this chunk is a target in part, and "callable" does not say where its tokens lie: give '
+        'the text is a target in part, and "callable" does not say where its tokens lie: give '
     )
     assert caught.value.document == 1
     seeing = Tokenizer.from_callable(letters, vocab_size=257, byte_lengths=[1] * 257)

@@ -82,7 +82,7 @@ def test_a_panic_is_an_error_that_names_the_document(capfd):
     assert caught.value.document == 1
     documents = [Document([Segment("a"), Segment("<|endoftext|>", 1, control=True), Segment("b")])]
     documents.append(Document([Segment("<|endoftext|>", 1, control=True), Segment("a"), Segment(blanks)]))
-    with pytest.raises(EncodingError, match="document 1 of this chunk: a text of 1,200,002 characters") as caught:
+    with pytest.raises(EncodingError, match=r"^a text of 1,200,002 characters") as caught:
         encode_documents(tokenizer, documents)
     again = pickle.loads(pickle.dumps(caught.value))
     assert (str(again), again.document) == (str(caught.value), 1)

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -158,6 +159,14 @@ def test_targets_are_what_a_slow_way_finds(kinds, kind, texts):
     for (start, stop), weight in zip(encoded.spans.values.reshape(-1, 2).tolist(), found, strict=True):
         painted[start:stop] = weight
     assert painted.tolist() == weights
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("unit", ["a", " ", "\n", "ab", "漢"])
+def test_a_long_run_takes_linear_time(kinds, kind, unit):
+    begun = time.process_time()
+    assert len(kinds[kind][1].encode(unit * 100_000 + "a"))
+    assert time.process_time() - begun < 5  # what is quadratic takes minutes
 
 
 def test_only_plain_bytes_have_lengths(kinds):

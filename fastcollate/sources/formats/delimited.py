@@ -15,10 +15,13 @@ from fastcollate.storage.compressed import ByteStream
 __all__ = ["delimited"]
 
 _HINT = 'close it, write a quote within a quoted field twice (""), or quote the whole field'
+_QUOTED = re.compile(rb'"[^"]*+"')
+_NAMED = re.compile(rb'"?sep=([,;\t|])"?\r?\n')
 
 
 class _Row(NamedTuple):
     line: int  # from 1
+    start: int  # the byte of the file at which it begins
     cells: list[bytes]
 
 
@@ -31,7 +34,8 @@ def delimited(stream: ByteStream, origin: Origin, delimiter: str, *, size: int, 
     Args:
         stream: The text, as UTF-8.
         origin: What messages call the file.
-        delimiter: What stands between two fields.
+        delimiter: What stands between two fields; where it is a comma and the header has none, the header
+            tells, or a line `sep=;` before it.
         size: The most rows of a chunk.
         skip: As `Chunk.of`; what breaks the quoting is an error in any case, since no row after it can be told.
 
@@ -40,7 +44,13 @@ def delimited(stream: ByteStream, origin: Origin, delimiter: str, *, size: int, 
             the header, or is not UTF-8, and `skip` is False.
         LimitError: A row is too large.
     """
-    rows = _rows(stream, origin, delimiter)
+    head = stream.peek(BLOCK_BYTES)
+    named = _NAMED.match(head)  # as Excel wants it
+    if named:
+        stream.read(named.end())
+        rows = _rows(stream, origin, named[1].decode(), 2)
+    else:
+        rows = _rows(stream, origin, _told_by_header(head, delimiter), 1)
     header = next(rows, None)
     if header is None:
         return
@@ -48,7 +58,7 @@ def delimited(stream: ByteStream, origin: Origin, delimiter: str, *, size: int, 
     first = 0
     while batch := list(islice(rows, size)):
         here = Origin(origin.path, "line", lines=(first, [row.line for row in batch]))
-        items = [_record(here, first + i, names, row.cells) for i, row in enumerate(batch)]
+        items = [_record(here, first + i, names, row) for i, row in enumerate(batch)]
         yield Chunk.of(here, first, items, skip=skip)
         first += len(batch)
 
@@ -65,26 +75,39 @@ def _names(header: _Row, origin: Origin) -> list[str]:
     return names
 
 
-def _record(origin: Origin, row: int, names: list[str], cells: list[bytes]) -> Item:
+def _record(origin: Origin, row: int, names: list[str], found: _Row) -> Item:
+    cells = found.cells
     if len(cells) != len(names):
         message = f"has {len(cells)} fields, and the header {len(names)}: quote fields that hold the delimiter"
         return Bad(origin.error(row, message, "ragged"), _shown(cells))
     try:
         return dict(zip(names, [cell.decode() for cell in cells], strict=True))
     except UnicodeDecodeError:
-        return Bad(origin.error(row, "not UTF-8: save the file as UTF-8", "not_utf8"), _shown(cells))
+        where = f"the row that begins at byte {found.start} of the file"
+        return Bad(origin.error(row, f"not UTF-8 in {where}: save it as UTF-8", "not_utf8"), _shown(cells))
 
 
 def _shown(cells: list[bytes]) -> list[str]:
     return [cell.decode(errors="backslashreplace") for cell in cells]
 
 
-def _rows(stream: ByteStream, origin: Origin, delimiter: str) -> Iterator[_Row]:
+def _told_by_header(head: bytes, delimiter: str) -> str:
+    r"""Return the delimiter: a semicolon or a tab where the header has that and no comma, as Excel may write.
+
+    >>> _told_by_header(b'a;"b,c";d\n1;2;3\n', ","), _told_by_header(b"a,b;c\n", ",")
+    (';', ',')
+    """
+    line = _QUOTED.sub(b"", head.lstrip()).partition(b"\n")[0]
+    found = [mark for mark in (";", "\t") if mark.encode() in line]
+    return found[0] if delimiter == "," and b"," not in line and len(found) == 1 else delimiter
+
+
+def _rows(stream: ByteStream, origin: Origin, delimiter: str, line: int) -> Iterator[_Row]:
     """The rows that are not blank, the header's first."""
     mark = re.escape(delimiter.encode())
     # A field, quoted or not, and what ends it.
     field = re.compile(rb'(?:"([^"]*+(?:""[^"]*+)*+)"|([^"%b\r\n][^%b\r\n]*+|))(%b|\r?\n)' % (mark, mark, mark))
-    text, line, ended = b"", 1, False
+    text, start, ended = b"", stream.offset, False
     while not ended:
         block = stream.read(more_bytes(BLOCK_BYTES, text))
         ended = not block
@@ -99,10 +122,10 @@ def _rows(stream: ByteStream, origin: Origin, delimiter: str) -> Iterator[_Row]:
             at = found.end()
             if end != delimiter.encode():
                 if len(cells) > 1 or cells[0] or quoted is not None:
-                    yield _Row(line, cells)
+                    yield _Row(line, start + row_at, cells)
                 line += text.count(b"\n", row_at, at)
                 row_at, cells = at, []
-        text, at = text[row_at:], at - row_at
+        text, at, start = text[row_at:], at - row_at, start + row_at
         _check_broken(text, at, line, origin, ended=ended)
 
 

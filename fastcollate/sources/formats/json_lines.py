@@ -23,6 +23,8 @@ _HINTS = (  # what a line that is no JSON looks like, and what helps
         "a comma after the object, as in an array: take these out, by sed 's/,[[:space:]]*$//'",
     ),
     (rb".*[}\]]\r\s*[{\[]", "its lines end in CR alone: convert them by tr '\\r' '\\n'"),
+    (rb"\s*\{\s*'", "it is Python's own notation, with single quotes: write it by json.dumps"),
+    (rb"\s*\{.*\}\s*\{", "several objects stand on one line: part them, by jq -c ."),
 )
 
 

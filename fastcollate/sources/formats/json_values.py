@@ -74,13 +74,14 @@ def load_lines(text: bytes) -> list[Any] | None:
     """
     array = np.frombuffer(text, np.uint8)
     starts = np.flatnonzero(array[:-1] == _LINE_FEED) + 1
+    lines = len(starts) + 1
     if array[0] != _BRACE or not (array[starts] == _BRACE).all():
         return None
     braces = np.flatnonzero(array == _BRACE)
-    if len(braces) > 2 * len(starts) + 2:  # too many for texts of flat objects
+    if len(braces) > 2 * lines:  # too many for texts of flat objects
         return None
     quotes = _quotes(array)
-    if _outside(braces, quotes) != len(starts) + 1:
+    if len(braces) > lines and _outside(braces, quotes) != lines:
         return None
     if _outside(np.flatnonzero(array == _BRACKET), quotes) >= DEEPEST:
         return None
@@ -90,7 +91,7 @@ def load_lines(text: bytes) -> list[Any] | None:
         values: list[Any] = _parser()(b"".join((b"[", memoryview(elements)[:stop], b"]")))
     except ValueError:
         return None
-    same = len(values) == len(starts) + 1 and _keys(array, quotes) == sum(map(len, values))
+    same = len(values) == lines and _keys(array, quotes) == sum(map(len, values))
     return values if same and _is_plain(text, array, quotes) else None
 
 
@@ -237,7 +238,7 @@ def _checked(piece: bytes) -> Any:
     except RecursionError as error:
         raise UnreadableError(f"nested too deeply, in more than {DEEPEST} levels", "not_json") from error
     except ValueError as error:  # an integer of more digits than Python reads
-        raise UnreadableError(str(error), "not_json") from error
+        raise UnreadableError("an integer has more digits than any number that is meant", "not_json") from error
     if _SURROGATE_ESCAPE.search(piece) and (found := _lone_surrogate(value)):
         raise UnreadableError(
             f"the escape \\u{ord(found):04x} is half of a character, which is no text: write the whole, or none",

@@ -70,6 +70,9 @@ def not_records(record: dict[str, Any], origin: Origin) -> None:
         texts = [column for column in columns if column and all(isinstance(cell, str) for cell in column)]
         if texts and len(lengths) == 1:
             raise _columns(origin)
+    if _are_records(columns):
+        how = f"make lines of them by jq -c '.[]' {origin.path} > records.jsonl"
+        raise _error(origin, "holds one JSON object, whose values are the records", how)
     if all(
         isinstance(column, dict) and column and list(column) == [str(i) for i in range(len(column))]
         for column in columns
@@ -79,6 +82,15 @@ def not_records(record: dict[str, Any], origin: Origin) -> None:
             "holds one JSON object of columns by row number, as pandas writes by default",
             'write the records, by frame.to_json(path, orient="records", lines=True)',
         )
+
+
+def _are_records(values: list[Any]) -> bool:
+    """Whether some values are objects of the same keys, which are not the numbers of rows."""
+    if len(values) < 2 or not all(
+        isinstance(value, dict) and value.keys() == values[0].keys() for value in values
+    ):
+        return False
+    return bool(values[0]) and list(values[0]) != [str(i) for i in range(len(values[0]))]
 
 
 def spread_object(head: bytes, origin: Origin, line: int) -> InputError:

@@ -13,15 +13,13 @@ from typing import Any
 from fastcollate.errors import InputError
 from fastcollate.templates.conversations import OfConversations, trained
 from fastcollate.templates.jinja.helper import Helper
+from fastcollate.templates.jinja.names_read import names_read
 from fastcollate.templates.jinja.turn_places import ANY_TURN
-from fastcollate.templates.segments import Segment
+from fastcollate.templates.segments import CONTROL_LOOKS, Segment
 from fastcollate.templates.turns import Conversation, Turn
 from fastcollate.templates.wording import short
 
 __all__ = ["ChatTemplate"]
-
-# What special tokens look like, where nobody says which there are.
-_CONTROL = r"<[|\uff5c][^<>|\uff5c\s]{1,64}[|\uff5c]>|</?s>|<(?:bos|eos|pad|unk|start_of_turn|end_of_turn)>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +29,8 @@ class ChatTemplate(OfConversations):
     A record holds `messages` (OpenAI) or `conversations` (ShareGPT), and perhaps `system` and `tools` beside them.
     What is learnt is what `{% generation %}` marks. In a template without such marks it is each assistant turn
     from the end of what `add_generation_prompt` writes to its last special token. Special tokens come from the
-    template alone: a message that spells one is ordinary text. The template runs in a process of its own, for at
-    most a second and 768 MiB a rendering.
+    template alone: a message that spells one is ordinary text. The template runs in a process of its own, which
+    the first rendering starts, for at most a second and 768 MiB a rendering.
 
     Args:
         text: The template.
@@ -40,7 +38,7 @@ class ChatTemplate(OfConversations):
         bos_token: What the template writes as `bos_token`; none by default.
         eos_token: What the template writes as `eos_token`; none by default.
         control_tokens: The special tokens. By default they are what looks like one: `<|...|>`, `<s>`, `</s>`,
-            `<bos>`, `<eos>`, `<start_of_turn>`, `<end_of_turn>`, `bos_token` and `eos_token`.
+            `<bos>`, `<eos>`, `<start_of_turn>` and the like, `bos_token` and `eos_token`.
         markup_tokens: Further tokens of the vocabulary, such as `</think>`, which a template may also look for in
             messages; there are none by default.
         variables: Further variables of the template, such as `{"enable_thinking": False}`; none by default.
@@ -52,7 +50,6 @@ class ChatTemplate(OfConversations):
 
     Raises:
         InputError: The template is broken, an argument is, or Jinja is not installed.
-        LimitError: Reading the template takes too long.
 
     >>> template = ChatTemplate("{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
     ...                         "{% if add_generation_prompt %}<|assistant|>{% endif %}")
@@ -84,10 +81,11 @@ class ChatTemplate(OfConversations):
             _ = dt.date.fromisoformat(self.date) if self.date is not None else None
         except (TypeError, ValueError):
             raise InputError(f'date is {short(self.date)}: it must be a day such as "2026-01-31"') from None
-        object.__setattr__(self, "_helper", Helper(self._setup()))
-        self._helper.start()
+        setup = self._setup()
+        object.__setattr__(self, "_helper", Helper.of(setup))
+        read = names_read(setup["texts"])
         for token in ("bos_token", "eos_token"):
-            if token in self._helper.undeclared and getattr(self, token) is None:
+            if token in read and getattr(self, token) is None:
                 raise InputError(
                     f"the chat template writes {token}, which nobody has said: give ChatTemplate(..., "
                     f'{token}="...") ("" if there is none), or the path of the tokenizer_config.json'
@@ -130,7 +128,7 @@ class ChatTemplate(OfConversations):
         tokens = {name: value for name in ("bos_token", "eos_token") if (value := getattr(self, name)) is not None}
         named = [token for token in (*(self.control_tokens or ()), *self.markup_tokens, *tokens.values()) if token]
         known = [re.escape(token) for token in sorted(named, key=len, reverse=True)]
-        control = "|".join(known if self.control_tokens is not None else [*known, _CONTROL])
+        control = "|".join(known if self.control_tokens is not None else [*known, CONTROL_LOOKS])
         return {
             "texts": [self.text] if self.with_tools is None else [self.text, self.with_tools],
             "control": control or r"(?!)",

@@ -1,4 +1,7 @@
-"""The process in which a template is rendered: started where it is first needed, and again after it was ended."""
+"""The process in which a template is rendered: started where it is first needed, and again after it was ended.
+
+Templates that differ only in which turns are learnt, or in the keys of records, share one.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,10 @@ _PROGRAM = (
 )
 
 
+_running: weakref.WeakValueDictionary[str, Helper] = weakref.WeakValueDictionary()
+"""The helpers of this process that some template has, by what they need to know."""
+
+
 class Helper:
     """A process that renders one template.
 
@@ -45,8 +52,19 @@ class Helper:
         self._lock = Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
-        self.undeclared: list[str] = []
-        """The names that the template takes from its caller, once the process was started."""
+
+    @classmethod
+    def of(cls, setup: dict[str, Any]) -> Helper:
+        """Return the helper for a template; one that has the same setup is shared.
+
+        Raises:
+            InputError: Jinja is not installed, or the system cannot limit a process.
+        """
+        key = json.dumps(setup, sort_keys=True, default=repr)
+        found = _running.get(key)
+        if found is None:
+            found = _running[key] = cls(setup)
+        return found
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the process's reply to a request.
@@ -56,16 +74,11 @@ class Helper:
             LimitError: The template takes too much time or memory, or writes too much.
         """
         with self._lock:
-            self.start()
+            self._start()
             return self._reply(request)
 
-    def start(self) -> None:
-        """Start the process, if it does not run or belongs to the process that this one was forked from.
-
-        Raises:
-            InputError: The template is broken.
-            LimitError: Reading it takes too much time or memory.
-        """
+    def _start(self) -> None:
+        """Start the process, if it does not run or belongs to the process that this one was forked from."""
         if self._process is not None and self._owner == os.getpid() and self._process.poll() is None:
             return
         self._owner = os.getpid()
@@ -74,7 +87,7 @@ class Helper:
         )
         weakref.finalize(self, _end, self._process, self._owner)
         path = [os.path.abspath(entry) for entry in sys.path]  # noqa: PTH100  # "" too is a folder
-        self.undeclared = self._reply(path, self._setup)["undeclared"]
+        self._reply(path, self._setup)
 
     def _reply(self, *requests: Any) -> dict[str, Any]:
         process = self._process

@@ -21,7 +21,6 @@ def from_jinja(text: str, path: Path) -> ChatTemplate:
 
     Raises:
         InputError: The template or the file beside it is broken.
-        LimitError: Reading the template takes too long.
     """
     beside = path.with_name(_CONFIG)
     config = _object(beside.read_text("utf-8"), beside) if beside.is_file() else {}
@@ -33,7 +32,6 @@ def from_config(text: str, path: Path) -> ChatTemplate:
 
     Raises:
         InputError: There is none, or the file is not what such a file is.
-        LimitError: Reading the template takes too long.
     """
     config = _object(text, path)
     template = config.get("chat_template")

@@ -104,13 +104,6 @@ class _Server:
         with _Timer():
             self.templates = [self.environment.from_string(text) for text in setup["texts"]]
 
-    def undeclared(self) -> list[str]:
-        """Return the names that the template takes from its caller."""
-        from jinja2 import meta  # noqa: PLC0415
-
-        with _Timer():
-            return sorted(meta.find_undeclared_variables(self.environment.parse(self.around)))
-
     def pieces(self, request: dict[str, Any], line: str) -> Pieces:
         """Return the text of a conversation in pieces: its turn or -1, and whether it is a special token."""
         given = [*request["messages"], request["tools"]]
@@ -209,7 +202,7 @@ def serve() -> None:
         try:
             if server is None:
                 server = _Server(setup)
-                reply = {"undeclared": server.undeclared()}
+                reply = {}
             else:
                 reply = {"pieces": server.pieces(json.loads(line), line)}
         except (MemoryError, RecursionError, TooLargeError) as error:
