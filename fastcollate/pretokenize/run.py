@@ -27,7 +27,7 @@ from fastcollate.tokenizers.load import AnyEncoding
 
 __all__ = ["prepare"]
 
-_BEFORE_WORKERS = 64  # chunks encoded here by default: workers take half a second to start
+_BEFORE_WORKERS = 16  # chunks encoded here by default: workers take half a second to start
 
 
 def prepare(

@@ -15,7 +15,7 @@ from fastcollate.errors import InputError
 from fastcollate.ragged import IntArray, offsets_of
 from fastcollate.templates.segments import CONTROL_NAMES, Document, Texts
 from fastcollate.tokenizers.boundaries import FloatArray
-from fastcollate.tokenizers.tokenizer import Tokenizer, mend
+from fastcollate.tokenizers.tokenizer import Tokenizer, mend, shared_beginning
 
 __all__ = ["Pieces", "control_ids", "control_names", "take_apart"]
 
@@ -209,11 +209,5 @@ def _spelt(
 def _searcher(names: tuple[str, ...]) -> tuple[tuple[str, ...], Callable[[str], object]]:
     """Return what the names begin with (few strings, which are found fast), and what searches for a whole name."""
     alike = [list(group) for _, group in groupby(sorted(filter(None, names)), key=lambda name: name[:2])]
-    beginnings = tuple(_shared(group[0], group[-1]) for group in alike)
+    beginnings = tuple(shared_beginning(group[0], group[-1]) for group in alike)
     return beginnings, re.compile("|".join(re.escape(name) for name in names if name) or r"(?!)").search
-
-
-def _shared(first: str, last: str) -> str:
-    """Return what two strings begin with, and so all that are sorted between them."""
-    size = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
-    return first[:size]

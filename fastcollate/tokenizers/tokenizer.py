@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 else:
     _ProtocolMeta = type(Protocol)
 
-__all__ = ["END_OF_TEXT", "Tokenizer", "TokenizerInfo", "byte_of_letter", "is_panic", "mend"]
+__all__ = ["END_OF_TEXT", "Tokenizer", "TokenizerInfo", "byte_of_letter", "is_panic", "mend", "shared_beginning"]
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -148,3 +148,13 @@ def byte_of_letter() -> dict[str, int]:
     shown = [byte for byte in range(256) if chr(byte).isprintable() and byte != ord(" ")]
     hidden = [byte for byte in range(256) if byte not in shown]
     return {chr(byte): byte for byte in shown} | {chr(256 + i): byte for i, byte in enumerate(hidden)}
+
+
+def shared_beginning(first: str, last: str) -> str:
+    """Return what two strings begin with, and so every string that is sorted between them.
+
+    >>> shared_beginning("<|im_end|>", "<|im_start|>")
+    '<|im_'
+    """
+    size = min(len(first), len(last))
+    return first[: next((i for i in range(size) if first[i] != last[i]), size)]

@@ -42,6 +42,17 @@ def test_a_text_taken_apart_has_the_ids_of_the_whole(name, text):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@given(
+    st.sampled_from(["", "You are a\thelpful. assistant", "a 's. b", "It's; é. A: ", "a\nb\n"]),
+    st.lists(TEXTS, max_size=4),
+)
+def test_texts_that_begin_alike_have_the_ids_of_each(name, beginning, ends):
+    texts = [beginning + end for end in ends]
+    rows = Reference(encoding(name), known_pattern(PATTERNS[name])).encode_batch(texts)
+    assert [row.tolist() for row in rows] == [encoding(name).encode_ordinary(text) for text in texts]
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     "text",
     [
