@@ -103,7 +103,7 @@ class Recipe:
         noted["straddled"] = int(encoded.straddled[usable].sum())
         noted["control_text"] = int(encoded.control_spelt[usable].sum())
         noted["no_end"] = int(lack_end(tokens, spans, control_ids(self.tokenizer))[usable].sum())
-        noted.update(f"absent:{name}" for i, name in encoded.absent if good[i])
+        noted.update(f"absent:{name}" for i, name in sorted(encoded.absent) if good[i])
         origins = made.origins[usable]
         columns: dict[str, Any] = self.kept.of(chunk.records, origins)
         if made.grouped:
@@ -285,4 +285,5 @@ def _unread(records: Sequence[Mapping[str, Any]], template: Template, kept: froz
     if read is None:
         return Counter()
     unread = set[str]().union(*records) - read - kept
-    return Counter({f"unread:{key}": sum(record.get(key) is not None for record in records) for key in unread})
+    counts = {key: sum(record.get(key) is not None for record in records) for key in sorted(unread)}
+    return Counter({f"unread:{key}": count for key, count in counts.items()})

@@ -120,3 +120,22 @@ class Shown:
 
     def documents(self, record):
         return [Document([Segment(str(record), 1.0)])]
+
+
+def test_the_same_bytes_come_whatever_the_hashes_of_strings_are(tmp_path):
+    """More keys are not read than are counted apart, so that their order decides which are."""
+    source = tmp_path / "data.jsonl"
+    source.write_text(json.dumps({"text": "hi"} | {f"key{i}": 1 for i in range(80)}) + "\n")
+    made = []
+    for seed in ("1", "2"):
+        call = f"prepare({str(source)!r}, {str(tmp_path / seed)!r}, encoding='bytes')"
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run(
+            [sys.executable, "-c", f"from fastcollate import prepare; {call}"],
+            check=True,
+            env=environment,
+            capture_output=True,
+        )
+        made.append((tmp_path / seed / "manifest.json").read_bytes())
+    assert made[0] == made[1]
+    assert json.loads(made[0])["noted"]["unread:..."] == 80 - 64
