@@ -2,7 +2,9 @@
 
 import re
 
+from tools.report.results_file import load_results
 from tools.report.tables import (
+    ANY,
     OURS,
     OURS_PACKED,
     best_rate,
@@ -149,9 +151,22 @@ def results_page(results, path):
         *races(results["rows"]),
         "## Single figures\n",
         *figures(results["figures"]),
+        *parts_since(path),
         *pictures(path),
     ]
     return "\n".join(parts).rstrip() + "\n"
+
+
+def parts_since(path):
+    """Return the tables of files beside `path` with a later name: topics that were measured again, or are new."""
+    lines = []
+    for later in sorted(path.parent.glob("*.json")):
+        if later.name > path.name:
+            results = load_results(later)
+            lines += [f"## Measured since: [{later.name}]({later.name})\n", f"{setting(results['machine'])}\n"]
+            lines += races(results["rows"], ANY) if results["rows"] else []
+            lines += figures(results["figures"], ANY) if results["figures"] else []
+    return lines
 
 
 def shortfalls(results):

@@ -17,6 +17,9 @@ FIGURES = re.compile(
 )
 
 
+ANY = re.compile("")
+
+
 def peers(rows):
     """One line a peer, the fastest on the first corpus first: speeds there and, of each corpus, ours by theirs.
 
@@ -79,20 +82,20 @@ def title_of(rows):
     return f"{row.get('title', rows[0]['peer'])} {'' if ',' in version else version}".strip()
 
 
-def races(rows):
+def races(rows, shown=RACES):
     lines = ["| against | baseline, M tokens/s | fastcollate, M tokens/s | ratio |", "|---|---:|---:|---:|"]
     lines += [
         f"| {row['case']} | {row['baseline_tokens_per_second'] / 1e6:.2f} | {row['tokens_per_second'] / 1e6:.1f} "
         f"| {row['ratio']:.2f} ({row['ratio_min']:.2f} to {row['ratio_max']:.2f}) |"
         for row in rows
-        if RACES.search(row["case"])
+        if shown.search(row["case"])
     ]
     return [*lines, ""]
 
 
-def figures(rows):
+def figures(rows, shown=FIGURES):
     lines = ["| measured | | |", "|---|---:|---|"]
-    lines += [f"| {row['case']} | {number(row)} | {unit(row)} |" for row in rows if FIGURES.search(row["case"])]
+    lines += [f"| {row['case']} | {number(row)} | {unit(row)} |" for row in rows if shown.search(row["case"])]
     return [*lines, ""]
 
 
