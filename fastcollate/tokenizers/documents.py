@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,11 +85,12 @@ def encode_documents(
     owners = np.repeat(np.arange(len(pieces.spelt)), np.diff(laid.segment_offsets))
     parts = Parts(np.cumsum(laid.sizes)[kept], laid.weights[kept], owners[kept])
     if lengths is not None:
-        small = int(laid.sizes.sum()) < 1 << 31  # half the memory, and half the time
-        widths = (lengths.astype(np.int32) if small else lengths)[laid.ids]
+        # Small integers take a third of the time.
+        widths = lengths.astype(np.min_scalar_type(int(lengths.max()))).take(laid.ids)
         widths[laid.single] = 1
-        byte_ends = np.zeros(len(widths) + 1, widths.dtype)
-        np.cumsum(widths, out=byte_ends[1:])
+        dtype: type[Any] = np.int32 if int(laid.sizes.sum()) < 1 << 31 else np.int64
+        byte_ends = np.zeros(len(widths) + 1, dtype)
+        np.cumsum(widths, dtype=dtype, out=byte_ends[1:])
         _check_coverage(tokenizer.name, byte_ends[laid.offsets], offsets_of(laid.sizes)[laid.segment_offsets])
         marked = mark_by_sizes(byte_ends, parts)
     else:
