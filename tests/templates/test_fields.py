@@ -1,6 +1,7 @@
 import pickle
 
 import pytest
+from filled import segments_of, text_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,19 +17,6 @@ PAIRED = (
     "Write a response that appropriately completes the request."
 )
 RECORD = {"instruction": "Add.", "input": "2, 2", "output": "4"}
-
-
-def segments_of(template: PromptTemplate | str, record: dict) -> list[Segment]:
-    """The segments of the only document."""
-    template = PromptTemplate.named(template) if isinstance(template, str) else template
-    (document,) = template.documents(record)
-    assert document.group is None
-    assert not any(segment.control for segment in document.segments)
-    return document.segments
-
-
-def text_of(segments: list[Segment]) -> str:
-    return "".join(segment.text for segment in segments)
 
 
 def learned(segments: list[Segment]) -> str:

@@ -3,26 +3,12 @@
 from itertools import accumulate
 
 import numpy as np
+from filled import segments_of, text_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fastcollate.errors import InputError
 from fastcollate.templates.fields import Part, PromptTemplate
-from fastcollate.templates.segments import Segment
-
-
-def segments_of(template: PromptTemplate | str, record: dict) -> list[Segment]:
-    """The segments of the only document."""
-    template = PromptTemplate.named(template) if isinstance(template, str) else template
-    (document,) = template.documents(record)
-    assert document.group is None
-    assert not any(segment.control for segment in document.segments)
-    return document.segments
-
-
-def text_of(segments: list[Segment]) -> str:
-    return "".join(segment.text for segment in segments)
-
 
 CONDITIONAL = PromptTemplate(
     "conditional",
