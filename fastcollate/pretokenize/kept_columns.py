@@ -10,6 +10,7 @@ import numpy as np
 
 from fastcollate.errors import InputError
 from fastcollate.ragged import IntArray
+from fastcollate.templates.wording import given, is_nan, short
 
 __all__ = ["NOTHING", "KeptColumns"]
 
@@ -48,20 +49,26 @@ class KeptColumns:
     def check(self, record: Mapping[str, Any]) -> None:
         """Raise unless a record has a value of each column's kind.
 
-        A string may be missing, which is "", and a number with a fraction, which is NaN.
+        A string may be missing, or NaN, which is "", and a number with a fraction, which is NaN.
 
         Raises:
             InputError: It has not (`not_kept`).
         """
         for name, kind in self.kinds:
-            value = record.get(name)
+            value = given(record, name)
             if value is None and kind in ("string", "float64"):
                 continue
             found = _KINDS.get(type(value))
             if found != kind and not (found == "int64" and kind == "float64"):
                 raise InputError(
-                    f'"{name}" is {value!r:.40}: it is kept as a column, and the first record that has one has '
-                    f"{_WORDS[kind]}; make all of one kind, or do not keep it",
+                    f'"{name}" is {short(record.get(name))}: it is kept as a column, and the first record that '
+                    f"has one has {_WORDS[kind]}; make all of one kind, or do not keep it",
+                    reason="not_kept",
+                )
+            if not _can_be_stored(value):
+                raise InputError(
+                    f'"{name}" is {short(value)}: a column that is kept holds integers of 64 bits, and text '
+                    "without half characters; mend it, or do not keep it",
                     reason="not_kept",
                 )
 
@@ -70,7 +77,7 @@ class KeptColumns:
         chosen = [records[i] for i in origins.tolist()] if self.kinds else []
         columns: dict[str, Any] = {}
         for name, kind in self.kinds:
-            values = [record.get(name) for record in chosen]
+            values = [given(record, name) for record in chosen]
             if kind == "string":
                 columns[name] = ["" if value is None else value for value in values]
             else:
@@ -82,15 +89,27 @@ NOTHING = KeptColumns()
 
 
 def _kind_in(name: str, records: Sequence[Mapping[str, Any]]) -> str:
-    for record in records:
-        if (value := record.get(name)) is not None:
-            if type(value) not in _KINDS:
-                raise InputError(
-                    f'"{name}" is {value!r:.40}: a column that is kept holds strings, numbers, or true and false',
-                    reason="not_kept",
-                )
-            return _KINDS[type(value)]
+    found = [value for record in records if (value := record.get(name)) is not None]
+    known = next((value for value in found if not is_nan(value)), None)
+    if known is not None and type(known) not in _KINDS:
+        raise InputError(
+            f'"{name}" is {short(known)}: a column that is kept holds strings, numbers, or true and false',
+            reason="not_kept",
+        )
+    if found:  # where only NaN is known, or stands before integers, they are numbers with a fraction
+        kind = "float64" if known is None else _KINDS[type(known)]
+        return "float64" if kind == "int64" and is_nan(found[0]) else kind
     raise InputError(
         f'"{name}" is to be kept as a column, and none of the first {len(records)} records has it',
         reason="not_kept",
     )
+
+
+def _can_be_stored(value: object) -> bool:
+    """Return whether an integer has at most 64 bits, and a string a UTF-8 form."""
+    if isinstance(value, int):
+        return -(1 << 63) <= value < 1 << 63
+    try:
+        return not isinstance(value, str) or value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False

@@ -92,9 +92,9 @@ class Recipe:
         how = self.overlong
         if self.max_length is not None and how != "drop" and how != "error":  # noqa: PLR1714  # so mypy sees a `Cut`
             tokens, spans, weights = cut(tokens, spans, weights, self.max_length, how)
-            noted["cut"] = int((lengths > self.max_length).sum())
         good = self._good(made, lengths, encoded.spans, spans, left_out)
         usable = np.flatnonzero(good)
+        noted["cut"] = int((tokens.lengths < lengths)[usable].sum())
         read = chunk.records
         if len(left_out.rejected) > len(chunk.rejected):
             read = [chunk.records[i] for i in dict.fromkeys(made.origins[usable].tolist())]
@@ -136,7 +136,7 @@ class Recipe:
                 self.kept.check(record)
                 found = make(record)
             except InputError as error:
-                left_out.add(i, str(error), error.reason)
+                left_out.add_record(i, str(error), error.reason)
             else:
                 documents += found
                 origins += [i] * len(found)
@@ -151,14 +151,15 @@ class Recipe:
             if isinstance(each, Texts):
                 made = self._each_document(chunk, left_out)
                 each = cast("list[Document | TokenDocument]", made.documents)
-            good = []
+            good = np.ones(len(each), bool)
             for i, document in enumerate(each):
                 try:
                     self._encoded([document])
-                    good.append(i)
                 except EncodingError as error:
-                    left_out.add_unencodable(int(made.origins[i]), error)
-            made = _Made.of(made.origins[good].tolist(), [each[i] for i in good])
+                    left_out.add_unencodable(made, i, error)
+                    good[i] = False
+            kept = np.flatnonzero(_whole_groups(good, made.groups)).tolist()
+            made = _Made.of(made.origins[kept].tolist(), [each[i] for i in kept])
             return self._encoded(made.documents), made
 
     def _encoded(self, documents: Sequence[Document | TokenDocument] | Texts) -> EncodedDocuments:
@@ -179,22 +180,17 @@ class Recipe:
         """Return which documents have tokens, and not too many, and targets; of a group all have, or none."""
         good = lengths > 0
         for i in np.flatnonzero(~good).tolist():
-            left_out.add(made.origins[i], "it has no tokens: leave it out, or set append_eot", "empty")
+            left_out.add(made, i, "it has no tokens: leave it out, or set append_eot", "empty")
         if self.max_length is not None and self.overlong in ("drop", "error"):
             over = lengths > self.max_length
             for i in np.flatnonzero(over).tolist():
                 message = f"it has {lengths[i]} tokens, more than max_length={self.max_length}"
-                left_out.add(made.origins[i], message, "overlong", wanted=self.overlong == "drop")
+                left_out.add(made, i, message, "overlong", wanted=self.overlong == "drop")
             good &= ~over
         if self.unsupervised != "keep":
             bare = good & (spans.lengths == 0)
             for i in np.flatnonzero(bare).tolist():
-                left_out.add_bare(
-                    made.origins[i],
-                    cut_away=bool(len(whole[i])),
-                    empty=made.has_empty_target(i),
-                    wanted=self.unsupervised == "drop",
-                )
+                left_out.add_bare(made, i, cut_away=bool(len(whole[i])), wanted=self.unsupervised == "drop")
             good &= ~bare
         return _whole_groups(good, made.groups) if made.grouped else good
 
@@ -246,31 +242,41 @@ class _LeftOut:
         self.rejected = list(chunk.rejected)
         self._chunk = chunk
         self._skip = skip
+        self._told = set[int]()  # records of which a group is left out
 
-    def add(self, i: int, message: str, reason: str, *, wanted: bool = False) -> None:
+    def add_record(self, i: int, message: str, reason: str, *, wanted: bool = False) -> None:
         """Leave record `i` out: as a bad one, or, if `wanted`, as one that was asked to be left out."""
         row = int(self._chunk.rows[i])
         if not (self._skip or wanted):
             raise self._chunk.origin.error(row, message, reason)
         self.rejected.append(Rejected(row, reason, message, self._chunk.records[i]))
 
-    def add_unencodable(self, i: int, error: EncodingError) -> None:
-        """Leave record `i` out, since the tokenizer cannot encode it."""
+    def add(self, made: _Made, i: int, message: str, reason: str, *, wanted: bool = False) -> None:
+        """Leave document `i` out, and its group with it, of which nothing more is told."""
+        origin = int(made.origins[i])
+        if made.groups[i] >= 0 and origin in self._told:
+            return
+        self._told.update([origin] if made.groups[i] >= 0 else [])
+        self.add_record(origin, message, reason, wanted=wanted)
+
+    def add_unencodable(self, made: _Made, i: int, error: EncodingError) -> None:
+        """Leave document `i` out, since the tokenizer cannot encode it."""
         if not self._skip:
-            origin, row = self._chunk.origin, int(self._chunk.rows[i])
+            origin, row = self._chunk.origin, int(self._chunk.rows[made.origins[i]])
             message = f"{origin.at(row)}: {error}"
             raise EncodingError(message, path=origin.path, row=origin.number(row)) from None
-        self.add(i, str(error), "not_encodable")
+        self.add(made, i, str(error), "not_encodable")
 
-    def add_bare(self, i: int, *, cut_away: bool, empty: bool, wanted: bool) -> None:
-        """Leave record `i` out, since a document of it has no target."""
+    def add_bare(self, made: _Made, i: int, *, cut_away: bool, wanted: bool) -> None:
+        """Leave document `i` out, since it has no target."""
         if cut_away:
             message = "max_length cuts all its targets away: raise it, or set overlong"
-            self.add(i, message, "unsupervised", wanted=wanted)
-        elif empty:
-            self.add(i, "its answer is empty: nothing of it would be learnt", "empty", wanted=wanted)
+            self.add(made, i, message, "unsupervised", wanted=wanted)
+        elif made.has_empty_target(i):
+            self.add(made, i, "its answer is empty: nothing of it would be learnt", "empty", wanted=wanted)
         else:
-            self.add(i, "nothing of it is a target: every part has weight 0", "unsupervised", wanted=wanted)
+            message = "nothing of it is a target: every part is empty or has weight 0"
+            self.add(made, i, message, "unsupervised", wanted=wanted)
 
 
 def _whole_groups(good: NDArray[np.bool_], groups: IntArray) -> NDArray[np.bool_]:

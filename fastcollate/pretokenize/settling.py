@@ -81,8 +81,8 @@ def settle_tokenizer(encoding: AnyEncoding, *, append_eot: bool) -> Tokenizer:
 
 def _named(record: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
     """Return a record with the template's own names for the keys that `fields` maps."""
-    keys = {key: name for name, key in fields.items()}
-    return {keys.get(key, key): value for key, value in record.items()}
+    named = {name: record[key] for name, key in fields.items() if key in record}
+    return {key: value for key, value in record.items() if key not in fields.values()} | named
 
 
 def _able(template: Template, method: str, argument: str, what: str) -> Any:

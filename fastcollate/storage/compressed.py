@@ -201,4 +201,11 @@ class _File(RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        return self._stream.read(size if size >= 0 else _BLOCK_BYTES)
+        """Return `size` bytes, and fewer at the end only: Arrow takes fewer for a file that is cut short."""
+        if size < 0:
+            return self._stream.read(_BLOCK_BYTES)
+        blocks = list[bytes]()
+        while size and (block := self._stream.read(size)):
+            blocks.append(block)
+            size -= len(block)
+        return b"".join(blocks)

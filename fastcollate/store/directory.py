@@ -53,7 +53,7 @@ class StoreDirectory:
         Raises:
             StorageError: The disk failed.
         """
-        text = "".join(json.dumps(line, sort_keys=True, default=_type_name) + "\n" for line in lines)
+        text = "".join(_json_line(line) + "\n" for line in lines)
         if not text:
             return
         path = self._path / REJECTED
@@ -136,3 +136,25 @@ class StoreDirectory:
 
 def _type_name(value: object) -> str:
     return f"<{type(value).__name__}>"
+
+
+def _json_line(line: Mapping[str, Any]) -> str:
+    """Return an object as JSON; the members of its members that have none (too long a number) as their types."""
+    try:
+        return json.dumps(line, sort_keys=True, default=_type_name)
+    except (TypeError, ValueError, RecursionError):
+        plain = {
+            key: {str(name): _plain(member) for name, member in value.items()}
+            if isinstance(value, Mapping)
+            else _plain(value)
+            for key, value in line.items()
+        }
+        return json.dumps(plain, sort_keys=True)
+
+
+def _plain(value: object) -> Any:
+    """Return a value as it is read from JSON, or its type if it has none."""
+    try:
+        return json.loads(json.dumps(value, default=_type_name))
+    except (TypeError, ValueError, RecursionError):
+        return _type_name(value)

@@ -14,7 +14,7 @@ from fastcollate.templates.conversations import OfConversations, read_conversati
 from fastcollate.templates.fields import PromptTemplate
 from fastcollate.templates.segments import Document, Segment
 from fastcollate.templates.turns import MESSAGE_KEYS, Conversation, Turn, read_turns
-from fastcollate.templates.wording import having, renaming, short
+from fastcollate.templates.wording import given, having, renaming, short
 
 __all__ = ["CompletionTemplate", "InstancesTemplate", "PreferenceTemplate", "holds_messages"]
 
@@ -80,7 +80,7 @@ class PreferenceTemplate:
             InputError: The record has no two answers, or none that fit the prompt; `reason` says why.
         """
         keys = {name: name for name in _PREFERENCE} | dict(self.renames)
-        answers = [record.get(keys[name]) for name in ("chosen", "rejected")]
+        answers = [given(record, keys[name]) for name in ("chosen", "rejected")]
         for name, answer in zip(("chosen", "rejected"), answers, strict=True):
             if answer is None:
                 raise InputError(
@@ -88,19 +88,19 @@ class PreferenceTemplate:
                     f'"rejected"; say which key holds it with fields={{"{name}": ...}} (--fields {name}=...)',
                     reason="missing_field",
                 )
-        prompt = record.get(keys["prompt"])
-        messages = next((key for key in MESSAGE_KEYS if record.get(key) is not None), None)
+        prompt = given(record, keys["prompt"])
+        messages = next((key for key in MESSAGE_KEYS if given(record, key) is not None), None)
         plain = messages is None and not any(map(holds_messages, answers))
         if plain and prompt is None:
             return self._whole(answers)
         if plain and not holds_messages(prompt):
-            system = record.get(keys["system"])
-            if system:
-                raise InputError(
-                    f'"system" is {short(system)} beside a plain prompt: put it into the prompt, or make both '
-                    "lists of messages",
-                    reason="unknown_shape",
-                )
+            for name in ("system", "tools"):
+                if beside := given(record, keys[name]):
+                    raise InputError(
+                        f'"{keys[name]}" is {short(beside)} beside a plain prompt: put it into the prompt, or '
+                        "make both lists of messages",
+                        reason="unknown_shape",
+                    )
             return [Document([Segment(str(prompt)), Segment(str(answer), 1.0)], 0) for answer in answers]
         shared, tools = _asked(record, prompt, messages, keys)
         sides = [
@@ -233,7 +233,7 @@ class CompletionTemplate:
         """
         keys = {name: name for name in _COMPLETION} | dict(self.renames)
         for name in ("prompt", "completion"):
-            if record.get(keys[name]) is None:
+            if given(record, keys[name]) is None:
                 raise InputError(f'field "{keys[name]}" is missing ({having(record)})', reason="missing_field")
         asked, tools = _asked(record, record[keys["prompt"]], None, keys)
         said = sum(turn.place >= 0 for turn in asked)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +27,7 @@ _ROLE_KEYS, _CONTENT_KEYS = ("role", "from"), ("content", "value")
 _PAIR = {"input", "output"}
 _REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 _WEIGHT_KEYS = ("loss_weight", "weight", "train")
+_MOST_WEIGHT = float(np.finfo(np.float32).max)
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
 
@@ -101,9 +101,16 @@ def _listed(value: object, key: str) -> Sequence[object]:
     if len(value) > 1 and all(isinstance(said, str) for said in value):
         return [{"role": ("user", "assistant")[i % 2], "content": said} for i, said in enumerate(value)]
     if all(isinstance(pair, Mapping) and pair.keys() >= _PAIR and not pair.keys() & _ROLE_KEYS for pair in value):
-        roles = (("user", "input"), ("assistant", "output"))
-        return [{"role": role, "content": pair[name]} for pair in value for role, name in roles]
+        return [message for pair in value for message in _exchange(pair)]
     return value
+
+
+def _exchange(pair: Mapping[str, Any]) -> Sequence[object]:
+    """Return the messages of an exchange as XTuner has it: before it may stand a system text."""
+    system = given(pair, "system")
+    before = [] if system in (None, "") else [{"role": "system", "content": system}]
+    answer = {"role": "assistant", "content": pair["output"], "train": pair.get("output_with_loss")}
+    return [*before, {"role": "user", "content": pair["input"]}, answer]
 
 
 def _messages_in(text: str, key: str) -> object:
@@ -224,9 +231,10 @@ def _weight(message: Mapping[str, Any], where: str) -> float | None:
     """Return the weight that a message asks for; True is 1, False is 0, None is the role's."""
     asked = {key: value for key in _WEIGHT_KEYS if (value := given(message, key)) is not None}
     for key, value in asked.items():
-        if not isinstance(value, int | float) or not isfinite(value) or value < 0:
+        if not isinstance(value, int | float) or not 0 <= value <= _MOST_WEIGHT:
             raise InputError(
-                f'{where} has "{key}" {short(value)}: it must be true, false or a number, 0 or more',
+                f'{where} has "{key}" {short(value)}: it must be true, false or a number, 0 or more, '
+                "that float32 can hold",
                 reason="bad_weight",
             )
     if len({float(value) for value in asked.values()}) > 1:

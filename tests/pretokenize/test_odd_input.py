@@ -144,7 +144,7 @@ def test_a_source_without_one_usable_record_says_what_is_wrong_with_the_first(ma
         make([{"messages": [ASK]}] * 2)
     assert str(caught.value) == (
         "the source holds no usable records (2 unsupervised); the first: nothing of it is a target: every part "
-        "has weight 0"
+        "is empty or has weight 0"
     )
 
 

@@ -40,7 +40,7 @@ def test_keys_become_columns_of_one_kind(tmp_path):
     np.testing.assert_array_equal(found["n"], np.array([1, 2], np.int64), strict=True)
     assert [store.words("kind")[code] for code in found["kind"]] == ["x", ""]
     np.testing.assert_array_equal(found["p"], np.array([0.5, np.nan]), strict=True)
-    with pytest.raises(InputError, match="record 1 of the given iterable: \"n\" is 'two': it is kept as a column"):
+    with pytest.raises(InputError, match='record 1 of the given iterable: "n" is "two": it is kept as a column'):
         prepare([{"text": "a", "n": 1}, {"text": "b", "n": "two"}], tmp_path / "t", keep_columns=["n"])
     with pytest.raises(InputError, match='"m" is to be kept as a column, and none of the first 2 records has it'):
         prepare(records, tmp_path / "t", keep_columns=["m"])
@@ -120,3 +120,35 @@ def test_records_need_an_end_to_end_with(tmp_path):
     store = prepare([{"text": "ab"}], tmp_path / "s", encoding=letters, append_eot=False, workers=1)
     assert isinstance(store, TokenStore)
     assert store[0].tolist() == [97, 98]
+
+
+@pytest.mark.parametrize("first", ["x", 1, 0.5])
+@pytest.mark.parametrize("value", [2**70, 10**400, 10**5000, "\ud800"], ids=["70 bits", "400", "5000", "half"])
+def test_a_value_that_no_column_can_hold_is_a_bad_record(tmp_path, first, value):
+    records = [{"text": "a", "k": first}, {"text": "b", "k": value}]
+    with pytest.raises(InputError, match='record 1 of the given iterable: "k" is ') as caught:
+        prepare(records, tmp_path / "s", encoding="bytes", keep_columns=["k"])
+    assert caught.value.reason == "not_kept"
+    store = prepare(records, tmp_path / "s", encoding="bytes", keep_columns=["k"], on_error="skip")
+    assert (len(store), store.manifest.rejected) == (1, {"not_kept": 1})
+
+
+def test_nan_is_nothing_in_a_column(tmp_path):
+    def kept(*values):
+        records = [{"text": "a", "k": value} for value in values]
+        name = str(len(list(tmp_path.iterdir())))
+        store = prepare(records, tmp_path / name, encoding="bytes", keep_columns=["k"])
+        return np.concatenate([store.column("k", i) for i in range(len(values))]), store
+
+    for values in (["x", np.nan], [np.nan, "x"]):
+        codes, store = kept(*values)
+        assert [store.words("k")[code] for code in codes] == ["x" if value == "x" else "" for value in values]
+    for values in ([np.nan, 3], [np.nan, 0.5], [np.nan, np.nan]):
+        np.testing.assert_array_equal(kept(*values)[0], np.array(values, np.float64), strict=True)
+
+
+def test_a_renamed_key_stands_for_what_has_the_fields_own_name(tmp_path):
+    records = [{"q": "2+2?", "a": "4", "question": None}]
+    fields = {"question": "q", "answer": "a"}
+    store = prepare(records, tmp_path / "s", encoding="bytes", fields=fields)
+    assert store.manifest.template == "question_answer"

@@ -150,3 +150,9 @@ def test_targets_of_an_encoder_without_places_are_refused_by_row(tmp_path):
     with pytest.raises(EncodingError, match=r"^record 0 of the given iterable: the text is a target in part"):
         prepare([{"prompt": "a", "completion": "b"}], tmp_path / "s", encoding=blind, workers=1)
     np.testing.assert_array_equal(blind.encode("a"), np.array([97]), strict=True)
+
+
+def test_what_is_left_out_is_not_told_as_cut(tmp_path):
+    records = [{"prompt": "Q" * 50, "completion": "A"}, {"prompt": "Q", "completion": "A" * 50}]
+    store = prepare(records, tmp_path / "s", encoding="bytes", max_length=20)
+    assert (len(store), store.manifest.rejected, store.manifest.noted["cut"]) == (1, {"unsupervised": 1}, 1)

@@ -160,3 +160,11 @@ def test_columns_that_cannot_be_read_as_named_are_refused(write):
 
 def read_as(path, wanted):
     return list(FileSource(path, wanted).chunks(FileSource(path).parts(1 << 30)[0], size=9, skip=False))
+
+
+@pytest.mark.parametrize("kind", ["arrow", "stream"])
+def test_wide_rows_are_few_at_a_time(write, kind):
+    made, out = pa.table({"text": ["x" * 1_000_000] * 12}), io.BytesIO()
+    with {"arrow": pa.ipc.new_file, "stream": pa.ipc.new_stream}[kind](out, made.schema) as writer:
+        writer.write_table(made)
+    assert [len(chunk.records) for chunk in read(write(out.getvalue(), "data"), size=4096)] == [5, 5, 2]

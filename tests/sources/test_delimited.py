@@ -140,3 +140,8 @@ def test_whatever_is_read_strictly_csv_reads_alike(tmp_path_factory, text):
     assert [list(record.values()) for chunk in chunks for record in chunk.records] == [
         row for row in strict if row
     ][1:]
+
+
+def test_wide_rows_are_few_at_a_time(write):
+    path = write("text\n" + ("x" * 1_000_000 + "\n") * 12, "data.csv")
+    assert [len(chunk.records) for chunk in read(path, size=4096)] == [6, 6]

@@ -148,3 +148,8 @@ def test_numbers_are_exact():
     assert math.isnan(record["a"])
     assert (record["b"], record["c"], record["d"]) == (math.inf, 123456789012345678901234567890, -(2**63) - 1)
     assert type(record["d"]) is int
+
+
+@pytest.mark.parametrize("beside", ["[]", "7", '"x"', "null"])
+def test_lines_that_hold_more_and_less_than_one_value_are_looked_at_alone(beside):
+    assert load_lines(b'{"a": 1},%b\n{"a": [1\n{}]}\n' % beside.encode()) is None

@@ -58,3 +58,9 @@ def test_a_record_without_any_text_is_looked_at_alone():
     template = PromptTemplate("maybe", (Part("{a}", when="a"),))
     assert template.texts([{"a": "x"}, {"a": ""}]) is None
     assert template.texts([{"a": "x"}]).texts == ["x"]
+
+
+def test_a_template_without_fields_is_written_record_by_record():
+    template = PromptTemplate("same", (Part("always", supervised=True),))
+    assert template.texts([{"text": "a"}]) is None
+    assert segments_of(template, {"text": "a"}) == [Segment("always", 1.0)]

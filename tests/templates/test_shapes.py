@@ -152,3 +152,25 @@ def test_rows_that_are_no_tokens_are_refused(record, reason, said):
     found, message = refused("tokens", record)
     assert found == reason
     assert said in message
+
+
+@pytest.mark.parametrize("key", ["system", "tools", "messages", "prompt"])
+def test_nan_beside_two_answers_is_nothing(key):
+    answers = {"chosen": "4", "rejected": "5", "prompt": "2+2? "}
+    if key == "prompt":
+        answers = {name: [{"role": "assistant", "content": answers[name]}] for name in ("chosen", "rejected")}
+    assert pair_of({**answers, key: np.nan}) == pair_of(answers)
+
+
+def test_an_answer_that_is_nan_is_missing():
+    assert refused("preference", {"prompt": "2+2? ", "chosen": np.nan, "rejected": "5"})[1].startswith(
+        'field "chosen" is missing'
+    )
+
+
+@pytest.mark.parametrize("key", ["system", "tools"])
+def test_what_a_plain_prompt_cannot_hold_is_refused(key):
+    record = {"prompt": "2+2? ", "chosen": "4", "rejected": "5", key: "[{}]"}
+    reason, said = refused("preference", record)
+    assert reason == "unknown_shape"
+    assert f'"{key}" is "[{{}}]" beside a plain prompt' in said

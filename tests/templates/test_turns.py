@@ -141,7 +141,7 @@ def test_a_message_of_the_user_is_learnt_where_it_says_so():
     assert [turn.weight for turn in turns_of({**USER, "train": True})] == [1.0]
 
 
-@pytest.mark.parametrize("weight", ["1", -1, float("inf"), [1]])
+@pytest.mark.parametrize("weight", ["1", -1, float("inf"), 1e300, 1 << 130, [1]])
 def test_a_weight_is_a_number_from_0(weight):
     reason, message = refused({"messages": [{**ANSWER, "weight": weight}]})
     assert reason == "bad_weight"
@@ -216,3 +216,18 @@ def test_a_record_without_a_conversation_is_refused(record, reason, said):
 def test_json_of_great_depth_is_refused():
     reason, _ = refused({"messages": [{**ANSWER, "tool_calls": ["[" * 100_000]}]})
     assert reason == "bad_tool_call"
+
+
+def test_an_exchange_of_xtuner_has_a_system_text_and_says_what_is_learnt():
+    pairs = [
+        {"system": "S", "input": "a", "output": "b"},
+        {"input": "c", "output": "d", "output_with_loss": False},
+    ]
+    turns = read_conversation({"conversation": pairs}, {}).turns
+    assert [(turn.role, turn.text, turn.weight) for turn in turns] == [
+        ("system", "S", 0.0),
+        ("user", "a", 0.0),
+        ("assistant", "b", 1.0),
+        ("user", "c", 0.0),
+        ("assistant", "d", 0.0),
+    ]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import islice
 from typing import NamedTuple
 
 from fastcollate.errors import InputError, LimitError
-from fastcollate.sources.chunk import MOST_BYTES, Bad, Chunk, Item, Origin
+from fastcollate.sources.chunk import CHUNK_BYTES, MOST_BYTES, Bad, Chunk, Item, Origin
 from fastcollate.sources.formats.line_batches import BLOCK_BYTES, more_bytes
 from fastcollate.storage.compressed import ByteStream
 
@@ -26,7 +25,7 @@ class _Row(NamedTuple):
 
 
 def delimited(stream: ByteStream, origin: Origin, delimiter: str, *, size: int, skip: bool) -> Iterator[Chunk]:
-    """Yield the rows of a file of delimited values, up to `size` at a time; the first line names the columns.
+    """Yield the rows of a file of delimited values, as many as a chunk has; the first line names the columns.
 
     A field may stand in double quotes, and hold delimiters, line breaks and doubled quotes then. Blank lines are
     passed over, and are no rows.
@@ -56,11 +55,23 @@ def delimited(stream: ByteStream, origin: Origin, delimiter: str, *, size: int, 
         return
     names = _names(header, origin)
     first = 0
-    while batch := list(islice(rows, size)):
+    for batch in _batches(rows, size):
         here = Origin(origin.path, "line", lines=(first, [row.line for row in batch]))
         items = [_record(here, first + i, names, row) for i, row in enumerate(batch)]
         yield Chunk.of(here, first, items, skip=skip)
         first += len(batch)
+
+
+def _batches(rows: Iterator[_Row], size: int) -> Iterator[list[_Row]]:
+    """The rows, up to `size` and about 4 MiB at a time."""
+    batch = list[_Row]()
+    for row in rows:
+        batch.append(row)
+        if len(batch) == size or row.start - batch[0].start >= CHUNK_BYTES:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def _names(header: _Row, origin: Origin) -> list[str]:

@@ -91,7 +91,8 @@ def load_lines(text: bytes) -> list[Any] | None:
         values: list[Any] = _parser()(b"".join((b"[", memoryview(elements)[:stop], b"]")))
     except ValueError:
         return None
-    same = len(values) == lines and _keys(array, quotes) == sum(map(len, values))
+    objects = len(values) == lines and set(map(type, values)) == {dict}
+    same = objects and _keys(array, quotes) == sum(map(len, values))
     return values if same and _is_plain(text, array, quotes) else None
 
 

@@ -175,13 +175,15 @@ class PromptTemplate:
         return [_make(Document, (segments, None))]
 
     def texts(self, records: Sequence[Mapping[str, Any]]) -> Texts | None:
-        """Return the documents of many records, one of each, in a fraction of the time; None where one is bad.
+        """Return the documents of many records, one of each, in a fraction of the time.
+
+        None is returned where one of them must be looked at alone, and where the template has no fields.
 
         >>> texts = PromptTemplate.named("prompt_completion").texts([{"prompt": "2 + 2 =", "completion": " 4"}])
         >>> texts.texts, texts.sizes, texts.weights
         (['2 + 2 = 4'], array([7, 2]), array([0., 1.], dtype=float32))
         """
-        columns = columns_of_fields(records, self._keys, frozenset(self.optional))
+        columns = columns_of_fields(records, self._keys, frozenset(self.optional)) if self._keys else None
         return None if columns is None else texts_of_columns(columns, self._conditions, self._runs)
 
     def _string(self, name: str, key: str, record: Mapping[str, Any]) -> str:
