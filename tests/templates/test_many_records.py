@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fastcollate.errors import InputError
 from fastcollate.templates.fields import Part, PromptTemplate
+from fastcollate.templates.segments import Segment
 
 CONDITIONAL = PromptTemplate(
     "conditional",
