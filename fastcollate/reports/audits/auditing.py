@@ -103,11 +103,11 @@ def _tokenizer(store: TokenStore, encoding: AnyEncoding | None) -> tuple[Tokeniz
     except EncodingError as error:
         if encoding is not None:
             raise
-        why = "what needs the tokenizer was not looked for, ends, turns, roles, reasoning and control text, and of"
-        return None, [
-            f"{why} beginnings only the end of a text twice; there are no transcripts: give encoding (--encoding); "
-            f"{error}"
-        ]
+        why = (
+            "what needs the tokenizer was not looked for, ends, turns, roles, reasoning and control text, and of "
+            "beginnings only the end of a text twice; there are no transcripts"
+        )
+        return None, [f"{why}: give encoding (--encoding); {error}"]
 
 
 def _findings(records: Mapping[str, IntArray], count: int, cut: Mapping[str, str]) -> tuple[Finding, ...]:
