@@ -52,8 +52,8 @@ def run(args: argparse.Namespace) -> int:
 def _target(name: str) -> Path:
     """Return where the page goes, if it can: known before all tokens are read."""
     path = Path(name)
-    if path.is_dir() or not path.parent.is_dir():
-        wrong = f"{name} is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+    if (path.exists() and not path.is_file()) or not path.parent.is_dir():
+        wrong = f'"{name}" is no file' if path.exists() else f"there is no folder {path.parent}"
         raise InputError(f"{wrong}: give --html the name of a file in a folder that is there")
     return path
 

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
     store = TokenStore(args.store)
     if not 0 <= args.record < len(store):
         raise InputError(
-            f"{args.store} has no record {args.record}: its {plural(len(store), 'record')} are numbered from 0 "
+            f"{args.store} has no record {args.record}: it has {plural(len(store), 'record')}, numbered from 0 "
             f"to {len(store) - 1}"
         )
     parts, row = parts_of(store, args.record, store.tokenizer(args.encoding)), store.source_row(args.record)

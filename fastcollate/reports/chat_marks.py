@@ -57,8 +57,8 @@ class ChatMarks:
         headers: The role, the mark that begins a turn, and what follows it in a header; shorter ones come first.
         begins: What stands before the first turn.
         ends: The ends of turns and texts that are several tokens.
-        is_end: Whether a token ends a turn or a text, bool[M]; it has the size of the vocabulary.
-        is_control: Whether a token is a control token, bool[M].
+        is_end: Whether a token ends a turn or a text, bool[M+1] for M ids; the last is any other id.
+        is_control: Whether a token is a control token, bool[M+1].
     """
 
     roles: tuple[str, ...]
@@ -191,7 +191,7 @@ def _control_tokens(
 
     A control token that no format knows may end something; those of formats do where a suffix has them.
     """
-    is_end, is_control = np.zeros(size, bool), np.zeros(size, bool)
+    is_end, is_control = np.zeros(size + 1, bool), np.zeros(size + 1, bool)  # the last: ids that are no tokens
     if end is not None:
         is_end[end] = is_control[end] = True
     if tokenizer is None:

@@ -84,7 +84,7 @@ def parts_of(store: TokenStore, index: int, tokenizer: Tokenizer, *, most: int |
     places = _places(store, index, marks)
     if most is not None and len(places) > _MOST_PARTS:
         places = [*places[: _MOST_PARTS // 2], *places[-_MOST_PARTS // 2 :]]
-    parts = []
+    parts: list[Part] = []
     for place in places:
         tokens = store[index][place.start : place.stop]
         if most is None or len(tokens) <= most:
@@ -95,6 +95,8 @@ def parts_of(store: TokenStore, index: int, tokenizer: Tokenizer, *, most: int |
             pieces = [*_pieces(tokens[:half], tokenizer, marks.is_control), gap]
             pieces += _pieces(tokens[len(tokens) - half :], tokenizer, marks.is_control)
         kind, start, stop, role, weight, opens = place
+        if parts and start > parts[-1].stop:
+            pieces.insert(0, (f"[... {plural(start - parts[-1].stop, 'token')} before ...] ", False))
         parts.append(Part(kind, start, stop, role, weight, tuple(pieces), opens))
     return parts
 

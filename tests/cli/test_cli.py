@@ -145,7 +145,7 @@ def test_a_store_without_spans_has_no_prompt(write):
 @pytest.mark.parametrize("record", [3, -1])
 def test_a_record_out_of_range_is_an_error(store, record):
     message = fail("show", store, "--record", record)
-    assert message == f"{store} has no record {record}: its 3 records are numbered from 0 to 2"
+    assert message == f"{store} has no record {record}: it has 3 records, numbered from 0 to 2"
 
 
 def test_a_terminal_gets_colours_unless_it_asks_for_none(write, monkeypatch):

@@ -1,6 +1,7 @@
 """`fastcollate audit`: what it prints and writes, and how it ends."""
 
 import json
+import os
 
 import pytest
 from commands import RECORDS, fail, run, succeed
@@ -102,7 +103,8 @@ def test_the_page_is_written_whole(store, tmp_path):
 def test_a_page_that_cannot_be_is_an_error_before_anything_is_read(store, tmp_path, monkeypatch):
     monkeypatch.setattr("fastcollate.cli.audit.audit", None)
     fix = "give --html the name of a file in a folder that is there"
-    assert fail("audit", store.path, "--html", tmp_path) == f"{tmp_path} is a folder: {fix}"
+    assert fail("audit", store.path, "--html", tmp_path) == f'"{tmp_path}" is no file: {fix}'
+    assert fail("audit", store.path, "--html", os.devnull) == f'"{os.devnull}" is no file: {fix}'
     page = tmp_path / "none" / "audit.html"
     assert fail("audit", store.path, "--html", page) == f"there is no folder {page.parent}: {fix}"
 

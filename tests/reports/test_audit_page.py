@@ -128,6 +128,7 @@ def test_long_records_are_shown_in_part(tmp_path):
     many = write(tmp_path / "many", [row(*(asked(i) for i in range(100)), turn("assistant", "x", learnt=True))])
     (parts,) = audit(many, encoding=CHAT).transcripts.values()
     assert (len(parts), parts[0].start, parts[-1].stop) == (24, 0, len(many[0]))
+    assert parts[12].text.startswith(f"[... {parts[12].start - parts[11].stop:,} tokens before ...] ")
 
 
 def test_no_argument_of_a_weight_is_lost(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,14 @@ import numpy as np
 from fastcollate.arguments import check_count, check_flag
 from fastcollate.errors import EncodingError, InputError
 from fastcollate.ragged import IntArray
-from fastcollate.reports.audits.column_part import heaviest, last_targets, shares_by_length, top
+from fastcollate.reports.audits.column_part import (
+    bad_weights,
+    heaviest,
+    last_targets,
+    shares_by_length,
+    top,
+    without_targets,
+)
 from fastcollate.reports.audits.findings import Audit, Finding
 from fastcollate.reports.audits.kinds import KINDS
 from fastcollate.reports.audits.token_part import TokenPart, read_tokens
@@ -26,8 +34,8 @@ _TRANSCRIPTS = 3  # of each kind
 _MOST = 240  # tokens of a part that a transcript has
 
 _QUICK = (
-    "the tokens were not read, so duplicates, ends, turns, roles and control text were not looked for: leave out "
-    "quick (--quick)"
+    "the tokens were not read, so duplicates, beginnings, ends, turns, roles, reasoning, control text and ids "
+    "that are no tokens were not looked for: leave out quick (--quick)"
 )
 
 
@@ -78,7 +86,7 @@ def audit(
     tokenizer, why = _tokenizer(store, encoding)
     if len(store) == 0:
         return _gathered(store, (), TokenPart({}, [], []), [], None)
-    found, cut = {"no_target": np.flatnonzero(store.supervised == 0)}, {}
+    found, cut = {"no_target": without_targets(store), "bad_weight": bad_weights(store)}, {}
     if length is not None:
         wholly, partly = last_targets(store, length)
         found["cut"] = np.sort(np.concatenate([wholly, partly]))
@@ -95,8 +103,11 @@ def _tokenizer(store: TokenStore, encoding: AnyEncoding | None) -> tuple[Tokeniz
     except EncodingError as error:
         if encoding is not None:
             raise
-        why = "what needs the tokenizer was not looked for, ends, turns, roles and control text, and there are no"
-        return None, [f"{why} transcripts: give encoding (--encoding); {error}"]
+        why = (
+            "what needs the tokenizer was not looked for, ends, turns, roles, reasoning and control text, and of "
+            "beginnings only the end of a text twice; there are no transcripts"
+        )
+        return None, [f"{why}: give encoding (--encoding); {error}"]
 
 
 def _findings(records: Mapping[str, IntArray], count: int, cut: Mapping[str, str]) -> tuple[Finding, ...]:
@@ -139,8 +150,9 @@ def _gathered(
 
 
 def _transcripts(store: TokenStore, tokenizer: Tokenizer, numbers: Collection[int]) -> dict[int, tuple[Part, ...]]:
-    """Return some records decoded; none where the tokenizer cannot decode."""
-    try:
-        return {number: tuple(parts_of(store, number, tokenizer, most=_MOST)) for number in sorted(numbers)}
-    except EncodingError:
-        return {}
+    """Return some records decoded, but for those that the tokenizer cannot decode."""
+    parts = {}
+    for number in sorted(numbers):
+        with suppress(EncodingError):
+            parts[number] = tuple(parts_of(store, number, tokenizer, most=_MOST))
+    return parts

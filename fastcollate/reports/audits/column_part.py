@@ -12,7 +12,17 @@ from fastcollate.reports.audits.stretches import batches
 from fastcollate.reports.lengths import histogram
 from fastcollate.store.reader import TokenStore
 
-__all__ = ["Cut", "Heavy", "LengthShare", "heaviest", "last_targets", "shares_by_length", "top"]
+__all__ = [
+    "Cut",
+    "Heavy",
+    "LengthShare",
+    "bad_weights",
+    "heaviest",
+    "last_targets",
+    "shares_by_length",
+    "top",
+    "without_targets",
+]
 
 _RECORDS = 1 << 18  # looked at together
 _MOST = 20  # records that are listed
@@ -72,6 +82,8 @@ def top(values: NDArray[Any]) -> IntArray:
 def heaviest(store: TokenStore) -> list[Heavy]:
     """Return the twenty records that weigh most in the loss, which is a sum over targets."""
     weights = _weights(store)
+    if weights.dtype.kind == "f":  # what is not finite, or below 0, is a finding of its own
+        weights = np.where(np.isfinite(weights), np.maximum(weights, 0), 0)
     total = float(weights.sum(dtype=np.float64))
     return [
         Heavy(i, int(store.lengths[i]), int(store.supervised[i]), float(weights[i]), float(weights[i]) / total)
@@ -93,22 +105,47 @@ def _weights(store: TokenStore) -> NDArray[Any]:
     return np.concatenate(parts)
 
 
+def bad_weights(store: TokenStore) -> IntArray:
+    """Return the records with a weight that is below 0 or not finite."""
+    if "weights" not in store.columns:
+        return np.zeros(0, np.int64)
+    found = []
+    for batch in batches(store, ("weights",), records=_RECORDS):
+        rows = batch.columns["weights"]
+        values = rows.joined()
+        bad = np.repeat(batch.record_ids, rows.lengths)[~(np.isfinite(values) & (values >= 0))]
+        found.append(np.unique(bad))
+    return np.concatenate(found)
+
+
+def without_targets(store: TokenStore) -> IntArray:
+    """Return the records that teach nothing: without a target, or with weights of 0 alone."""
+    none = store.supervised == 0
+    if "weights" in store.columns and store.has_spans:
+        none |= _weights(store) == 0
+    return np.flatnonzero(none)
+
+
 def last_targets(store: TokenStore, length: int) -> Cut:
     """Return the records with a target past token `length`."""
     if not store.has_spans:
         return Cut(np.zeros(0, np.int64), np.flatnonzero(store.lengths > length))
     wholly, partly = [], []
     for batch in batches(store, ("spans",), records=_RECORDS):
-        spans = batch.columns["spans"]
-        long = np.flatnonzero((spans.lengths > 0) & (batch.lengths > length))
-        first, last = _edges(spans, long)
-        ids = batch.record_ids[long]
+        long = np.flatnonzero(batch.lengths > length)
+        rows, first, last = _edges(batch.columns["spans"], long)
+        ids = batch.record_ids[rows]
         wholly.append(ids[first >= length])
         partly.append(ids[(first < length) & (last > length)])
     return Cut(np.concatenate(wholly), np.concatenate(partly))
 
 
-def _edges(spans: Rows, rows: IntArray) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return where the first target of each row is, and where the last one ends."""
-    starts = spans.starts[rows]
-    return spans.values[starts], spans.values[starts + spans.lengths[rows] - 1]
+def _edges(spans: Rows, rows: IntArray) -> tuple[IntArray, NDArray[Any], NDArray[Any]]:
+    """Return which of some rows have targets, where the first of these is, and where the last one ends."""
+    owners = np.repeat(rows, spans.lengths[rows] // 2)
+    pairs = Rows(spans.values, spans.starts[rows], spans.lengths[rows]).joined().reshape(-1, 2)
+    some = pairs[:, 1] > pairs[:, 0]  # spans may be empty
+    owners, pairs = owners[some], pairs[some]
+    first = np.append(True, owners[1:] > owners[:-1])[: len(owners)]
+    last = np.append(first[1:], True)[: len(owners)]
+    return owners[first], pairs[first, 0], pairs[last, 1]

@@ -6,8 +6,15 @@ __all__ = ["KINDS"]
 
 KINDS = {
     "no_target": (
-        "No token is a target: the record costs time and teaches nothing. Give it an answer, or prepare with "
-        'unsupervised="drop" (--unsupervised drop).'
+        "No token is a target, or its weight is 0: the record costs time and teaches nothing. Give it an answer, "
+        'or prepare with unsupervised="drop" (--unsupervised drop).'
+    ),
+    "unknown_id": (
+        "An id is none of the encoding's: the store is damaged (fastcollate verify), and a model fails on it. "
+        "Restore the files, or prepare the store again."
+    ),
+    "bad_weight": (
+        "A weight is below 0 or not finite: the loss rewards mistakes, or is NaN. Give weights that are 0 or more."
     ),
     "cut": (
         "Targets lie past token {length}, where a loader of that length cuts: {wholly} lose all of them, {partly} "

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from itertools import product
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from fastcollate.ragged import IntArray
 from fastcollate.reports.chat_marks import matching, rows_at
+from fastcollate.reports.decoded import decoded
 from fastcollate.templates.chat import REASONING
 from fastcollate.tokenizers.tokenizer import Tokenizer
 
 __all__ = ["Spellings"]
 
-_AROUND = ("", " ", "a", ".", "\n", ">", "<")  # what may share a token with a name's ends
+_AROUND = ("", " ", "a", ".", "\n", ">", "<", '"', "(", "=", "1")  # what may share a token with a name's ends
 _MARGIN = 3  # tokens beside a name that are decoded with it
 _FEW = 12  # tokens between two marks that may all be white space
 _KEPT = 1 << 12  # decoded stretches that are remembered
@@ -96,7 +97,7 @@ class Spellings:
         ids, places = np.unique(tokens[np.maximum(at - 1, 0)], return_inverse=True)
         for i in ids.tolist():
             if i not in self._ending:
-                self._ending[i] = self._tokenizer.decode(np.array([i]))[-1:]
+                self._ending[i] = decoded(self._tokenizer, [i])[-1:]
         likely: NDArray[np.bool_] = np.array([self._ending[i] == core.before for i in ids.tolist()], bool)[places]
         return likely
 
@@ -107,7 +108,7 @@ class Spellings:
         control = np.flatnonzero(self._is_control.take(window, mode="clip")) + begin
         begin = max([begin, *(control[control < at] + 1).tolist()])
         end = min([end, *control[control > at].tolist()])
-        return self._pattern.search(self._tokenizer.decode(tokens[begin:end])) is not None
+        return self._pattern.search(decoded(self._tokenizer, tokens[begin:end])) is not None
 
     def empty_blocks(self, tokens: NDArray[Any], offsets: IntArray, hits: IntArray) -> IntArray:
         """Return the records with a block of reasoning that has nothing but white space, as `names_in` does."""
@@ -131,7 +132,7 @@ class Spellings:
         if key not in self._empty:
             if len(self._empty) >= _KEPT:
                 self._empty.clear()
-            self._empty[key] = _EMPTY.search(self._tokenizer.decode(window)) is not None
+            self._empty[key] = _EMPTY.search(decoded(self._tokenizer, window)) is not None
         return self._empty[key]
 
 
@@ -170,20 +171,56 @@ def _places(
 
 
 def _cores(tokenizer: Tokenizer, name: str) -> list[_Core]:
-    """Return what the tokens of a name have in common between different neighbours, or all of them apart.
+    """Return runs of tokens of which a name has one wherever it stands; none where it cannot be spelt.
 
     GPT-2 has "<", "|", "end", "of", "text", "|", ">" for `<|endoftext|>`, but " <" after a blank and "|><" before
-    another "<": "|", "end", "of", "text" is always there.
+    another "<": "|", "end", "of", "text" is always there. Where letters take in the sign before them, `<s>` has
+    "<s" after a letter and "s" after a sign: nothing is always there, and each neighbour has a run of its own.
     """
-    texts = [f"{before}{name}{after}" for before, after in product(_AROUND, repeat=2)]
-    rows = [tuple(row.tolist()) for row in tokenizer.encode_batch(texts)]
-    bare, spelt = rows[0], [_joined(row) for row in rows]
-    for size in range(len(bare), 0, -1):
-        for at in range(len(bare) - size + 1):
-            if all(_joined(bare[at : at + size]) in each for each in spelt):
-                before = tokenizer.decode(np.array(bare[:at]))[-1:] if at else ""
-                return [_Core(bare[at : at + size], size == len(bare), len(bare), before)]
-    return [_Core(row, False, len(bare), "") for row in sorted({row for row in rows if row})]
+    bare = next(iter(_encoded(tokenizer, [name])), ())
+    texts = [name + after for after in _AROUND] + [a + name + b for a in _AROUND for b in ("", a)]
+    run = _shared(bare, _encoded(tokenizer, texts))
+    if run:
+        at = next(i for i in range(len(bare)) if bare[i : i + len(run)] == run)
+        before = decoded(tokenizer, bare[at - 1 : at])[-1:] if at else ""
+        whole = run == bare and decoded(tokenizer, bare) == name
+        return [_Core(run, whole, len(bare), before)]
+    found = dict.fromkeys(run for before in _AROUND for run in _runs_after(tokenizer, before, name))
+    return [_Core(run, False, len(bare), _letter_before(decoded(tokenizer, run), name)) for run in found]
+
+
+def _runs_after(tokenizer: Tokenizer, before: str, name: str) -> list[tuple[int, ...]]:
+    """Return what the tokens of a name have in common after some text, or all that they are there."""
+    rows = _encoded(tokenizer, [before + name + after for after in _AROUND])
+    inside = [_longest(row, lambda run: decoded(tokenizer, run) in name) for row in rows]
+    run = _shared(inside[0], rows) if inside else ()
+    return [run] if run else [row for row in inside if row]
+
+
+def _letter_before(text: str, name: str) -> str:
+    """Return the letter before a part of a name; "" where that is not known."""
+    return name[: name.find(text)][-1:] if name.count(text) == 1 else ""
+
+
+def _encoded(tokenizer: Tokenizer, texts: Sequence[str]) -> list[tuple[int, ...]]:
+    """Return the tokens of those texts that have any; a caller's own function may raise anything."""
+    rows: list[tuple[int, ...]] = []
+    for text in texts:
+        with suppress(Exception):
+            rows.append(tuple(tokenizer.encode(text).tolist()))
+    return [row for row in rows if row]
+
+
+def _shared(ids: tuple[int, ...], rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the longest run of tokens that all rows have."""
+    spelt = [_joined(row) for row in rows]
+    return _longest(ids, lambda run: all(_joined(run) in each for each in spelt))
+
+
+def _longest(ids: tuple[int, ...], fits: Callable[[tuple[int, ...]], bool]) -> tuple[int, ...]:
+    """Return the longest run of tokens that fits, the first of equals; () if none does."""
+    runs = (ids[at : at + size] for size in range(len(ids), 0, -1) for at in range(len(ids) - size + 1))
+    return next(filter(fits, runs), ())
 
 
 def _joined(ids: Sequence[int]) -> str:

@@ -93,6 +93,9 @@ def _stretch(batch: RaggedBatch, at: int, end: int) -> Stretch:
         counts = batch.spans.lengths[at:end] // 2
         pairs = _side_by_side(batch.spans, at, end).reshape(-1, 2).astype(np.int64)
         owners = np.repeat(np.arange(end - at), counts)
+        some = pairs[:, 1] > pairs[:, 0]  # spans may be empty
+        if not some.all():
+            pairs, owners = pairs[some], owners[some]
         starts, stops = (pairs + offsets[owners, None]).T
         parted = np.ones(len(starts), bool)  # spans of two weights may touch
         parted[1:] = (starts[1:] > stops[:-1]) | (owners[1:] > owners[:-1])

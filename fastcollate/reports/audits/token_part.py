@@ -13,7 +13,7 @@ from fastcollate.reports.audits import checks
 from fastcollate.reports.audits.repeats import Repeats
 from fastcollate.reports.audits.spellings import Spellings
 from fastcollate.reports.audits.stretches import Stretch, stretches
-from fastcollate.reports.chat_marks import ChatMarks, Turns, marks_of_store
+from fastcollate.reports.chat_marks import ChatMarks, Turns, marks_of_store, rows_at
 from fastcollate.store.reader import TokenStore
 from fastcollate.tokenizers.pieces import control_names
 from fastcollate.tokenizers.tokenizer import Tokenizer
@@ -85,6 +85,8 @@ class _Scan:
         firsts = [*marks.firsts, *(spellings.firsts if spellings is not None else ())]
         self._wanted = np.zeros(max([len(marks.is_end), *(first + 1 for first in firsts)]) + 1, bool)
         self._wanted[firsts] = True
+        self._size = len(marks.is_end) - 1
+        self._wanted[self._size :] = True  # ids that are no tokens
 
     def add(self, stretch: Stretch) -> None:
         """Look at a stretch."""
@@ -99,7 +101,9 @@ class _Scan:
         )
 
     def _faults(self, stretch: Stretch, turns: Turns, hits: IntArray) -> dict[str, IntArray]:
+        unknown = hits[stretch.tokens[hits] >= self._size]
         faults = {
+            "unknown_id": checks.marked(stretch, rows_at(stretch.offsets, unknown)),
             "doubled_bos": checks.doubled_beginnings(stretch, self._marks),
             "end_only": checks.only_ends(stretch, self._marks),
             "learnt_role": checks.learnt_headers(stretch, turns),
