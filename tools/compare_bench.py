@@ -38,6 +38,7 @@ KINDS = {  # by unit, how a number came about; what is not here is taken as time
     "s a M tokens": TIMED,
     "us a batch": TIMED,
     "ns a record": TIMED,
+    "MB/s": TIMED,
     "GB/s": TIMED,
     "tokens/s": TIMED,
     "M tokens/s": TIMED,
