@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, cast
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fastcollate.errors import EncodingError, InputError
 from fastcollate.pretokenize.kept_columns import NOTHING, KeptColumns
 from fastcollate.pretokenize.ready_tokens import take_tokens
+from fastcollate.pretokenize.telling import count_unread
 from fastcollate.ragged import IntArray, Ragged
 from fastcollate.sources.chunk import Chunk, Rejected
 from fastcollate.templates.segments import Document, Template, Texts, TokenDocument
@@ -98,7 +99,7 @@ class Recipe:
         read = chunk.records
         if len(left_out.rejected) > len(chunk.rejected):
             read = [chunk.records[i] for i in dict.fromkeys(made.origins[usable].tolist())]
-        noted.update(_unread(read, self.template, self.kept.names))
+        noted.update(count_unread(read, self.template, self.kept.names))
         noted["unsupervised"] = int((spans.lengths[usable] == 0).sum())
         noted["straddled"] = int(encoded.straddled[usable].sum())
         noted["control_text"] = int(encoded.control_spelt[usable].sum())
@@ -283,13 +284,3 @@ def _whole_groups(good: NDArray[np.bool_], groups: IntArray) -> NDArray[np.bool_
     """Return the same without the groups of which some document is not good."""
     broken = groups[~good & (groups >= 0)]
     return good & ~np.isin(groups, broken) if len(broken) else good
-
-
-def _unread(records: Sequence[Mapping[str, Any]], template: Template, kept: frozenset[str]) -> Counter[str]:
-    """Count values whose keys neither the template reads nor a column keeps, as `unread:KEY`; null is none."""
-    read = getattr(template, "keys", None)
-    if read is None:
-        return Counter()
-    unread = set[str]().union(*records) - read - kept
-    counts = {key: sum(record.get(key) is not None for record in records) for key in sorted(unread)}
-    return Counter({f"unread:{key}": count for key, count in counts.items()})

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from fastcollate.errors import plural
 from fastcollate.store.reader import TokenStore
+from fastcollate.templates.segments import Template
 
-__all__ = ["Told", "count_together", "say", "tell", "told"]
+__all__ = ["Told", "count_together", "count_unread", "say", "tell", "told"]
 
 log = logging.getLogger("fastcollate")
 
@@ -32,6 +33,26 @@ class Told(NamedTuple):
 
     what: str
     fix: str
+
+
+def count_unread(records: Sequence[Mapping[str, Any]], template: Template, kept: frozenset[str]) -> Counter[str]:
+    """Count values whose keys neither the template reads nor a column keeps; null is none.
+
+    Beside a completion, a label that is false marks it as not wanted: these are counted apart.
+
+    >>> from fastcollate.templates.fields import PromptTemplate
+    >>> records = [{"prompt": "2 + 2 =", "completion": " 5", "label": False}]
+    >>> count_unread(records, PromptTemplate.named("prompt_completion"), frozenset())
+    Counter({'unread:label': 1, 'unwanted': 1})
+    """
+    read = getattr(template, "keys", None)
+    if read is None:
+        return Counter()
+    unread = set[str]().union(*records) - read - kept
+    counts = Counter({_UNREAD + key: sum(r.get(key) is not None for r in records) for key in sorted(unread)})
+    if "label" in unread and "completion" in read:
+        counts["unwanted"] = sum(record.get("label") is False for record in records)
+    return counts
 
 
 def count_together(counts: Counter[str], more: Mapping[str, int]) -> None:
@@ -108,6 +129,10 @@ _LINES = {
     "no_end": (
         "the last target is no end: neither an end of turn nor the end token, so a model would not learn to stop",
         "let records end (no --no-eot), raise max_length (--max-length), or set overlong (--overlong keep_end)",
+    ),
+    "unwanted": (
+        'the completion is marked as not wanted ("label": false), and is learnt',
+        "take such records out of the source",
     ),
     "unsupervised": ("nothing is a target", "leave unsupervised out (--unsupervised) to have them left out"),
     "cut": (

@@ -156,3 +156,15 @@ def test_what_is_left_out_is_not_told_as_cut(tmp_path):
     records = [{"prompt": "Q" * 50, "completion": "A"}, {"prompt": "Q", "completion": "A" * 50}]
     store = prepare(records, tmp_path / "s", encoding="bytes", max_length=20)
     assert (len(store), store.manifest.rejected, store.manifest.noted["cut"]) == (1, {"unsupervised": 1}, 1)
+
+
+def test_a_completion_that_is_marked_as_not_wanted_is_told(tmp_path, caplog):
+    records = [{"prompt": "Hi", "completion": f" {i}", "label": i > 0} for i in range(3)]
+    store = prepare(records, tmp_path / "s", encoding="bytes", workers=1)
+    assert store.manifest.noted == {"unread:label": 3, "unwanted": 1}
+    assert warnings(caplog)[0] == (
+        'in 1 record of 3 the completion is marked as not wanted ("label": false), and is learnt: take such '
+        "records out of the source"
+    )
+    texts = [{"text": "x", "label": False}]
+    assert prepare(texts, tmp_path / "t", encoding="bytes", workers=1).manifest.noted == {"unread:label": 1}
