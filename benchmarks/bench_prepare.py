@@ -142,7 +142,7 @@ def test_the_first_megabytes_are_quick_too(race, made, prepared, rounds, kind):
 @pytest.mark.parametrize("peer", PEERS)
 def test_other_ways_to_tokenise_a_file_take_many_times_as_long(race, tmp_path, made, prepared, peer):
     run, *needs = PEERS[peer]
-    for name in ("tokenizers", *needs):
+    for name in ("tokenizers.models", *needs):
         pytest.importorskip(name, reason=f"{name} is not installed")
     encoding = encoding_or_skip("gpt2")
     _, _, texts = made("instructions", SOME)
