@@ -128,10 +128,10 @@ def test_ctrl_c_ends_with_130(store, monkeypatch):
 @pytest.fixture
 def tokenizer_file(tmp_path):
     pytest.importorskip("tokenizers.models")  # a folder of tests has the name of the package
-    from tokenizers import decoders, models, pre_tokenizers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    made = tokenizers.Tokenizer(models.BPE({letter: i for i, letter in enumerate(letters)}, []))
+    made = Tokenizer(models.BPE({letter: i for i, letter in enumerate(letters)}, []))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
     made.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
