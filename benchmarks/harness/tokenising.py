@@ -11,6 +11,8 @@ from importlib import import_module
 
 import numpy as np
 
+from fastcollate.tokenizers.tokenizer import byte_of_letter
+
 
 def gpt2_json(encoding, path):
     """A tiktoken encoding of bytes as a `tokenizer.json`; returns the path.
@@ -19,7 +21,7 @@ def gpt2_json(encoding, path):
     """
     tokenizers = import_module("tokenizers")
     ranks = encoding._mergeable_ranks
-    letters = _letters()
+    letters = {byte: letter for letter, byte in byte_of_letter().items()}
     names = {token: "".join(letters[byte] for byte in token) for token in ranks}
     merges = []
     for token in sorted(ranks, key=ranks.get):
@@ -32,13 +34,6 @@ def gpt2_json(encoding, path):
     made.add_special_tokens(["<|endoftext|>"])
     made.save(str(path))
     return path
-
-
-def _letters():
-    """The character that byte-level vocabularies write for each byte."""
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in plain]
-    return {byte: chr(byte) for byte in plain} | {byte: chr(256 + i) for i, byte in enumerate(others)}
 
 
 def _halves(token, ranks):
