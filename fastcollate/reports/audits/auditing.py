@@ -12,9 +12,11 @@ from fastcollate.arguments import check_count, check_flag
 from fastcollate.errors import EncodingError, InputError
 from fastcollate.ragged import IntArray
 from fastcollate.reports.audits.column_part import (
+    Heavy,
     bad_weights,
     heaviest,
     last_targets,
+    loss_weights,
     shares_by_length,
     top,
     without_targets,
@@ -85,15 +87,16 @@ def audit(
     store = store if isinstance(store, TokenStore) else TokenStore(store)
     tokenizer, why = _tokenizer(store, encoding)
     if len(store) == 0:
-        return _gathered(store, (), TokenPart({}, [], []), [], None)
-    found, cut = {"no_target": without_targets(store), "bad_weight": bad_weights(store)}, {}
+        return _gathered(store, (), TokenPart({}, [], []), [], None, heavy=[])
+    weights, cut = loss_weights(store), {}
+    found = {"no_target": without_targets(store, weights), "bad_weight": bad_weights(store)}
     if length is not None:
         wholly, partly = last_targets(store, length)
         found["cut"] = np.sort(np.concatenate([wholly, partly]))
         cut = {"length": f"{length:,}", "wholly": f"{len(wholly):,}", "partly": f"{len(partly):,}"}
     read = TokenPart({}, [], [_QUICK]) if quick else read_tokens(store, tokenizer, progress)
     findings = _findings({**found, **read.records}, len(store), cut)
-    return _gathered(store, findings, read, why, tokenizer)
+    return _gathered(store, findings, read, why, tokenizer, heavy=heaviest(store, weights))
 
 
 def _tokenizer(store: TokenStore, encoding: AnyEncoding | None) -> tuple[Tokenizer | None, list[str]]:
@@ -126,9 +129,10 @@ def _gathered(
     read: TokenPart,
     left_out: list[str],
     tokenizer: Tokenizer | None,
+    *,
+    heavy: list[Heavy],
 ) -> Audit:
     """Return the findings with what columns tell of lengths and weights, and with transcripts."""
-    heavy = tuple(heaviest(store)) if len(store) else ()
     examples = {number for finding in findings for number in finding.examples[:_TRANSCRIPTS]}
     examples |= {each.record for each in heavy[:1]}
     return Audit(
@@ -143,7 +147,7 @@ def _gathered(
         tuple(shares_by_length(store)) if len(store) else (),
         tuple(read.roles),
         tuple((record, int(store.lengths[record])) for record in top(store.lengths).tolist()),
-        heavy,
+        tuple(heavy),
         (*left_out, *read.left_out),
         {} if tokenizer is None else _transcripts(store, tokenizer, examples),
     )

@@ -19,6 +19,7 @@ __all__ = [
     "bad_weights",
     "heaviest",
     "last_targets",
+    "loss_weights",
     "shares_by_length",
     "top",
     "without_targets",
@@ -79,9 +80,8 @@ def top(values: NDArray[Any]) -> IntArray:
     return places[np.argsort(-values[places].astype(np.float64), kind="stable")]
 
 
-def heaviest(store: TokenStore) -> list[Heavy]:
-    """Return the twenty records that weigh most in the loss, which is a sum over targets."""
-    weights = _weights(store)
+def heaviest(store: TokenStore, weights: NDArray[Any]) -> list[Heavy]:
+    """Return the twenty records that weigh most in the loss: `weights` are those of `loss_weights`."""
     if weights.dtype.kind == "f":  # what is not finite, or below 0, is a finding of its own
         weights = np.where(np.isfinite(weights), np.maximum(weights, 0), 0)
     total = float(weights.sum(dtype=np.float64))
@@ -92,8 +92,8 @@ def heaviest(store: TokenStore) -> list[Heavy]:
     ]
 
 
-def _weights(store: TokenStore) -> NDArray[Any]:
-    """Return the weight of each record in the loss: the sum of its targets' weights."""
+def loss_weights(store: TokenStore) -> NDArray[Any]:
+    """Return the weight of each record in the loss, a sum over targets: their number where none has its own."""
     if "weights" not in store.columns or not store.has_spans:
         return store.supervised
     parts: list[NDArray[Any]] = []
@@ -118,12 +118,9 @@ def bad_weights(store: TokenStore) -> IntArray:
     return np.concatenate(found)
 
 
-def without_targets(store: TokenStore) -> IntArray:
-    """Return the records that teach nothing: without a target, or with weights of 0 alone."""
-    none = store.supervised == 0
-    if "weights" in store.columns and store.has_spans:
-        none |= _weights(store) == 0
-    return np.flatnonzero(none)
+def without_targets(store: TokenStore, weights: NDArray[Any]) -> IntArray:
+    """Return the records that teach nothing: without a target, or with `loss_weights` of 0."""
+    return np.flatnonzero((store.supervised == 0) | (weights == 0))
 
 
 def last_targets(store: TokenStore, length: int) -> Cut:
