@@ -77,6 +77,12 @@ class Batch(dict[str, Any]):
         """Return the same batch in page-locked memory, from which copies to a CUDA device can be asynchronous."""
         return self.map_tensors(torch.Tensor.pin_memory)
 
+    def clone(self) -> Self:
+        """Return the same batch in memory of its own: the batches of a parcel share theirs."""
+        copied = self.map_tensors(torch.Tensor.clone)
+        copied.record_ids = self.record_ids.clone()
+        return copied
+
     def map_tensors(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Self:
         """Return the same batch with `function` applied to each tensor."""
         mapped = copy.copy(self)

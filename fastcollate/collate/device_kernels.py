@@ -6,13 +6,16 @@ for the device.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fastcollate.collate.batch import Batch
 from fastcollate.collate.staged import Built
+from fastcollate.collate.views import shaped_views
 
 __all__ = ["PacksBuild", "RowsBuild"]
 
@@ -20,99 +23,110 @@ _SIGNED = {torch.uint16: (torch.int16, 0xFFFF), torch.uint32: (torch.int32, 0xFF
 
 
 class RowsBuild(NamedTuple):
-    """Builds the batch of rows that `PaddingCollator.stage` made travel.
+    """Builds the batches of rows that `PaddingCollator.stage` made travel.
 
-    The staged arrays: `tokens` side by side, or in place, `[B, columns + shift]`, with anything in the padding;
-    `lengths: int32[B]` of the rows, which are all as long as the batch is wide if they did not travel; `labels`
-    and `runs` where there are any. Of the row [1 2 9] (its end token last), shift 1 and 3 columns:
+    The staged arrays: `tokens` side by side; `rows: int32[3, R]`, for each row of all batches its first cell, the
+    cell of its first token and the length of its sequence, unless rows of one length fill all cells; `labels` and
+    `runs` where there are any. Of the row [1 2 9] (its end token last), shift 1 and 3 columns:
     inputs [1 2 P], labels [2 9 -100].
 
     Attributes:
-        columns: The width of the batch, T.
+        rows: The rows of each batch.
+        columns: The width of each batch.
         shift: 1 if labels are the next token, else 0.
-        left: Whether padding lies on the left.
         pad_token_id: What padding holds in `input_ids`.
         unlabelled: What `labels` hold at padding and at tokens that are no targets.
-        labels: Whether the batch has labels.
+        labels: Whether the batches have labels.
         as_tuple: Whether `(input_ids, labels)` is built instead of a `Batch`.
-        record_ids: See `Batch`.
-        num_tokens: See `Batch`.
-        num_supervised: See `Batch`.
+        record_ids: See `Batch`; of each batch.
+        num_tokens: See `Batch`; of each batch.
+        num_supervised: See `Batch`; of each batch.
     """
 
-    columns: int
+    rows: list[int]
+    columns: list[int]
     shift: int
-    left: bool
     pad_token_id: int
     unlabelled: int
     labels: bool
     as_tuple: bool
-    record_ids: torch.Tensor
-    num_tokens: int
-    num_supervised: int
+    record_ids: Sequence[torch.Tensor]
+    num_tokens: list[int]
+    num_supervised: list[int]
 
-    def __call__(self, staged: Mapping[str, torch.Tensor]) -> Built:
-        """Return the batch, or the tuple, on the device of the staged tensors."""
-        tokens, extent = staged["tokens"], self.columns + self.shift
-        lengths = staged["lengths"].long() if "lengths" in staged else _all_of(extent, tokens)
-        real = (lengths - self.shift).clamp(min=0)[:, None]
-        column = torch.arange(self.columns, device=lengths.device)[None]
-        if self.left:
-            column = column - (self.columns - real)
-        inside = (column >= 0) & (column < real)
-        source = (lengths.cumsum(0) - lengths)[:, None] + column
-        input_ids = torch.where(inside, self._values(tokens, source, 0), self.pad_token_id)
-        tensors = {"input_ids": input_ids}
+    def __call__(self, staged: Mapping[str, torch.Tensor]) -> list[Built]:
+        """Return the batches, or the tuples, on the device of the staged tensors."""
+        tokens = staged["tokens"]
+        cells = sum(rows * width for rows, width in zip(self.rows, self.columns, strict=True))
+        cell = torch.arange(cells, device=tokens.device)
+        if "rows" in staged:
+            first, places, lengths = staged["rows"].long()
+            owner = torch.searchsorted(first, cell, right=True) - 1
+            within = cell - places[owner]
+            inside = (within >= 0) & (within < (lengths - self.shift)[owner])
+            source = (lengths.cumsum(0) - lengths)[owner] + within
+        else:
+            inside = torch.ones_like(cell, dtype=torch.bool)
+            source = cell + cell // self.columns[0] * self.shift
+        flat = {"input_ids": torch.where(inside, _look_up(tokens, source), self.pad_token_id)}
         if not self.as_tuple:
-            tensors["attention_mask"] = inside.long()
+            flat["attention_mask"] = inside.long()
         if self.labels:
-            targets = self._values(staged.get("labels", tokens), source, self.shift)
+            targets = _look_up(staged.get("labels", tokens), source + self.shift)
             if "runs" in staged:
-                inside = inside & _inside_runs(staged["runs"], (len(lengths), extent))[:, self.shift :]
-            tensors["labels"] = torch.where(inside, targets, self.unlabelled)
-        if self.as_tuple:
-            return tensors["input_ids"], tensors["labels"]
-        return Batch(tensors, self.record_ids, self.num_tokens, self.num_supervised)
+                inside = inside & _inside_runs(staged["runs"], cells)
+            flat["labels"] = torch.where(inside, targets, self.unlabelled)
+        return self._batches(flat)
 
-    def _values(self, values: torch.Tensor, source: torch.Tensor, ahead: int) -> torch.Tensor:
-        """int64[B, T]: what each cell takes, `ahead` tokens after its own."""
-        if values.dim() == 2:
-            return _widen(values[:, ahead : ahead + self.columns])
-        return _look_up(values, source + ahead)
+    def _batches(self, flat: dict[str, torch.Tensor]) -> list[Built]:
+        views = zip(*(shaped_views(cells, self.rows, self.columns) for cells in flat.values()), strict=True)
+        if self.as_tuple:
+            return [(inputs, labels) for inputs, labels in views]
+        about = self.record_ids, self.num_tokens, self.num_supervised
+        return [
+            Batch(zip(flat, tensors, strict=True), ids, tokens, targets)
+            for tensors, ids, tokens, targets in zip(views, *about, strict=True)
+        ]
 
 
 class PacksBuild(NamedTuple):
-    """Builds the batch of documents that `PackingCollator.stage` made travel.
+    """Builds the batches of documents that `PackingCollator.stage` made travel.
 
-    The staged arrays: `tokens` side by side; `documents: int32[3, D]`, for each document its first cell, its
-    length and its number in its pack; `labels`, `runs` and `cu_seqlens` where there are any.
+    The staged arrays: `tokens` side by side; `documents: int32[3, D]`, for each document of all batches its first
+    cell, its length and its number in its row; `labels`, `runs` and `cu_seqlens` where there are any.
 
     Attributes:
-        shape: The rows and columns of the batch, (B, T).
+        rows: The rows of each batch.
+        columns: The width of each batch.
         pad_token_id: What padding holds in `input_ids`.
         ignore_index: What `labels` hold where there is no target.
-        document_ids: Whether the batch has document ids.
-        attention_mask: Whether the batch has an attention mask.
-        kernel: The arguments of attention kernels by name: a number, or the name of a staged array.
-        record_ids: See `Batch`.
-        num_tokens: See `Batch`.
-        num_supervised: See `Batch`.
+        document_ids: Whether the batches have document ids.
+        attention_mask: Whether the batches have an attention mask.
+        kernel: The names that attention kernels' arguments get, `"plain"` or `"transformers"`; None for none.
+        documents: The documents of each batch.
+        longest: The tokens of the longest document of each batch.
+        record_ids: See `Batch`; of each batch.
+        num_tokens: See `Batch`; of each batch.
+        num_supervised: See `Batch`; of each batch.
     """
 
-    shape: tuple[int, int]
+    rows: list[int]
+    columns: list[int]
     pad_token_id: int
     ignore_index: int
     document_ids: bool
     attention_mask: bool
-    kernel: Mapping[str, int | str]
-    record_ids: torch.Tensor
-    num_tokens: int
-    num_supervised: int
+    kernel: str | None
+    documents: list[int]
+    longest: list[int]
+    record_ids: Sequence[torch.Tensor]
+    num_tokens: list[int]
+    num_supervised: list[int]
 
-    def __call__(self, staged: Mapping[str, torch.Tensor]) -> Batch:
-        """Return the batch on the device of the staged tensors."""
+    def __call__(self, staged: Mapping[str, torch.Tensor]) -> list[Batch]:
+        """Return the batches on the device of the staged tensors."""
         begins, lengths, numbers = staged["documents"].long()
-        cells = self.shape[0] * self.shape[1]
+        cells = sum(rows * width for rows, width in zip(self.rows, self.columns, strict=True))
         cell = torch.arange(cells, device=begins.device)
         owner = (torch.searchsorted(begins, cell, right=True) - 1).clamp(min=0)  # of a gap: the document before
         within = cell - begins[owner]
@@ -120,26 +134,51 @@ class PacksBuild(NamedTuple):
         source = (lengths.cumsum(0) - lengths)[owner] + within
         targeted = inside & (within != 0)
         if "runs" in staged:
-            targeted &= _inside_runs(staged["runs"], (cells,))
+            targeted &= _inside_runs(staged["runs"], cells)
         targets = _look_up(staged.get("labels", staged["tokens"]), source)
-        tensors = {
+        flat = {
             "input_ids": torch.where(inside, _look_up(staged["tokens"], source), self.pad_token_id),
             "labels": torch.where(targeted, targets, self.ignore_index),
             "position_ids": torch.where(inside, within, 0),
         }
         if self.document_ids:
-            tensors["document_ids"] = torch.where(inside, numbers[owner], -1)
+            flat["document_ids"] = torch.where(inside, numbers[owner], -1)
         if self.attention_mask:
-            tensors["attention_mask"] = inside.long()
-        held: dict[str, Any] = {name: tensor.view(self.shape) for name, tensor in tensors.items()}
-        for name, value in self.kernel.items():
-            held[name] = staged[value] if isinstance(value, str) else value
-        return Batch(held, self.record_ids, self.num_tokens, self.num_supervised)
+            flat["attention_mask"] = inside.long()
+        views = {name: shaped_views(tensor, self.rows, self.columns) for name, tensor in flat.items()}
+        return self.batches(views, staged.get("cu_seqlens"))
 
+    def batches(
+        self,
+        views: Mapping[str, Sequence[torch.Tensor]],
+        cu_seqlens: torch.Tensor | NDArray[np.int32] | None,
+    ) -> list[Batch]:
+        """Return the batches that have these tensors.
 
-def _all_of(length: int, tokens: torch.Tensor) -> torch.Tensor:
-    """int64[B]: rows in place that are all of one length."""
-    return torch.full((len(tokens),), length, device=tokens.device)
+        Args:
+            views: The tensors of each batch, by name.
+            cu_seqlens: Where documents begin, those of all batches side by side: int32[D+C].
+        """
+        begins: Sequence[torch.Tensor | None] = [None] * len(self.rows)
+        if cu_seqlens is not None:
+            flat = cu_seqlens if isinstance(cu_seqlens, torch.Tensor) else torch.from_numpy(cu_seqlens)
+            begins = torch.split(flat, [max(count, 1) + 1 for count in self.documents])
+        about = self.record_ids, self.num_tokens, self.num_supervised
+        return [
+            Batch({**dict(zip(views, tensors, strict=True)), **self._arguments(begin, most)}, ids, tokens, some)
+            for tensors, begin, most, ids, tokens, some in zip(
+                zip(*views.values(), strict=True), begins, self.longest, *about, strict=True
+            )
+        ]
+
+    def _arguments(self, cu_seqlens: torch.Tensor | None, longest: int) -> dict[str, Any]:
+        """Where documents begin and how long the longest is, under the names attention kernels read."""
+        if self.kernel is None:
+            return {}
+        if self.kernel == "plain":
+            return {"cu_seqlens": cu_seqlens, "max_seqlen": longest}
+        names = {"cu_seq_lens_q": cu_seqlens, "cu_seq_lens_k": cu_seqlens}
+        return {**names, "max_length_q": longest, "max_length_k": longest}
 
 
 def _look_up(values: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
@@ -162,13 +201,10 @@ def _signed(values: torch.Tensor) -> torch.Tensor:
     return values.view(_SIGNED[values.dtype][0]) if values.dtype in _SIGNED else values
 
 
-def _inside_runs(runs: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """Which cells lie in a run, bool of `shape`; `runs: int32[2, S]` holds their starts and stops."""
-    cells = 1
-    for size in shape:
-        cells *= size
+def _inside_runs(runs: torch.Tensor, cells: int) -> torch.Tensor:
+    """Which cells lie in a run, bool[cells]; `runs: int32[2, S]` holds their starts and stops."""
     edges = torch.zeros(cells + 1, dtype=torch.int32, device=runs.device)
     ones = torch.ones_like(runs[0])
     edges.index_add_(0, runs[0].long(), ones)
     edges.index_add_(0, runs[1].long(), ones, alpha=-1)
-    return (edges[:-1].cumsum(0) > 0).view(shape)
+    return edges[:-1].cumsum(0) > 0

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from fastcollate.arguments import check_choices, check_counts, check_flag
 from fastcollate.collate.batch import Batch
 from fastcollate.collate.device_kernels import PacksBuild
-from fastcollate.collate.inputs import read_rows
+from fastcollate.collate.kernels import fill_outside, fill_stretches
+from fastcollate.collate.pack_layout import PackLayout, lay_out_flat, lay_out_packs
+from fastcollate.collate.reading.inputs import read_parcel
 from fastcollate.collate.runs import Runs, runs_of_packs
-from fastcollate.collate.staged import Allocator, Sources, Staged, new_arrays, stage_arrays
+from fastcollate.collate.staged import Allocator, Sources, Staged, new_arrays, stage_arrays, stage_singly
+from fastcollate.collate.views import row_views, shaped_views
 from fastcollate.errors import CollateError
-from fastcollate.ragged import IntArray, Packs, RaggedBatch, Rows
+from fastcollate.ragged import IntArray, Parcel, RaggedBatch, Scattered
 
 __all__ = ["PackingCollator"]
-
-PackLayout = Literal["rows", "flat"]
-Gap = tuple[int, int, int]  # its first cell, the cell after it, and how many documents come before
 
 
 class PackingCollator:
@@ -77,7 +77,7 @@ class PackingCollator:
         self,
         pad_token_id: int,
         *,
-        layout: PackLayout = "rows",
+        layout: Literal["rows", "flat"] = "rows",
         ignore_index: int = -100,
         supervise: Literal["all", "response"] = "all",
         keys: Literal["plain", "transformers"] = "plain",
@@ -85,7 +85,7 @@ class PackingCollator:
     ) -> None:
         check_choices(
             error=CollateError,
-            layout=(layout, get_args(PackLayout)),
+            layout=(layout, ("rows", "flat")),
             supervise=(supervise, ("all", "response")),
             keys=(keys, ("plain", "transformers")),
         )
@@ -98,11 +98,10 @@ class PackingCollator:
         self.layout = layout
         self.supervise = supervise
         self.keys = keys
-        self._cells = np.arange(0)
 
     def __call__(self, rows: RaggedBatch | Sequence[Any]) -> Batch:
         """Return the packed batch of `rows`; see the class."""
-        return self.collate(rows, new_arrays)
+        return self.collate(rows, new_arrays)[0]
 
     def __repr__(self) -> str:
         arguments = (f"{name}={value!r}" for name, value in vars(self).items() if not name.startswith("_"))
@@ -113,160 +112,154 @@ class PackingCollator:
         """The columns that a dataset gathers for this collator, where its corpus has them."""
         return frozenset({"labels", "spans"} if self.supervise == "response" else {"labels"})
 
-    def collate(self, rows: RaggedBatch | Sequence[Any], allocate: Allocator) -> Batch:
-        """Return the packed batch of `rows`, with tensors in arrays from `allocate`, such as pinned memory.
+    def collate(self, rows: Parcel | RaggedBatch | Sequence[Any], allocate: Allocator) -> list[Batch]:
+        """Return the packed batches of a parcel, as views of arrays from `allocate`, such as pinned memory.
 
-        What NumPy makes as a new array is left where it is.
+        Rows that are no parcel are one batch. What NumPy makes as a new array is left where it is.
         """
-        batch, packs = self._place(rows)
-        runs, gaps, shape = self._runs(batch, packs), packs.gaps(), (len(packs.used), packs.width)
-        arrays = allocate(dict.fromkeys(("input_ids", "labels", "position_ids"), (shape, np.int64)))
-        tokens, given = _join(batch.tokens, gaps), batch.columns.get("labels")
-        input_ids, labels = arrays["input_ids"].reshape(-1), arrays["labels"].reshape(-1)
-        input_ids[:] = tokens
-        _fill_gaps(input_ids, gaps, self.pad_token_id)
-        self._write_labels(labels, tokens if given is None else _join(given, gaps), packs, runs, gaps)
-        beside = self._describe_cells(arrays["position_ids"].reshape(-1), packs, gaps)
-        tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        tensors |= {name: torch.from_numpy(array.reshape(shape)) for name, array in beside.items()}
-        for name, value in self._kernel_arguments(batch, packs).items():
-            tensors[name] = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-        num_tokens = packs.tokens
-        supervised = self._num_supervised(batch, num_tokens, runs)
+        parcel, layout = self._lay_out(rows)
+        if layout is None:
+            return [batch for part in parcel.singles() for batch in self.collate(part, allocate)]
+        runs = self._runs(parcel, layout)
+        arrays = allocate(dict.fromkeys(("input_ids", "labels", "position_ids"), ((layout.cells,), np.int64)))
+        _place(parcel.tokens, layout, arrays["input_ids"], self.pad_token_id)
+        self._write_labels(arrays["labels"], arrays["input_ids"], parcel, layout, runs)
+        arrays = {**arrays, **self._describe_cells(arrays["position_ids"], layout)}
+        views = {
+            name: shaped_views(torch.from_numpy(array), layout.rows, layout.columns)
+            for name, array in arrays.items()
+        }
+        supervised = self._num_supervised(parcel, layout, runs)
         if supervised is None:
-            supervised = int(np.count_nonzero(labels != self.ignore_index))
-        return Batch(tensors, torch.from_numpy(batch.record_ids.copy()), num_tokens, supervised)
+            supervised = [int(np.count_nonzero(view.numpy() != self.ignore_index)) for view in views["labels"]]
+        return self._build(parcel, layout, supervised).batches(views, self._cu_seqlens(layout))
 
-    def stage(self, rows: RaggedBatch | Sequence[Any], allocate: Allocator) -> Staged:
-        """Return only the tokens of `rows`, in their own dtype, and what lays them out elsewhere.
+    def stage(self, rows: Parcel | RaggedBatch | Sequence[Any], allocate: Allocator) -> Staged:
+        """Return only the tokens of a parcel, in their own dtype, and what lays them out elsewhere.
 
         `stage(rows, allocate).build` gives on any device what `collate(rows, allocate)` gives on the host.
         """
-        batch, packs = self._place(rows)
-        runs, given = self._runs(batch, packs), batch.columns.get("labels")
+        parcel, layout = self._lay_out(rows)
+        if layout is None:
+            return stage_singly([self.stage(part, new_arrays) for part in parcel.singles()], allocate)
+        runs, given = self._runs(parcel, layout), parcel.columns.get("labels")
         nobody = np.zeros(1, np.int64)  # one document without tokens: all is gap
-        documents = (packs.begins, batch.lengths, packs.numbers) if len(batch) else (nobody,) * 3
-        sources: Sources = {"tokens": batch.tokens.joined(), "documents": documents}
+        documents = (layout.begins, parcel.tokens.lengths, layout.numbers)
+        sources: Sources = {
+            "tokens": parcel.tokens.joined().values,
+            "documents": documents if len(layout.begins) else (nobody,) * 3,
+        }
         if given is not None:
-            sources["labels"] = given.joined()
+            sources["labels"] = given.joined().values
         if runs is not None:
             sources["runs"] = (runs.starts, runs.stops)
-        kernel: dict[str, int | str] = {}
-        for name, value in self._kernel_arguments(batch, packs).items():
-            if isinstance(value, np.ndarray):
-                sources["cu_seqlens"] = value
-            kernel[name] = value if isinstance(value, int) else "cu_seqlens"
-        supervised = self._num_supervised(batch, packs.tokens, runs)
+        cu_seqlens = self._cu_seqlens(layout)
+        if cu_seqlens is not None:
+            sources["cu_seqlens"] = cu_seqlens
+        supervised = self._num_supervised(parcel, layout, runs)
         if supervised is None:  # rare, and known only once the labels are there: make them
-            gaps, labels = packs.gaps(), np.empty(packs.cells, np.int64)
-            self._write_labels(labels, _join(batch.tokens if given is None else given, gaps), packs, runs, gaps)
-            supervised = int(np.count_nonzero(labels != self.ignore_index))
-        build = PacksBuild(
-            shape=(len(packs.used), packs.width),
+            inputs, labels = (np.empty(layout.cells, np.int64) for _ in range(2))
+            _place(parcel.tokens, layout, inputs, self.pad_token_id)
+            self._write_labels(labels, inputs, parcel, layout, runs)
+            views = shaped_views(torch.from_numpy(labels), layout.rows, layout.columns)
+            supervised = [int(np.count_nonzero(view.numpy() != self.ignore_index)) for view in views]
+        return Staged(stage_arrays(sources, allocate), self._build(parcel, layout, supervised))
+
+    def _lay_out(self, rows: Parcel | RaggedBatch | Sequence[Any]) -> tuple[Parcel, PackLayout | None]:
+        """The parcel, and where in it each document lies; None where its batches need packs of many widths."""
+        parcel = read_parcel(rows, ignore_index=self.ignore_index, packs=True)
+        if self.layout == "flat":
+            return lay_out_flat(parcel)
+        if parcel.packs is None and len(parcel) > 1:
+            return parcel, None
+        return lay_out_packs(parcel)
+
+    def _runs(self, parcel: Parcel, layout: PackLayout) -> Runs | None:
+        """Which labels are targets, if not all are."""
+        return None if self.supervise == "all" else runs_of_packs(parcel, layout)
+
+    def _build(self, parcel: Parcel, layout: PackLayout, supervised: list[int]) -> PacksBuild:
+        longest = [int(lengths.max(initial=1)) for lengths in np.split(parcel.tokens.lengths, layout.edges[1:-1])]
+        return PacksBuild(
+            rows=layout.rows,
+            columns=layout.columns,
             pad_token_id=self.pad_token_id,
             ignore_index=self.ignore_index,
             document_ids=self._has_document_ids,
             attention_mask=self.attention_mask,
-            kernel=kernel,
-            record_ids=torch.from_numpy(batch.record_ids.copy()),
-            num_tokens=packs.tokens,
+            kernel=None if self.layout == "rows" else self.keys,
+            documents=layout.counts,
+            longest=longest,
+            record_ids=row_views(parcel.record_ids, layout.counts),
+            num_tokens=layout.num_tokens.tolist(),
             num_supervised=supervised,
         )
-        return Staged(stage_arrays(sources, allocate), build)
-
-    def _place(self, rows: RaggedBatch | Sequence[Any]) -> tuple[RaggedBatch, Packs]:
-        """The documents of a batch, without filler rows, and where in it each lies."""
-        batch = read_rows(rows, ignore_index=self.ignore_index, packs=True)
-        packs = batch.packs
-        if packs is not None and self.layout == "rows":
-            return batch, packs
-        real = batch if packs is not None else _without_fillers(batch)
-        lengths = real.tokens.lengths
-        if self.layout == "flat":
-            return real, Packs.of(lengths, np.array([0, len(lengths)]))
-        edges = np.minimum(np.arange(len(batch) + 1), len(lengths))  # a filler row is a pack without documents
-        return real, Packs.of(lengths, edges, batch.width)
-
-    def _runs(self, batch: RaggedBatch, packs: Packs) -> Runs | None:
-        """Which labels are targets, if not all are."""
-        return None if self.supervise == "all" else runs_of_packs(batch, packs)
 
     def _write_labels(
-        self, labels: IntArray, values: NDArray[Any], packs: Packs, runs: Runs | None, gaps: list[Gap]
+        self, labels: IntArray, inputs: IntArray, parcel: Parcel, layout: PackLayout, runs: Runs | None
     ) -> None:
-        """Write `values`, a label for each cell, where there is a target, and `ignore_index` elsewhere."""
-        labels[:] = values
+        """Write a label for each cell where there is a target, and `ignore_index` elsewhere."""
+        given = parcel.columns.get("labels")
+        if given is None:
+            np.copyto(labels, inputs)
+            fill_stretches(labels, layout.gap_begins, layout.gap_ends, self.ignore_index)
+        else:
+            _place(given, layout, labels, self.ignore_index)
         if runs is not None:
-            labels[~runs.inside(len(labels))] = self.ignore_index
-        labels[packs.begins] = self.ignore_index
-        _fill_gaps(labels, gaps, self.ignore_index)
+            fill_outside(labels, runs.starts, runs.stops, self.ignore_index)
+        labels[layout.begins] = self.ignore_index
 
-    def _describe_cells(self, position_ids: IntArray, packs: Packs, gaps: list[Gap]) -> dict[str, IntArray]:
+    def _describe_cells(self, position_ids: IntArray, layout: PackLayout) -> dict[str, IntArray]:
         """Write the position of each cell in its document, and return what else is known of it, by name."""
-        extents, cells = packs.extents(), len(position_ids)
-        if cells > len(self._cells):  # kept for the next batch: most have the same size
-            self._cells = np.arange(cells)
-        np.subtract(self._cells[:cells], _repeated(packs.begins, extents, cells), out=position_ids)
-        _fill_gaps(position_ids, gaps, 0)
+        extents, cells, gaps = layout.extents(), layout.cells, (layout.gap_begins, layout.gap_ends)
+        np.subtract(np.arange(cells), _repeated(layout.begins, extents, cells), out=position_ids)
+        fill_stretches(position_ids, *gaps, 0)
         beside = {}
         if self._has_document_ids:
-            beside["document_ids"] = _repeated(packs.numbers, extents, cells)
-            _fill_gaps(beside["document_ids"], gaps, -1)
+            beside["document_ids"] = _repeated(layout.numbers, extents, cells)
+            fill_stretches(beside["document_ids"], *gaps, -1)
         if self.attention_mask:
             beside["attention_mask"] = np.ones(cells, np.int64)
-            _fill_gaps(beside["attention_mask"], gaps, 0)
+            fill_stretches(beside["attention_mask"], *gaps, 0)
         return beside
 
     @property
     def _has_document_ids(self) -> bool:
         return self.layout == "rows" or self.keys == "plain"
 
-    def _num_supervised(self, batch: RaggedBatch, num_tokens: int, runs: Runs | None) -> int | None:
-        """The labels that count in the loss; None if only the labels can tell."""
-        if "labels" in batch.columns or self.ignore_index >= 0:
+    def _num_supervised(self, parcel: Parcel, layout: PackLayout, runs: Runs | None) -> list[int] | None:
+        """The labels of each batch that count in the loss; None if only the labels can tell."""
+        if "labels" in parcel.columns or self.ignore_index >= 0:
             return None  # a token may have the value that the loss skips
-        return num_tokens - len(batch.record_ids) if runs is None else runs.num_supervised
+        counts = layout.num_tokens - np.diff(layout.edges) if runs is None else runs.counts
+        found: list[int] = counts.tolist()
+        return found
 
-    def _kernel_arguments(self, batch: RaggedBatch, packs: Packs) -> dict[str, Any]:
-        """Where documents begin and how long the longest is, under the names attention kernels read."""
+    def _cu_seqlens(self, layout: PackLayout) -> NDArray[np.int32] | None:
+        """Where the documents of each flat batch begin, and where its last one ends: int32[D+C]."""
         if self.layout == "rows":
-            return {}
-        begins = packs.begins if len(batch) else 0
-        cu_seqlens = np.append(begins, packs.width).astype(np.int32)
-        longest = int(batch.lengths.max(initial=1))
-        if self.keys == "plain":
-            return {"cu_seqlens": cu_seqlens, "max_seqlen": longest}
-        names = {"cu_seq_lens_q": cu_seqlens, "cu_seq_lens_k": cu_seqlens}
-        return {**names, "max_length_q": longest, "max_length_k": longest}
+            return None
+        counts = np.maximum(np.diff(layout.edges), 1)  # a batch of fillers is one gap
+        ends = layout.gap_ends
+        found = np.zeros(int(counts.sum()) + len(counts), np.int32)
+        last = np.cumsum(counts + 1) - 1
+        found[last] = layout.columns
+        held = np.ones(len(found), bool)
+        held[last] = False
+        held[last[np.diff(layout.edges) == 0] - 1] = False
+        found[held] = layout.begins - (ends - layout.columns).repeat(np.diff(layout.edges))
+        return found
 
 
-def _without_fillers(batch: RaggedBatch) -> RaggedBatch:
-    """The rows that hold a record; filler rows follow them."""
-    real = int(np.count_nonzero(batch.tokens.lengths))
-    if real == len(batch.tokens.lengths):
-        return batch
-
-    def first(rows: Rows) -> Rows:
-        return Rows(rows.values, rows.starts[:real], rows.lengths[:real])
-
-    columns = {name: first(rows) for name, rows in batch.columns.items()}
-    cuts = None if batch.cuts is None else batch.cuts[:real]
-    return RaggedBatch(first(batch.tokens), batch.record_ids[:real], columns, batch.width, cuts=cuts)
+def _place(rows: Scattered, layout: PackLayout, out: IntArray, fill: int) -> None:
+    """Write the values of all documents into their cells of `out: int64[cells]`, and `fill` into the gaps."""
+    narrow = out if rows.dtype == out.dtype else np.empty(layout.cells, rows.dtype)
+    rows.copy_into(narrow, layout.begins)
+    if narrow is not out:
+        np.copyto(out, narrow)
+    fill_stretches(out, layout.gap_begins, layout.gap_ends, fill)
 
 
 def _repeated(values: IntArray, extents: IntArray, cells: int) -> IntArray:
     """int64[cells]: one value a document, in all cells of its extent."""
     return values.repeat(extents) if len(values) else np.zeros(cells, np.int64)
-
-
-def _fill_gaps(array: IntArray, gaps: list[Gap], value: int) -> None:
-    for start, stop, _ in gaps:  # few: packs are nearly full
-        array[start:stop] = value
-
-
-def _join(documents: Rows, gaps: list[Gap]) -> NDArray[Any]:
-    """The values of all documents as they lie in the cells, one memcpy each; gaps hold zeros."""
-    parts, dtype = documents.slices(), documents.values.dtype
-    for start, stop, before in reversed(gaps):
-        parts.insert(before, memoryview(bytes((stop - start) * dtype.itemsize)))
-    return np.frombuffer(b"".join(parts), dtype)

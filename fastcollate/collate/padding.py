@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -9,13 +9,14 @@ import torch
 from fastcollate.arguments import check_choices, check_count, check_counts, check_flags
 from fastcollate.collate.batch import Batch
 from fastcollate.collate.device_kernels import RowsBuild
-from fastcollate.collate.inputs import read_rows
-from fastcollate.collate.kernels import Target, join_sequences, place_rows, take_rectangle
+from fastcollate.collate.kernels import fill_outside, fill_stretches, join_sequences, place_rows, shift_rows
+from fastcollate.collate.reading.inputs import read_parcel
 from fastcollate.collate.row_layout import PaddingSide, RowLayout, Truncation, lay_out
 from fastcollate.collate.runs import Runs, runs_of_rows
 from fastcollate.collate.staged import Allocator, Built, Sources, Staged, new_arrays, stage_arrays
+from fastcollate.collate.views import row_views, shaped_views
 from fastcollate.errors import CollateError
-from fastcollate.ragged import IntArray, RaggedBatch
+from fastcollate.ragged import IntArray, Parcel, RaggedBatch
 
 __all__ = ["PaddingCollator"]
 
@@ -124,7 +125,7 @@ class PaddingCollator:
 
     def __call__(self, rows: RaggedBatch | Sequence[Any]) -> Built:
         """Return the padded batch of `rows`; see the class."""
-        return self.collate(rows, new_arrays)
+        return self.collate(rows, new_arrays)[0]
 
     def __repr__(self) -> str:
         arguments = (f"{name}={value!r}" for name, value in vars(self).items() if not name.startswith("_"))
@@ -137,68 +138,69 @@ class PaddingCollator:
             return frozenset()
         return frozenset({"labels", "spans"} if self.supervise == "response" else {"labels"})
 
-    def collate(self, rows: RaggedBatch | Sequence[Any], allocate: Allocator) -> Built:
-        """Return the padded batch of `rows`, with tensors in arrays from `allocate`, such as pinned memory."""
+    def collate(self, rows: Parcel | RaggedBatch | Sequence[Any], allocate: Allocator) -> list[Built]:
+        """Return the padded batches of a parcel, as views of arrays from `allocate`, such as pinned memory.
+
+        Rows that are no parcel are one batch.
+        """
+        parcel, layout = self._lay_out(rows)
         if self.as_tuple:
-            return self.pair(rows, allocate)
-        batch, layout = self._lay_out(rows)
-        runs = self._runs(batch, layout)
-        names = ["input_ids", "attention_mask", "labels"]
-        arrays = self._fill(batch, layout, runs, names if self.labels else names[:2], allocate)
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        supervised = self._num_supervised(batch, layout, runs)
+            return list(self._pairs(parcel, layout, allocate))
+        runs = self._runs(parcel, layout)
+        names = ["input_ids", "attention_mask", "labels"] if self.labels else ["input_ids", "attention_mask"]
+        arrays = self._fill(parcel, layout, runs, names, allocate)
+        supervised = self._num_supervised(parcel, layout, runs)
         if supervised is None:
             supervised = self._count(arrays["labels"], layout)
-        return Batch(tensors, torch.from_numpy(batch.record_ids.copy()), layout.num_tokens, supervised)
+        views = (shaped_views(torch.from_numpy(arrays[name]), layout.counts, layout.columns) for name in names)
+        about = row_views(parcel.record_ids, layout.counts), layout.num_tokens().tolist(), supervised
+        return [
+            Batch(zip(names, tensors, strict=True), ids, tokens, targets)
+            for tensors, ids, tokens, targets in zip(zip(*views, strict=True), *about, strict=True)
+        ]
 
-    def pair(
-        self, rows: RaggedBatch | Sequence[Any], allocate: Allocator = new_arrays
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return `(input_ids, labels)` of `rows`, whatever `as_tuple` says, in arrays from `allocate`."""
-        batch, layout = self._lay_out(rows)
-        arrays = self._fill(batch, layout, self._runs(batch, layout), ["input_ids", "labels"], allocate)
-        return torch.from_numpy(arrays["input_ids"]), torch.from_numpy(arrays["labels"])
+    def pair(self, rows: RaggedBatch | Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return `(input_ids, labels)` of one batch of `rows`, whatever `as_tuple` says."""
+        return next(self._pairs(*self._lay_out(rows), new_arrays))
 
-    def stage(self, rows: RaggedBatch | Sequence[Any], allocate: Allocator) -> Staged:
-        """Return only the tokens of `rows`, in their own dtype, and what pads them elsewhere.
+    def stage(self, rows: Parcel | RaggedBatch | Sequence[Any], allocate: Allocator) -> Staged:
+        """Return only the tokens of a parcel, side by side in their own dtype, and what pads them elsewhere.
 
-        If at most a tenth of the batch is padding, the padded rectangle `[B, T]` travels as it is; otherwise only
-        the tokens, side by side. Row lengths travel too, unless all rows fill the full width.
+        Beside them travels where each row goes, unless rows of one length fill all cells.
         `stage(rows, allocate).build` gives on any device what `collate(rows, allocate)` gives on the host.
         """
-        batch, layout = self._lay_out(rows)
-        runs = self._runs(batch, layout)
-        labels = batch.columns.get("labels") if self.labels else None
-        block = take_rectangle(batch.tokens.values, layout) if layout.nearly_full and labels is None else None
-        sources: Sources = {"tokens": join_sequences(batch.tokens, layout) if block is None else block}
+        parcel, layout = self._lay_out(rows)
+        runs = self._runs(parcel, layout)
+        labels = parcel.columns.get("labels") if self.labels else None
+        sources: Sources = {"tokens": join_sequences(parcel.tokens, layout)}
         if labels is not None:
             sources["labels"] = join_sequences(labels, layout.for_labels(labels))
-        if block is None or layout.shortest < layout.columns:
-            sources["lengths"] = layout.sequences
+        if not layout.is_rectangle:
+            sources["rows"] = layout.first, layout.places, layout.sequences
         if runs is not None:
             sources["runs"] = (runs.starts, runs.stops)
-        supervised = self._num_supervised(batch, layout, runs)
+        supervised = self._num_supervised(parcel, layout, runs)
         if supervised is None:
-            supervised = self._count(self._fill(batch, layout, runs, ["labels"], new_arrays)["labels"], layout)
+            supervised = self._count(self._fill(parcel, layout, runs, ["labels"], new_arrays)["labels"], layout)
         build = RowsBuild(
+            rows=layout.counts,
             columns=layout.columns,
             shift=layout.shift,
-            left=layout.lead is not None,
             pad_token_id=self.pad_token_id,
             unlabelled=self._unlabelled,
             labels=self.labels,
             as_tuple=self.as_tuple,
-            record_ids=torch.from_numpy(batch.record_ids.copy()),
-            num_tokens=layout.num_tokens,
+            record_ids=row_views(parcel.record_ids, layout.counts),
+            num_tokens=layout.num_tokens().tolist(),
             num_supervised=supervised,
         )
         return Staged(stage_arrays(sources, allocate), build)
 
-    def _lay_out(self, rows: RaggedBatch | Sequence[Any]) -> tuple[RaggedBatch, RowLayout]:
+    def _lay_out(self, rows: Parcel | RaggedBatch | Sequence[Any]) -> tuple[Parcel, RowLayout]:
         marked = self.ignore_index if self.labels else self._unlabelled  # without labels there is nothing to mark
-        batch = read_rows(rows, ignore_index=marked, packs=False)
-        return batch, lay_out(
-            batch,
+        parcel = read_parcel(rows, ignore_index=marked, packs=False)
+        return parcel, lay_out(
+            parcel,
             shift=int(self.shift_labels),
             end_token_id=self.end_token_id,
             max_length=self.max_length,
@@ -207,47 +209,67 @@ class PaddingCollator:
             pad_to_multiple_of=self.pad_to_multiple_of,
         )
 
-    def _runs(self, batch: RaggedBatch, layout: RowLayout) -> Runs | None:
+    def _runs(self, parcel: Parcel, layout: RowLayout) -> Runs | None:
         """Which labels are targets, if not all are."""
-        return None if self.supervise == "all" or not self.labels else runs_of_rows(batch, layout)
+        return None if self.supervise == "all" or not self.labels else runs_of_rows(parcel, layout)
 
     @property
     def _unlabelled(self) -> int:
         return self.pad_token_id if self.ignore_index is None else self.ignore_index
 
+    def _pairs(
+        self, parcel: Parcel, layout: RowLayout, allocate: Allocator
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Each batch as `(input_ids, labels)`."""
+        arrays = self._fill(parcel, layout, self._runs(parcel, layout), ["input_ids", "labels"], allocate)
+        inputs, labels = (
+            shaped_views(torch.from_numpy(array), layout.counts, layout.columns) for array in arrays.values()
+        )
+        return zip(inputs, labels, strict=True)
+
     def _fill(
-        self, batch: RaggedBatch, layout: RowLayout, runs: Runs | None, names: list[str], allocate: Allocator
+        self, parcel: Parcel, layout: RowLayout, runs: Runs | None, names: list[str], allocate: Allocator
     ) -> dict[str, IntArray]:
-        """The batch's arrays of these names."""
-        arrays = allocate(dict.fromkeys(names, ((len(layout.counts), layout.columns), np.int64)))
-        labels, given = arrays.get("labels"), batch.columns.get("labels")
-        targets = [Target(arrays["input_ids"], 0, self.pad_token_id)] if "input_ids" in arrays else []
-        labelled = [] if labels is None else [Target(labels, layout.shift, self._unlabelled)]
-        if given is None:
-            targets += labelled
-        elif labelled:
-            place_rows(given.values, layout.for_labels(given), labelled)
-        place_rows(batch.tokens.values, layout, targets, arrays.get("attention_mask"))
-        if labels is not None and runs is not None:
-            inside = runs.inside(len(labels) * (layout.columns + layout.shift)).reshape(len(labels), -1)
-            np.copyto(labels, self._unlabelled, where=~inside[:, layout.shift :])
+        """The arrays of these names, int64[cells] each."""
+        arrays = allocate(dict.fromkeys(names, ((layout.cells,), np.int64)))
+        labels, mask, given = arrays.get("labels"), arrays.get("attention_mask"), parcel.columns.get("labels")
+        inputs = arrays["input_ids"] if "input_ids" in arrays else np.empty(layout.cells, np.int64)
+        place_rows(parcel.tokens, layout, inputs, self.pad_token_id)
+        if mask is not None:
+            mask.fill(1)
+            fill_stretches(mask, *layout.padding(), 0)
+        if labels is None:
+            return arrays
+        if given is not None:
+            place_rows(given, layout.for_labels(given), labels, self._unlabelled, ahead=layout.shift)
+        else:
+            shift_rows(parcel.tokens, layout, inputs, labels)
+            if runs is None:
+                fill_stretches(labels, *layout.padding(), self._unlabelled)
+        if runs is not None:
+            fill_outside(labels, runs.starts, runs.stops, self._unlabelled)
         return arrays
 
-    def _num_supervised(self, batch: RaggedBatch, layout: RowLayout, runs: Runs | None) -> int | None:
-        """The labels that count in the loss; None if only the labels can tell."""
+    def _num_supervised(self, parcel: Parcel, layout: RowLayout, runs: Runs | None) -> list[int] | None:
+        """The labels of each batch that count in the loss; None if only the labels can tell."""
         if not self.labels:
-            return 0
+            return [0] * len(layout.counts)
         if self.ignore_index is None:
-            return len(layout.counts) * (layout.columns - 1 + layout.shift)
-        if "labels" in batch.columns or self.ignore_index >= 0:
+            less = 1 - layout.shift
+            return [rows * (width - less) for rows, width in zip(layout.counts, layout.columns, strict=True)]
+        if "labels" in parcel.columns or self.ignore_index >= 0:
             return None  # a token may have the value that the loss skips
         if runs is not None:
-            return runs.num_supervised
-        return layout.num_tokens - (0 if layout.shift else layout.filled_first())
+            counts = runs.counts
+        else:
+            counts = layout.num_tokens() - (0 if layout.shift else layout.filled_first())
+        found: list[int] = counts.tolist()
+        return found
 
-    def _count(self, labels: IntArray, layout: RowLayout) -> int:
-        """The labels that count in the loss; the first column does not, unless labels are shifted already."""
-        return int(np.count_nonzero(labels[:, 1 - layout.shift :] != self.ignore_index))
+    def _count(self, labels: IntArray, layout: RowLayout) -> list[int]:
+        """The labels of each batch that count; the first column does not, unless labels are shifted already."""
+        views = shaped_views(torch.from_numpy(labels), layout.counts, layout.columns)
+        return [int(np.count_nonzero(view.numpy()[:, 1 - layout.shift :] != self.ignore_index)) for view in views]
 
 
 def _optional(name: str, value: int | None, least: int | None = None) -> int | None:

@@ -1,22 +1,16 @@
-"""Where each row goes in a batch: lengths and columns only, no token is read (but a kept end token)."""
+"""Where each row goes in padded batches: lengths and columns only, no token is read (but a kept end token)."""
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastcollate.errors import CollateError
-from fastcollate.ragged import IntArray, RaggedBatch, Rows
+from fastcollate.ragged import IntArray, Parcel, Scattered
 
 __all__ = ["PaddingSide", "RowLayout", "Tails", "Truncation", "lay_out"]
 
-# Slicing a row costs about as much as masking this many more columns of it, and masking about as much to set
-# up as seven rows (measured with benchmarks/bench_collate.py).
-_COLUMNS_PER_ROW = 600
-_SET_UP = 7 * _COLUMNS_PER_ROW
-_NEARLY = 0.9
 Truncation = Literal["right", "left", "keep_end", "error"]
 PaddingSide = Literal["right", "left"]
 
@@ -42,76 +36,86 @@ class Tails(NamedTuple):
 
 
 class RowLayout(NamedTuple):
-    """Where the tokens of each row go in a batch of `columns` columns.
+    """Where the tokens of each row go in the cells of some padded batches, which are numbered through.
 
-    A row becomes a sequence: `copied[i]` tokens from `values[starts[i]:]`, then its tail, if it has one. The
-    inputs lack a sequence's last `shift` tokens and the labels its first `shift`, which leaves `real[i]` columns
-    in both, from column `lead[i]` on.
+    A row becomes a sequence: `copied[i]` tokens from its token `cut[i]` on, then its tail, if it has one. The
+    inputs lack a sequence's last `shift` tokens and the labels its first `shift`, which leaves `real[i]` cells
+    in both, from cell `places[i]` on. Letters: R, the rows of all batches; C, the number of batches.
 
     Attributes:
-        starts: The place of each row's first copied token, int64[B].
-        copied: The number of tokens copied from each row, int64[B].
-        real: The number of columns that each row fills, int64[B].
-        lead: The first column that each row fills, int64[B]; None if every row begins at column 0.
+        copied: The number of tokens copied from each row, int64[R].
+        real: The number of cells that each row fills, int64[R].
+        places: The first cell that each row fills, int64[R].
+        first: The first cell of each row, padding counted, int64[R].
+        stops: The cell after each row, padding counted, int64[R].
         tails: The tokens placed after the copied ones; None if no row has one.
-        cut: The number of tokens cut on the left of each row, int64[B]; None if none are.
-        columns: The width of the batch, T.
+        cut: The number of tokens cut on the left of each row, int64[R]; None if none are.
+        edges: The rows of each batch, int64[C+1]; see `Parcel`.
+        counts: The rows of each batch as a list.
+        columns: The width of each batch as a list.
+        left: Whether padding lies on the left.
         shift: 1 if labels are the next token, else 0.
-        counts: `real` as a list: for a few dozen rows Python's own loops are faster than NumPy's set-up.
-        shortest: The least of `real`.
-        num_tokens: The sum of `real`.
-        mostly_even: Whether it pays to treat the batch as one rectangle and mask it, rather than slice each row.
     """
 
-    starts: IntArray
     copied: IntArray
     real: IntArray
-    lead: IntArray | None
+    places: IntArray
+    first: IntArray
+    stops: IntArray
     tails: Tails | None
     cut: IntArray | None
-    columns: int
-    shift: int
+    edges: IntArray
     counts: list[int]
-    shortest: int
-    num_tokens: int
-    mostly_even: bool
+    columns: list[int]
+    left: bool
+    shift: int
 
     @property
-    def nearly_full(self) -> bool:
-        """Whether a batch is so full that its padding may travel too, to save the host joining rows."""
-        return self.tails is None and _NEARLY * len(self.counts) * self.columns <= self.num_tokens
+    def cells(self) -> int:
+        """The number of cells of all batches together."""
+        return int(self.stops[-1])
 
     @property
     def sequences(self) -> IntArray:
-        """The number of tokens of each sequence, its tail included, int64[B]."""
+        """The number of tokens of each sequence, its tail included, int64[R]."""
         return _with_tails(self.copied, self.tails)
 
-    def filled_first(self) -> int:
-        """Return the number of rows with a token in the first column."""
-        if self.lead is not None:
-            return int(np.count_nonzero(self.lead == 0))
-        return len(self.counts) if self.shortest else sum(map(bool, self.counts))
+    @property
+    def is_rectangle(self) -> bool:
+        """Whether rows of one length fill all cells."""
+        return len(set(self.columns)) == 1 and int(self.real.min()) == self.columns[0]
 
-    def for_labels(self, labels: Rows) -> RowLayout:
+    def num_tokens(self) -> IntArray:
+        """Return the cells of each batch that hold tokens, int64[C]."""
+        return np.add.reduceat(self.real, self.edges[:-1])
+
+    def filled_first(self) -> IntArray:
+        """Return the rows of each batch that have a token in the first column, int64[C]."""
+        filled = (self.real > 0) & (self.places == self.first)
+        return np.add.reduceat(filled, self.edges[:-1], dtype=np.int64)
+
+    def padding(self) -> tuple[IntArray, IntArray]:
+        """Return where the padding of each row begins and ends, int64[R] both."""
+        return (self.first, self.places) if self.left else (self.places + self.real, self.stops)
+
+    def for_labels(self, labels: Scattered) -> RowLayout:
         """Return the same places for labels, one a token; a token kept from a row's end takes its label along."""
         tails = self.tails
-        if tails is not None and not tails.appended:
-            tails = tails._replace(tokens=_row_ends(labels, tails.numbers()))
-        starts = labels.starts if self.cut is None else labels.starts + self.cut
-        return self._replace(starts=starts, tails=tails)
+        if tails is None or tails.appended:
+            return self
+        return self._replace(tails=tails._replace(tokens=_row_ends(labels, tails.numbers())))
 
 
 class _Cut(NamedTuple):
     """The rows after truncation: see `RowLayout`, whose names these are."""
 
-    starts: IntArray
     copied: IntArray
     tails: Tails | None
     cut: IntArray | None
 
 
 def lay_out(
-    batch: RaggedBatch,
+    parcel: Parcel,
     *,
     shift: int,
     end_token_id: int | None,
@@ -120,61 +124,59 @@ def lay_out(
     padding_side: PaddingSide,
     pad_to_multiple_of: int,
 ) -> RowLayout:
-    """Cut, extend and place the rows of a batch.
+    """Cut, extend and place the rows of some batches.
 
     Raises:
         CollateError: a row too long for `truncation="error"` or for the width the plan fixed.
     """
-    starts, copied, cut = batch.tokens.starts, batch.tokens.lengths, None
-    tails = None if end_token_id is None else _appended(end_token_id, batch.record_ids)
+    copied, edges, cut = parcel.tokens.lengths, parcel.edges, None
+    tails = None if end_token_id is None else _appended(end_token_id, parcel.record_ids)
     limit = None if max_length is None else max_length + shift
     if limit is not None and int(np.maximum.reduce(copied)) + (tails is not None) > limit:
-        starts, copied, tails, cut = _truncate(batch.tokens, tails, limit, truncation)
-    real, counts = _filled(copied, tails, shift)
-    shortest = min(counts)
-    columns = _columns(batch.width, max(counts), max_length, pad_to_multiple_of)
-    spread = columns - shortest
+        copied, tails, cut = _truncate(parcel.tokens, tails, limit, truncation)
+    real = _filled(copied, tails, shift)
+    counts = edges[1:] - edges[:-1]
+    columns = _columns(np.maximum.reduceat(real, edges[:-1]), parcel.widths, max_length, pad_to_multiple_of)
+    widths = columns.repeat(counts)
+    stops = widths.cumsum()
+    first = stops - widths
+    left = padding_side == "left"
     return RowLayout(
-        starts=starts,
         copied=copied,
         real=real,
-        lead=columns - real if padding_side == "left" else None,
+        places=stops - real if left else first,
+        first=first,
+        stops=stops,
         tails=tails,
         cut=cut,
-        columns=columns,
+        edges=edges,
+        counts=counts.tolist(),
+        columns=columns.tolist(),
+        left=left,
         shift=shift,
-        counts=counts,
-        shortest=shortest,
-        num_tokens=sum(counts),
-        mostly_even=spread == 0 or len(counts) * (_COLUMNS_PER_ROW - spread) >= _SET_UP,
     )
 
 
 def _appended(end_token_id: int, record_ids: IntArray) -> Tails:
-    """An end token for each row but the filler rows, which come last."""
-    fillers = record_ids[-1] < 0
+    """An end token for each row but the filler rows."""
+    fillers = np.minimum.reduce(record_ids) < 0
     rows = np.flatnonzero(record_ids >= 0) if fillers else None
     tokens = np.empty(len(record_ids) if rows is None else len(rows), np.int64)
     tokens.fill(end_token_id)
     return Tails(rows, tokens, appended=True)
 
 
-def _filled(copied: IntArray, tails: Tails | None, shift: int) -> tuple[IntArray, list[int]]:
-    """int64[B]: the columns that each row fills, its tail included; and the same as a list."""
-    if tails is not None and tails.rows is not None:
-        real = _with_tails(copied, tails) - shift
-    else:
-        more = (tails is not None) - shift
-        real = copied + more if more else copied
-    counts: list[int] = real.tolist()
-    if min(counts) < 0:  # filler rows
-        real = np.maximum(real, 0)
-        counts = real.tolist()
-    return real, counts
+def _filled(copied: IntArray, tails: Tails | None, shift: int) -> IntArray:
+    """int64[R]: the cells that each row fills, its tail included."""
+    if not shift:
+        return _with_tails(copied, tails)
+    if tails is not None and tails.rows is None:
+        return copied
+    return np.maximum(_with_tails(copied, tails) - shift, 0)  # filler rows have nothing to shift
 
 
 def _with_tails(copied: IntArray, tails: Tails | None) -> IntArray:
-    """int64[B]: the number of tokens of each row and its tail."""
+    """int64[R]: the number of tokens of each row and its tail."""
     if tails is None:
         return copied
     if tails.rows is None:
@@ -184,13 +186,13 @@ def _with_tails(copied: IntArray, tails: Tails | None) -> IntArray:
     return sequences
 
 
-def _truncate(rows: Rows, tails: Tails | None, limit: int, truncation: Truncation) -> _Cut:
+def _truncate(rows: Scattered, tails: Tails | None, limit: int, truncation: Truncation) -> _Cut:
     """The rows cut to sequences of at most `limit` tokens.
 
     With an end token E and limit 3, the row [1 2 3 4] becomes
     right [1 2 3], left [3 4 E], keep_end [1 2 E].
     """
-    starts, lengths = rows.starts, rows.lengths
+    lengths = rows.lengths
     sequences = _with_tails(lengths, tails)
     over = sequences > limit
     if truncation == "error" and over.any():
@@ -201,33 +203,37 @@ def _truncate(rows: Rows, tails: Tails | None, limit: int, truncation: Truncatio
         )
     if truncation == "left":
         cut = np.where(over, sequences - limit, 0)
-        return _Cut(starts + cut, lengths - cut, tails, cut)
+        return _Cut(lengths - cut, tails, cut)
     if truncation == "right":
         if tails is not None:
             numbers = tails.numbers()
             kept = ~over[numbers]
             tails = tails._replace(rows=numbers[kept], tokens=tails.tokens[kept])
-        return _Cut(starts, np.minimum(lengths, limit), tails, None)
+        return _Cut(np.minimum(lengths, limit), tails, None)
     if tails is None:
         numbers = np.flatnonzero(over)
         tails = Tails(numbers, _row_ends(rows, numbers), appended=False)
-    return _Cut(starts, np.where(over, limit - 1, lengths), tails, None)
+    return _Cut(np.where(over, limit - 1, lengths), tails, None)
 
 
-def _row_ends(rows: Rows, numbers: IntArray) -> IntArray:
+def _row_ends(rows: Scattered, numbers: IntArray) -> IntArray:
     """int64[M]: the last value of each of the rows `numbers: int64[M]`."""
-    ends: NDArray[np.integer] = rows.values[rows.starts[numbers] + rows.lengths[numbers] - 1]
-    return ends.astype(np.int64)
+    return rows.values_at(numbers, rows.lengths[numbers] - 1)
 
 
-def _columns(width: int | None, longest: int, max_length: int | None, multiple: int) -> int:
-    """T: the longest row, or the width the plan fixed, rounded up."""
-    if width is not None and longest > width:
-        raise CollateError(
-            f"a row needs {longest} columns but the plan fixed {width}: store records with their end token "
-            "(append_eot=True) instead of adding one here, or widen the buckets"
-        )
-    columns = max(longest, 1) if width is None else width  # a batch of fillers has a column too
+def _columns(longest: IntArray, widths: IntArray | None, max_length: int | None, multiple: int) -> IntArray:
+    """int64[C]: the longest row of each batch, or the width the plan fixed, rounded up."""
+    if widths is None:
+        columns = np.maximum(longest, 1)  # a batch of fillers has a column too
+    else:
+        columns = widths
+        wrong = longest > widths
+        if wrong.any():
+            i = int(wrong.argmax())
+            raise CollateError(
+                f"a row needs {longest[i]} columns but the plan fixed {widths[i]}: store records with their end "
+                "token (append_eot=True) instead of adding one here, or widen the buckets"
+            )
     if max_length is not None:
-        columns = min(columns, max_length)
-    return -(-columns // multiple) * multiple
+        columns = np.minimum(columns, max_length)
+    return columns if multiple == 1 else -(-columns // multiple) * multiple

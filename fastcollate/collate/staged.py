@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -10,9 +10,19 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 
 from fastcollate.collate.batch import Batch
-from fastcollate.ragged import RaggedBatch
+from fastcollate.ragged import Parcel
 
-__all__ = ["Allocator", "Build", "Built", "Collator", "Sources", "Staged", "new_arrays", "stage_arrays"]
+__all__ = [
+    "Allocator",
+    "Build",
+    "Built",
+    "Collator",
+    "Sources",
+    "Staged",
+    "new_arrays",
+    "stage_arrays",
+    "stage_singly",
+]
 
 _VALUES = ("tokens", "labels")
 _INT32 = np.dtype(np.int32)
@@ -31,19 +41,19 @@ class Allocator(Protocol):
 
 
 class Build(Protocol):
-    """Makes a batch, or a tuple, of what travelled."""
+    """Makes batches, or tuples, of what travelled."""
 
-    def __call__(self, staged: Mapping[str, torch.Tensor], /) -> Built:
-        """Return the batch of the staged arrays as tensors, on whatever device they are."""
+    def __call__(self, staged: Mapping[str, torch.Tensor], /) -> Sequence[Built]:
+        """Return the batches of the staged arrays as tensors, on whatever device they are."""
         ...
 
 
 class Staged(NamedTuple):
-    """What travels instead of a batch. Both parts cross process borders.
+    """What travels instead of the batches of a parcel. Both parts cross process borders.
 
     Attributes:
         arrays: The arrays that travel, by name.
-        build: Makes the batch, or the tuple, of these arrays as tensors.
+        build: Makes the batches, or the tuples, of these arrays as tensors.
     """
 
     arrays: dict[str, NDArray[Any]]
@@ -51,19 +61,19 @@ class Staged(NamedTuple):
 
 
 class Collator(Protocol):
-    """Makes a batch of rows in given memory, or says what must travel to make it on a device."""
+    """Makes the batches of a parcel in given memory, or says what must travel to make them on a device."""
 
     @property
     def columns(self) -> frozenset[str]:
         """The columns that a dataset gathers for this collator, where its corpus has them."""
         ...
 
-    def collate(self, batch: RaggedBatch, allocate: Allocator, /) -> Built:
-        """Return a batch whose tensors lie in arrays from `allocate`."""
+    def collate(self, parcel: Parcel, allocate: Allocator, /) -> Sequence[Built]:
+        """Return the batches of a parcel, whose tensors lie in arrays from `allocate`."""
         ...
 
-    def stage(self, batch: RaggedBatch, allocate: Allocator, /) -> Staged:
-        """Return the arrays that travel, made by `allocate`, and what builds the batch from them."""
+    def stage(self, parcel: Parcel, allocate: Allocator, /) -> Staged:
+        """Return the arrays that travel, made by `allocate`, and what builds the batches from them."""
         ...
 
 
@@ -92,3 +102,26 @@ def stage_arrays(sources: Sources, allocate: Allocator) -> dict[str, NDArray[Any
         else:
             arrays[name][...] = source
     return arrays
+
+
+class _Builds(NamedTuple):
+    """Builds batches that were staged one by one: the arrays of batch `i` are named `i.NAME`."""
+
+    builds: list[Build]
+
+    def __call__(self, staged: Mapping[str, torch.Tensor]) -> list[Built]:
+        built = list[Built]()
+        for number, build in enumerate(self.builds):
+            prefix = f"{number}."
+            built += build({name.removeprefix(prefix): a for name, a in staged.items() if name.startswith(prefix)})
+        return built
+
+
+def stage_singly(parts: Sequence[Staged], allocate: Allocator) -> Staged:
+    """Return what several batches staged as one thing that travels."""
+    numbered = enumerate(parts)
+    arrays = {f"{number}.{name}": array for number, part in numbered for name, array in part.arrays.items()}
+    moved = allocate({name: (array.shape, array.dtype) for name, array in arrays.items()})
+    for name, array in arrays.items():
+        moved[name][...] = array
+    return Staged(moved, _Builds([part.build for part in parts]))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.errors import FastCollateError, InputError
-from fastcollate.ragged import Column, IntArray, Ragged, RaggedBatch, Rows
+from fastcollate.ragged import Column, Found, IntArray, Ragged, RaggedBatch, Rows, Scattered
 
 __all__ = ["Corpus", "RaggedCorpus", "Records", "as_corpus"]
 
@@ -23,11 +23,15 @@ class Records(Protocol):
         """Return the tokens of the records `indices: int64[M]`, int64[M]."""
         ...
 
-    def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:
-        """Return the records `indices: int64[B]` as a batch, with the `columns` asked for.
+    def find(self, indices: IntArray, columns: Collection[str] = ()) -> Found:
+        """Return where the records `indices: int64[R]` lie, and the `columns` asked for; nothing is copied.
 
-        `record_ids` of the batch say which record of the corpus each row is.
+        `record_ids` say which record of the corpus each is.
         """
+        ...
+
+    def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:
+        """Return the same records as a batch: what `find` returns, copied side by side unless it is one array."""
         ...
 
 
@@ -170,8 +174,12 @@ class RaggedCorpus:
 
     def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:
         """Return the records `indices: int64[B]` as a batch, without a copy, with the `columns` asked for."""
+        return self.find(indices, columns).batch()
+
+    def find(self, indices: IntArray, columns: Collection[str] = ()) -> Found:
+        """Return where the records `indices: int64[R]` lie, with the `columns` asked for."""
         beside = {name: _chosen(self._beside[name], indices) for name in columns}
-        return RaggedBatch(_chosen(self.rows, indices), indices, beside)
+        return Found(indices, _chosen(self.rows, indices), beside)
 
 
 def _check_labels(labels: Ragged) -> None:
@@ -200,9 +208,9 @@ def _check_spans(spans: Ragged, lengths: IntArray) -> None:
         )
 
 
-def _chosen(rows: Ragged, indices: IntArray) -> Rows:
+def _chosen(rows: Ragged, indices: IntArray) -> Scattered:
     starts = rows.offsets[indices]
-    return Rows(rows.values, starts, rows.offsets[1:][indices] - starts)
+    return Scattered.of(Rows(rows.values, starts, rows.offsets[1:][indices] - starts))
 
 
 def as_corpus(source: Any, *, error: type[FastCollateError] = InputError) -> Corpus:

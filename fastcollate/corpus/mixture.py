@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fastcollate.corpus.corpus import Corpus, Records, as_corpus
 from fastcollate.errors import InputError
 from fastcollate.plan.permutation import Purpose, derive_key, permute
-from fastcollate.ragged import Column, IntArray, RaggedBatch, Rows, rows_side_by_side
+from fastcollate.ragged import Column, Found, IntArray, RaggedBatch
 
 __all__ = ["Mixture", "mix"]
 
@@ -193,7 +193,7 @@ class Mixture:
         return MixtureRecords(self, [source.corpus.at_epoch(seed, epoch) for source in self.sources], keys)
 
 
-class _Found(NamedTuple):
+class _Taken(NamedTuple):
     """What a selection takes of one source: where in the selection, and which of the source's records."""
 
     source: int
@@ -218,23 +218,19 @@ class MixtureRecords:
             out[places] = self._records[source].lengths_at(records)
         return out
 
-    def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:
-        """Return the records `indices: int64[B]` side by side, copied, with the `columns` asked for."""
-        ids = np.empty(len(indices), np.int64)
-        parts: list[tuple[IntArray, RaggedBatch]] = []
+    def find(self, indices: IntArray, columns: Collection[str] = ()) -> Found:
+        """Return where the records `indices: int64[R]` lie in their sources, with the `columns` asked for."""
+        parts: list[tuple[IntArray, Found]] = []
         for source, places, records in self._by_source(indices):
-            ids[places] = records + self._bases[source]
-            parts.append((places, self._records[source].gather(records, columns)))
-        if not parts:
-            return self._records[0].gather(indices, columns)
-        tokens = _side_by_side(len(indices), [(places, part.tokens) for places, part in parts])
-        beside = {
-            name: _side_by_side(len(indices), [(places, part.columns[name]) for places, part in parts])
-            for name in columns
-        }
-        return RaggedBatch(tokens, ids, beside)
+            found = self._records[source].find(records, columns)
+            parts.append((places, found._replace(record_ids=records + self._bases[source])))
+        return Found.merged(len(indices), parts) if parts else self._records[0].find(indices, columns)
 
-    def _by_source(self, indices: IntArray) -> list[_Found]:
+    def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:
+        """Return the records `indices: int64[B]` as a batch, with the `columns` asked for."""
+        return self.find(indices, columns).batch()
+
+    def _by_source(self, indices: IntArray) -> list[_Taken]:
         """What the selection takes of each source that occurs in it."""
         homes = np.searchsorted(self._begins, indices, side="right") - 1
         found = []
@@ -245,10 +241,5 @@ class MixtureRecords:
             whole = (self._begins[number + 1] - self._begins[number]) // size
             chosen = turn == whole  # beyond the whole epochs: a part of the source, another each epoch
             inside[chosen] = permute(inside[chosen], size, self._keys[number])
-            found.append(_Found(number, places, inside))
+            found.append(_Taken(number, places, inside))
         return found
-
-
-def _side_by_side(count: int, parts: list[tuple[IntArray, Rows]]) -> Rows:
-    dtype = np.result_type(*(rows.values.dtype for _, rows in parts))
-    return rows_side_by_side(count, parts, dtype)

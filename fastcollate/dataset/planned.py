@@ -13,14 +13,14 @@ from fastcollate.arguments import check_count
 from fastcollate.corpus.corpus import Corpus, Records
 from fastcollate.corpus.mixture import Mixture
 from fastcollate.dataset.agreement import check_agreement
-from fastcollate.dataset.gather import gather_planned
+from fastcollate.dataset.parcels import cut_parcels, find_rows
 from fastcollate.dataset.position import Pass, SharedPosition
 from fastcollate.dataset.world import World
 from fastcollate.errors import PlanError, StateError
 from fastcollate.plan.order import Landmark, WindowedPlan
-from fastcollate.plan.ranks import rank_batches
+from fastcollate.plan.ranks import rank_shares
 from fastcollate.plan.state import Position, check_state, make_state
-from fastcollate.ragged import IntArray, RaggedBatch
+from fastcollate.ragged import Found, IntArray, Parcel, RaggedBatch
 
 __all__ = ["PlannedDataset"]
 
@@ -96,7 +96,8 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         while True:
             run, info = self.begin(), get_worker_info()
             worker, num_workers = (0, 1) if info is None else (info.id, info.num_workers)
-            for batch in self.batches(run, worker=worker, num_workers=num_workers):
+            parcels = self.parcels(run, worker=worker, num_workers=num_workers)
+            for batch in (batch for parcel in parcels for batch in parcel.side_by_side().batches()):
                 run.deliver()
                 yield batch
                 if run.overtaken:
@@ -109,14 +110,14 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         """Begin a pass where the last one ended; an epoch that was delivered whole is followed by the next one."""
         return self._place.begin(self._settled, self._ask_world().size)
 
-    def batches(
+    def parcels(
         self, run: Pass, *, columns: Collection[str] | None = None, worker: int = 0, num_workers: int = 1
-    ) -> Iterator[RaggedBatch]:
+    ) -> Iterator[Parcel]:
         """Return the batches of a pass of this rank, or every `num_workers`-th of them; the position stays.
 
         Args:
             run: The pass.
-            columns: What to gather beside the tokens, as far as the corpus has it; by default all it has.
+            columns: What to find beside the tokens, as far as the corpus has it; by default all it has.
             worker: Which of those that share the pass, from 0.
             num_workers: How many share the pass; one by default.
         """
@@ -125,7 +126,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         # weights are gathered for whoever learns, so that nobody who knows none of them passes them over
         beside = [name for name in known if columns is None or name in columns or (columns and name == "weights")]
         per_token = [name for name in beside if known[name].per == "token"]
-        planned = rank_batches(
+        shares = rank_shares(
             plan,
             start=run.start.batch,
             rank=self._world.rank,
@@ -135,7 +136,9 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         )
         longest = getattr(plan, "max_length", None)
         return (
-            gather_planned(records, batch, beside, per_token=per_token, max_length=longest) for batch in planned
+            parcel
+            for share in shares
+            for parcel in cut_parcels(find_rows(records, share, beside, per_token=per_token, max_length=longest))
         )
 
     def finish(self, run: Pass) -> None:
@@ -259,6 +262,9 @@ class _Unread:
     """The records of no epoch: those of a dataset in another process, until it asks for its own."""
 
     def lengths_at(self, indices: IntArray) -> IntArray:
+        raise NotImplementedError
+
+    def find(self, indices: IntArray, columns: Collection[str] = ()) -> Found:
         raise NotImplementedError
 
     def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from fastcollate.plan.order import Landmark, PlannedBatch, Window, WindowedPlan, longest_first
-from fastcollate.ragged import IntArray
+from fastcollate.plan.shares import Share, rows_between
+from fastcollate.ragged import IntArray, offsets_of
 
 __all__ = ["BucketWindow", "Buckets", "RowBuckets"]
 
@@ -48,6 +49,18 @@ class BucketWindow(Window[PlannedBatch]):
         batch = PlannedBatch(ids, int(self.widths[number]) or None)
         rows = int(self.rows[number])
         return batch if rows == len(ids) else batch.filled(rows)
+
+    def share(self, numbers: IntArray) -> Share:
+        """Return the batches `numbers: int64[C]` of the window as one share, filled up with filler rows."""
+        starts, rows = self.starts[numbers], self.rows[numbers]
+        real = self.stops[numbers] - starts
+        edges, widths = offsets_of(rows), self.widths[numbers]
+        ids = self.record_ids[rows_between(starts, real)]
+        if edges[-1] > len(ids):
+            filled = np.full(edges[-1], -1)
+            filled[rows_between(edges[:-1], real)] = ids
+            ids = filled
+        return Share(ids, edges, widths if widths.any() else None)
 
     def with_step(self, at: int, other: BucketWindow, first: int, group: int) -> BucketWindow:
         """Return the window with the `group` batches from `at` on taken from `other` from `first` on.

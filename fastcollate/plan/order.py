@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
 import numpy as np
 
 from fastcollate.plan.permutation import shuffle_records, shuffle_steps
+from fastcollate.plan.shares import Share
 from fastcollate.ragged import IntArray
 
 __all__ = ["Landmark", "Landmarks", "Lengths", "PlannedBatch", "Window", "WindowedPlan", "longest_first"]
@@ -120,6 +121,11 @@ class PlannedBatch:
         missing = np.full(max(0, rows - self.rows), -1, np.int64)
         return type(self)(np.concatenate([self.record_ids, missing]), self.width)
 
+    def share(self) -> Share:
+        """Return the share that has this batch alone."""
+        widths = None if self.width is None else np.array([self.width])
+        return Share(self.record_ids, np.array([0, len(self.record_ids)]), widths)
+
 
 class Window(ABC, Generic[AnyBatch]):
     """A `Window` holds the batches of one window of a plan, and makes each when it is asked for.
@@ -141,6 +147,10 @@ class Window(ABC, Generic[AnyBatch]):
     @abstractmethod
     def __getitem__(self, number: int) -> AnyBatch:
         """Return batch `number` of the window, with the filler rows it needs."""
+
+    @abstractmethod
+    def share(self, numbers: IntArray) -> Share:
+        """Return the batches `numbers: int64[C]` of the window, with the filler rows they need, as one share."""
 
     @property
     def real_rows(self) -> IntArray:

@@ -4,31 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 
 from fastcollate.plan.best_fit import best_fit_decreasing
 from fastcollate.plan.order import Landmark, PlannedBatch, Window, WindowedPlan, longest_first
 from fastcollate.plan.permutation import shuffle_packs
-from fastcollate.ragged import IntArray, Packs
+from fastcollate.plan.shares import Pieces, Share, rows_between
+from fastcollate.ragged import IntArray, Packs, offsets_of
 
-__all__ = ["BestFitPacks", "PackPlan", "PackedBatch", "PackedWindow", "Pieces", "WrappedPacks"]
-
-
-class Pieces(NamedTuple):
-    """`Pieces` are runs of tokens: `lengths[i]` tokens of record `records[i]` from its token `begins[i]` on.
-
-    All three are int64[D].
-    """
-
-    records: IntArray
-    begins: IntArray
-    lengths: IntArray
-
-    def at(self, chosen: IntArray | slice) -> Pieces:
-        """Return the chosen pieces."""
-        return Pieces(*(column[chosen] for column in self))
+__all__ = ["BestFitPacks", "PackPlan", "PackedBatch", "PackedWindow", "WrappedPacks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +46,10 @@ class PackedBatch(PlannedBatch):
         """Return the same batch with empty packs up to `rows`."""
         return type(self)(self.record_ids, self.width, self.pieces, self.packs.filled(rows))
 
+    def share(self) -> Share:
+        """Return the share that has this batch alone."""
+        return Share.of_packs(self.pieces, self.packs, np.array([0, self.rows]))
+
     def part(self, first: int, last: int) -> Self:
         """Return the packs `first` to `last` as a batch."""
         pieces = self.pieces.at(slice(int(self.packs.edges[first]), int(self.packs.edges[last])))
@@ -83,6 +73,19 @@ class PackedWindow(Window[PackedBatch]):
         """Return batch `number` of the window; one without a pack gets a filler row."""
         batch = self.whole.part(int(self.starts[number]), int(self.stops[number]))
         return batch if batch.rows else batch.filled(1)
+
+    def share(self, numbers: IntArray) -> Share:
+        """Return the batches `numbers: int64[C]` of the window as one share; one without a pack gets a filler."""
+        starts, whole = self.starts[numbers], self.whole
+        real = self.stops[numbers] - starts
+        pack_edges, packs = offsets_of(np.maximum(real, 1)), rows_between(starts, real)
+        firsts = whole.packs.edges[packs]
+        held = whole.packs.edges[packs + 1] - firsts
+        pieces = whole.pieces.at(rows_between(firsts, held))
+        documents = np.zeros(pack_edges[-1], np.int64)
+        documents[rows_between(pack_edges[:-1], real)] = held
+        placed = Packs.of(pieces.lengths, offsets_of(documents), whole.packs.width)
+        return Share.of_packs(pieces, placed, pack_edges)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from heapq import heapify, heappush, heapreplace
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastcollate.plan.order import PlannedBatch, Window, WindowedPlan
+from fastcollate.plan.shares import Share
 from fastcollate.ragged import IntArray
 
-__all__ = ["deal_rows", "rank_batches"]
+__all__ = ["deal_rows", "rank_batches", "rank_shares"]
+
+_GROWTH, _MOST = 4, 4096  # how much larger the next share is, and the most batches of one
 
 AnyBatch = TypeVar("AnyBatch", bound=PlannedBatch)
 
@@ -41,21 +45,71 @@ def rank_batches(
         worker: Which worker of the rank, from 0 to `num_workers - 1`.
         num_workers: How many workers of the rank take turns.
     """
+    turns = _turns(plan, start=start, rank=rank, world_size=world_size, worker=worker, num_workers=num_workers)
+    for batches in turns:
+        if isinstance(batches, _Some):
+            yield from map(batches.window.__getitem__, batches.numbers.tolist())
+        else:
+            yield batches
+
+
+def rank_shares(
+    plan: WindowedPlan[AnyBatch],
+    *,
+    start: int,
+    rank: int,
+    world_size: int,
+    worker: int = 0,
+    num_workers: int = 1,
+) -> Iterator[Share]:
+    """Yield what `rank_batches` yields as shares of many batches each.
+
+    The first share has one batch, so that it comes soon; shares grow until each has all that a window gives.
+    """
+    ahead = 1
+    turns = _turns(plan, start=start, rank=rank, world_size=world_size, worker=worker, num_workers=num_workers)
+    for batches in turns:
+        if not isinstance(batches, _Some):
+            yield batches.share()
+            continue
+        window, numbers = batches
+        while len(numbers):
+            yield window.share(numbers[:ahead])
+            numbers, ahead = numbers[ahead:], min(ahead * _GROWTH, _MOST)
+
+
+class _Some(NamedTuple, Generic[AnyBatch]):
+    """Some batches of a window, in the order of `numbers: int64[C]`."""
+
+    window: Window[AnyBatch]
+    numbers: IntArray
+
+
+def _turns(
+    plan: WindowedPlan[AnyBatch], *, start: int, rank: int, world_size: int, worker: int, num_workers: int
+) -> Iterator[_Some[AnyBatch] | AnyBatch]:
+    """What the worker takes, in its order: batches of a window, and alone what waited or was dealt anew."""
     step, waiting, rows = 0, list[AnyBatch](), np.arange(0)  # the first step not yet given, and what it has so far
     for base, window in plan.windows(start):
         skipped, held = max(0, start - base), len(waiting)
         moved = skipped - held  # batch i is `waiting[i]`, or `window[i + moved]`; it has `rows[i]` real rows
         rows = np.concatenate([rows, window.real_rows[skipped:]])
         steps, full = len(rows) // world_size, len(rows) // world_size * world_size
-        uneven = _uneven_steps(rows[:full].reshape(steps, world_size))
-        for ahead in range((worker - step) % num_workers, steps, num_workers):
-            mine = ahead * world_size + rank
-            if ahead in uneven:
-                first = mine - rank
+        ahead = np.arange((worker - step) % num_workers, steps, num_workers)
+        mine, uneven = ahead * world_size + rank, _uneven_steps(rows[:full].reshape(steps, world_size))[ahead]
+        after = 0
+        for at in np.flatnonzero(uneven | (mine < held)).tolist():
+            if at > after:
+                yield _Some(window, mine[after:at] + moved)
+            number, after = int(mine[at]), at + 1
+            if uneven[at]:
+                first = number - rank
                 batches = _between(first, first + world_size, waiting, window, moved)
                 yield deal_rows(batches, world_size, static=plan.static)[rank]
             else:
-                yield waiting[mine] if mine < held else window[mine + moved]
+                yield waiting[number]
+        if after < len(mine):
+            yield _Some(window, mine[after:] + moved)
         step, waiting, rows = step + steps, _between(full, len(rows), waiting, window, moved), rows[full:]
     if waiting and not plan.drop_last and step % num_workers == worker:
         yield deal_rows(waiting, world_size, static=plan.static)[rank]
@@ -69,11 +123,12 @@ def _between(
     return [*waiting[first:last], *(window[number + moved] for number in range(begin, last))]
 
 
-def _uneven_steps(rows: IntArray) -> Collection[int]:
+def _uneven_steps(rows: IntArray) -> NDArray[np.bool_]:
     """Steps in which a batch has filler rows only, and another two rows or more; `rows: int64[steps, group]`."""
     if rows.all():
-        return ()
-    return frozenset(np.flatnonzero((rows.min(axis=1) == 0) & (rows.max(axis=1) > 1)).tolist())
+        return np.zeros(len(rows), bool)
+    uneven: NDArray[np.bool_] = (rows.min(axis=1) == 0) & (rows.max(axis=1) > 1)
+    return uneven
 
 
 def deal_rows(batches: Sequence[AnyBatch], world_size: int, *, static: bool) -> list[AnyBatch]:

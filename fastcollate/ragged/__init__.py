@@ -40,22 +40,27 @@ The words:
     pass      A pass is one iteration over a dataset or loader: the rest of an epoch, from a position on.
     position  A position says how far a run is: its epoch, and how many batches of it all ranks together delivered.
     state     A state is a position as JSON, with the seed and the fingerprint of the data and arguments.
-    parcel    A parcel is several batches that a thread or a worker hands over at once, because waking costs time.
+    share     A share is some consecutive batches of one worker of one rank, as a plan names their records.
+    parcel    A parcel is a part of a share whose records were found: it is collated and handed over at once.
     slab      A slab is host memory, page-locked for CUDA, in which a batch lies while it is copied to a device.
 """
 
 from fastcollate.ragged.packs import Packs
-from fastcollate.ragged.ragged import IntArray, Ragged, Rows, offsets_of, row_numbers, rows_side_by_side
+from fastcollate.ragged.parcel import Parcel
+from fastcollate.ragged.ragged import IntArray, Ragged, Rows, offsets_of, row_numbers
 from fastcollate.ragged.ragged_batch import Column, RaggedBatch
+from fastcollate.ragged.scattered import Found, Scattered
 
 __all__ = [
     "Column",
+    "Found",
     "IntArray",
     "Packs",
+    "Parcel",
     "Ragged",
     "RaggedBatch",
     "Rows",
+    "Scattered",
     "offsets_of",
     "row_numbers",
-    "rows_side_by_side",
 ]

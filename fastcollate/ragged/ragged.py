@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastcollate.errors import InputError
 
-__all__ = ["IntArray", "Ragged", "Rows", "offsets_of", "rows_side_by_side"]
+__all__ = ["IntArray", "Ragged", "Rows", "offsets_of"]
 
 IntArray = NDArray[np.int64]
 _DTYPES = (np.dtype(np.uint16), np.dtype(np.uint32), np.dtype(np.int64))
@@ -220,12 +220,6 @@ class Rows:
         missing = np.zeros(count - len(self), np.int64)
         return Rows(self.values, np.concatenate([self.starts, missing]), np.concatenate([self.lengths, missing]))
 
-    def copy_into(self, out: NDArray[Any], begins: IntArray) -> None:
-        """Copy row `i` to `out[begins[i]:]`; `begins` is int64[B]."""
-        values = self.values
-        for start, length, begin in zip(self.starts.tolist(), self.lengths.tolist(), begins.tolist(), strict=True):
-            out[begin : begin + length] = values[start : start + length]
-
 
 def offsets_of(lengths: ArrayLike) -> IntArray:
     """Return where each of some rows side by side begins, and where the last one ends: int64[N+1].
@@ -257,15 +251,3 @@ def row_numbers(indices: ArrayLike, count: int) -> IntArray:
     if not flat or (chosen.size and not 0 <= int(chosen.min()) <= int(chosen.max()) < count):
         raise InputError(f"take needs row numbers from 0 to {count - 1}; a mask becomes them by np.flatnonzero")
     return chosen.astype(np.int64, copy=False)
-
-
-def rows_side_by_side(count: int, parts: Sequence[tuple[IntArray | slice, Rows]], dtype: np.dtype[Any]) -> Rows:
-    """Copy rows of several arrays into one, each part's to its places among `count`; other places stay empty."""
-    lengths = np.zeros(count, np.int64)
-    for places, rows in parts:
-        lengths[places] = rows.lengths
-    begins = np.cumsum(lengths) - lengths
-    values = np.empty(int(lengths.sum()), dtype)
-    for places, rows in parts:
-        rows.copy_into(values, begins[places])
-    return Rows(values, begins, lengths)

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from batches import content
 
 from fastcollate import Batch, CollateError, PackingCollator, PaddingCollator, Ragged, RaggedBatch
 from fastcollate.collate.staged import Collator, new_arrays
+from fastcollate.ragged import Parcel, Rows, Scattered
 
 COLLATORS = [
     PaddingCollator(0),
@@ -88,15 +90,17 @@ class Marked(PaddingCollator):
     """A subclass that overrides `collate` alone."""
 
     def collate(self, rows, allocate):
-        batch = super().collate(rows, allocate)
-        batch["marked"] = torch.ones(len(batch.record_ids))
-        return batch
+        batches = super().collate(rows, allocate)
+        for batch in batches:
+            batch["marked"] = torch.ones(len(batch.record_ids))
+        return batches
 
 
 def test_a_subclass_may_override_collate_alone():
     for collator in (Marked(0), pickle.loads(pickle.dumps(Marked(0)))):
         assert list(collator(ROWS)) == ["input_ids", "attention_mask", "labels", "marked"]
-        assert list(collator.collate(ROWS, new_arrays)) == ["input_ids", "attention_mask", "labels", "marked"]
+        (batch,) = collator.collate(ROWS, new_arrays)
+        assert list(batch) == ["input_ids", "attention_mask", "labels", "marked"]
 
 
 class Reversed:
@@ -107,24 +111,25 @@ class Reversed:
     def __init__(self):
         self.inner = PaddingCollator(0)
 
-    def turned(self, batch):
-        return RaggedBatch.from_ragged(Ragged.from_rows([row[::-1] for row in batch], np.uint16))
+    def turned(self, parcel):
+        rows = Ragged.from_rows([row[::-1] for row in parcel.tokens.joined()], np.uint16)
+        return replace(parcel, tokens=Scattered.of(Rows.of(rows)))
 
     def __call__(self, batch):
-        return self.collate(batch, new_arrays)
+        return self.collate(Parcel.of(batch), new_arrays)[0]
 
-    def collate(self, batch, allocate):
-        return self.inner.collate(self.turned(batch), allocate)
+    def collate(self, parcel, allocate):
+        return self.inner.collate(self.turned(parcel), allocate)
 
-    def stage(self, batch, allocate):
-        return self.inner.stage(self.turned(batch), allocate)
+    def stage(self, parcel, allocate):
+        return self.inner.stage(self.turned(parcel), allocate)
 
 
 def test_a_users_own_collator_keeps_the_same_protocol():
     own: Collator = Reversed()
     batch = RaggedBatch.from_ragged(Ragged.from_rows(ROWS, np.uint16))
-    staged = own.stage(batch, new_arrays)
-    built = staged.build({name: torch.from_numpy(array) for name, array in staged.arrays.items()})
+    staged = own.stage(Parcel.of(batch), new_arrays)
+    (built,) = staged.build({name: torch.from_numpy(array) for name, array in staged.arrays.items()})
     assert content(built) == content(own(batch)) == content(PaddingCollator(0)([[3, 2, 1], [4]]))
 
 
@@ -136,7 +141,7 @@ def test_tensors_lie_where_they_are_told_to(kind):
         made.append(new_arrays(wanted))
         return made[-1]
 
-    batch = kind(0).collate(ROWS, allocate)
+    (batch,) = kind(0).collate(ROWS, allocate)
     (arrays,) = made
     for name, array in arrays.items():
         assert np.shares_memory(batch[name].numpy(), array), name

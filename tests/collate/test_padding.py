@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oracles import pad_rows
 
 from fastcollate import Batch, CollateError, PaddingCollator, Ragged, RaggedBatch
-from fastcollate.collate import row_layout
+from fastcollate.collate import kernels
 
 tokens = st.integers(0, 299)
 row_lists = st.lists(st.lists(tokens, min_size=1, max_size=14), min_size=1, max_size=7)
@@ -54,12 +54,11 @@ def check(batch, expected):
     assert batch.padding_fraction == pytest.approx(1 - num_tokens / ids.size if ids.size else 0.0)
 
 
-@pytest.fixture(params=["as measured", "rectangles", "slices"], autouse=True)
+@pytest.fixture(params=["as measured", "by slices", "by cells"], autouse=True)
 def strategy(request, monkeypatch):
-    """Both kernels must give the same: run everything with each of them too."""
+    """Both ways to fill must give the same: run everything with each of them too."""
     if request.param != "as measured":
-        always = request.param == "rectangles"
-        monkeypatch.setattr(row_layout.RowLayout, "mostly_even", property(lambda _: always))
+        monkeypatch.setattr(kernels, "_LONG", 0 if request.param == "by slices" else 1 << 40)
 
 
 @settings(max_examples=150)

@@ -16,9 +16,10 @@ class Marked(PaddingCollator):
 
 class Doubled(PaddingCollator):
     def collate(self, rows, allocate):
-        batch = super().collate(rows, allocate)
-        batch["input_ids"] *= 2
-        return batch
+        batches = super().collate(rows, allocate)
+        for batch in batches:
+            batch["input_ids"] *= 2
+        return batches
 
 
 class Own:
@@ -33,13 +34,13 @@ class Own:
     def __call__(self, rows):
         raise AssertionError("it fills given memory: nobody need call it")
 
-    def collate(self, batch, allocate):
-        self.asked.append(sorted(batch.columns))
-        return self.inner.collate(batch, allocate)
+    def collate(self, parcel, allocate):
+        self.asked.append((len(parcel), sorted(parcel.columns)))
+        return self.inner.collate(parcel, allocate)
 
-    def stage(self, batch, allocate):
-        self.asked.append(sorted(batch.columns))
-        return self.inner.stage(batch, allocate)
+    def stage(self, parcel, allocate):
+        self.asked.append((len(parcel), sorted(parcel.columns)))
+        return self.inner.stage(parcel, allocate)
 
 
 def loader(collate, **arguments):
@@ -68,7 +69,7 @@ def test_what_a_subclass_overrides_is_what_happens():
 def test_a_collator_that_keeps_the_protocol_fills_given_memory(transfer):
     own = Own()
     assert tensors(loader(own, transfer=transfer)) == tensors(loader(PaddingCollator(0)))
-    assert own.asked == [[]] * 10
+    assert own.asked == [(1, []), (4, []), (5, [])]
     with pytest.raises(InputError, match="transfer='ragged' with a Marked: only collators that can `stage`"):
         loader(Marked(0), transfer="ragged")
 

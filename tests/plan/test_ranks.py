@@ -11,7 +11,7 @@ from plans import Known, any_plans, fields, global_batches, rows_of
 from fastcollate.plan.bucket_plan import RowBuckets
 from fastcollate.plan.order import PlannedBatch
 from fastcollate.plan.pack_plan import PackPlan
-from fastcollate.plan.ranks import deal_rows, rank_batches
+from fastcollate.plan.ranks import deal_rows, rank_batches, rank_shares
 from fastcollate.plan.token_buckets import TokenBuckets
 
 
@@ -180,3 +180,41 @@ def test_more_ranks_than_records_leave_fillers_to_the_last(static):
     dealt = deal_rows(global_batches(plan), 4, static=static)
     assert [batch.real_rows for batch in dealt] == [1, 1, 0, 0]
     assert [batch.rows for batch in dealt] == ([4] * 4 if static else [1] * 4)
+
+
+def batches_of(share):
+    """The batches of a share, each with all that it says of them, comparable."""
+    found = []
+    for number in range(len(share.edges) - 1):
+        rows = slice(*share.edges[number : number + 2].tolist())
+        width = None if share.widths is None else int(share.widths[number])
+        ids, packs = share.record_ids[rows], None
+        if share.packs is not None:
+            part = share.packs.part(*share.pack_edges[number : number + 2].tolist())
+            packs = [np.asarray(field).tolist() for field in part], [c[rows].tolist() for c in share.pieces]
+        found.append((ids.dtype, ids.tolist(), width, packs))
+    return found
+
+
+def batch_as_share(batch):
+    """The same of a planned batch."""
+    packs = None
+    if hasattr(batch, "packs"):
+        packs = [np.asarray(field).tolist() for field in batch.packs], [c.tolist() for c in batch.pieces]
+    return batch.record_ids.dtype, batch.record_ids.tolist(), batch.width, packs
+
+
+@settings(max_examples=400)
+@given(any_plans(), st.integers(0, 40), st.integers(1, 7), st.integers(1, 3), st.data())
+def test_shares_hold_the_batches_of_a_worker(plan, start, world_size, workers, data):
+    rank, worker = data.draw(st.integers(0, world_size - 1)), data.draw(st.integers(0, workers - 1))
+    turn = {"start": start, "rank": rank, "world_size": world_size, "worker": worker, "num_workers": workers}
+    expected = list(map(batch_as_share, rank_batches(plan, **turn)))
+    shares = list(rank_shares(plan, **turn))
+    assert [batch for share in shares for batch in batches_of(share)] == expected
+
+
+def test_the_first_share_has_one_batch_and_later_ones_more():
+    plan = RowBuckets(**fields(Known([3] * 500), window=500), batch_size=5)
+    shares = rank_shares(plan, start=0, rank=0, world_size=1)
+    assert [len(share.edges) - 1 for share in shares] == [1, 4, 16, 64, 15]

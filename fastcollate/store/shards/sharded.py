@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.ragged import IntArray, Ragged, RaggedBatch, Rows, offsets_of
+from fastcollate.ragged import Found, IntArray, Ragged, RaggedBatch, Rows, Scattered, offsets_of
 from fastcollate.store.shards.mapping import Beside, Shard
 
 __all__ = ["ShardedRecords"]
@@ -66,25 +66,24 @@ class ShardedRecords(NamedTuple):
             out[positions] = offsets[1:][places] - offsets[places]
         return out
 
+    def find(self, indices: IntArray, columns: Collection[str] = ()) -> Found:
+        """Return where the records `indices: int64[R]` lie, with the `columns` asked for."""
+        names = ("input_ids", *columns)
+        parts = {name: list[tuple[slice | IntArray, Rows]]() for name in names}
+        for shard, positions, places in self._shares(self._numbers(indices)):
+            for name in names:
+                parts[name].append((positions, _rows_at(_column(shard, name), places)))
+        if not len(indices):
+            parts = {name: [(slice(None), _rows_at(_column(self.shards[0], name), indices))] for name in names}
+        tokens, *beside = (Scattered.merged(len(indices), parts[name]) for name in names)
+        return Found(indices, tokens, dict(zip(columns, beside, strict=True)))
+
     def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:
         """Return the records `indices: int64[B]` as a batch, with the `columns` asked for.
 
-        They stay where they lie if that is one shard, else they are copied side by side: copying record after
-        record is several times as fast as grouping a batch by shard.
+        They stay where they lie if that is one shard, else they are copied side by side.
         """
-        numbers = self._numbers(indices)
-        if len(self.shards) == 1:
-            return _gather_here(self.shards[0], numbers, indices, columns)
-        where = np.searchsorted(self.starts, numbers, "right") - 1
-        places, homes = numbers - self.starts[where], where.tolist()
-        occurring = set(homes)
-        if len(occurring) <= 1:
-            return _gather_here(self.shards[homes[0] if homes else 0], places, indices, columns)
-        tokens, *beside = (
-            _joined({home: _column(self.shards[home], name) for home in occurring}, homes, places)
-            for name in ("input_ids", *columns)
-        )
-        return RaggedBatch(tokens, indices, dict(zip(columns, beside, strict=True)))
+        return self.find(indices, columns).batch()
 
     def _numbers(self, indices: IntArray) -> IntArray:
         """Return the numbers in the whole of the records `indices`."""
@@ -111,24 +110,6 @@ def _column(shard: Shard, name: str) -> Ragged | Beside:
     return shard.spans if name == "spans" else shard.beside(name)
 
 
-def _gather_here(shard: Shard, places: IntArray, ids: IntArray, columns: Collection[str]) -> RaggedBatch:
-    beside = {name: _rows_at(_column(shard, name), places) for name in columns}
-    return RaggedBatch(_rows_at(shard.tokens, places), ids, beside)
-
-
 def _rows_at(ragged: Ragged | Beside, places: IntArray) -> Rows:
     starts = ragged.offsets[places]
     return Rows(ragged.values, starts, ragged.offsets[1:][places] - starts)
-
-
-def _joined(shards: dict[int, Ragged | Beside], homes: list[int], places: IntArray) -> Rows:
-    """The rows of several shards side by side, row `i` being `places[i]` of shard `homes[i]`."""
-    # as memoryviews, which give single numbers and slices several times as fast as arrays
-    flat = {home: (ragged.values.data, ragged.offsets.data) for home, ragged in shards.items()}
-    slices = []
-    for home, place in zip(homes, places.tolist(), strict=True):
-        values, offsets = flat[home]
-        slices.append(values[offsets[place] : offsets[place + 1]])
-    lengths = np.array([len(part) for part in slices], np.int64)
-    joined = np.frombuffer(b"".join(slices), shards[homes[0]].values.dtype)
-    return Rows(joined, np.cumsum(lengths) - lengths, lengths)

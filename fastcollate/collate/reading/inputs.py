@@ -13,20 +13,20 @@ import torch
 from numpy.typing import NDArray
 
 from fastcollate.arguments import check_count
-from fastcollate.collate.row_columns import MASKS, PER_TOKEN, check_labels, settle
+from fastcollate.collate.reading.row_columns import IGNORED, MASKS, PER_TOKEN, check_labels, settle
 from fastcollate.errors import CollateError
-from fastcollate.ragged import Ragged, RaggedBatch, Rows
+from fastcollate.ragged import IntArray, Packs, Parcel, Ragged, RaggedBatch, Rows
 
-__all__ = ["read_rows"]
+__all__ = ["read_parcel"]
 
 _KNOWN = (*PER_TOKEN, "seq_lengths", "spans", "prompt_length", "weights")
 _SETTLED = frozenset({"spans"})  # the columns that mean what they say
 
 
-def read_rows(rows: RaggedBatch | Sequence[Any], *, ignore_index: int | None, packs: bool) -> RaggedBatch:
-    """Return lists, arrays, tensors or dicts as one batch; a `RaggedBatch` is taken as it is.
+def read_parcel(rows: Parcel | RaggedBatch | Sequence[Any], *, ignore_index: int | None, packs: bool) -> Parcel:
+    """Return lists, arrays, tensors, dicts or a `RaggedBatch` as a parcel of one batch; a parcel as it is.
 
-    Of the columns of the batch returned, `spans` and `labels` say all there is to say.
+    Of the columns of the parcel returned, `spans` and `labels` say all there is to say.
 
     Args:
         rows: What the collator was called with.
@@ -38,19 +38,33 @@ def read_rows(rows: RaggedBatch | Sequence[Any], *, ignore_index: int | None, pa
             column that only some rows have, that contradicts the row or that cannot be honoured. The row's
             number is named.
     """
+    if isinstance(rows, Parcel):
+        _check(rows.tokens.lengths, rows.record_ids, rows.packs, allowed=packs)
+        settled = rows.columns.keys() <= (_SETTLED if ignore_index != IGNORED else _SETTLED | {"labels"})
+        return rows if settled else _settled_parcel(rows, ignore_index)
     batch = rows if isinstance(rows, RaggedBatch) else _read(rows, ignore_index)
-    lengths = batch.tokens.lengths
-    if len(lengths) == 0 and batch.packs is None:  # a pack may be empty: a filler row
+    _check(batch.tokens.lengths, batch.record_ids, batch.packs, allowed=packs)
+    if batch.columns and not batch.columns.keys() <= _SETTLED:
+        batch = settle(batch, ignore_index=ignore_index, packs=packs)
+    return Parcel.of(batch)
+
+
+def _check(lengths: IntArray, record_ids: IntArray, packs: Packs | None, *, allowed: bool) -> None:
+    if len(lengths) == 0 and packs is None:  # a pack may be empty: a filler row
         raise CollateError("the batch is empty: a batch needs at least one row; check the sampler or drop_last")
     if np.count_nonzero(lengths) < len(lengths):
-        empty = (lengths == 0) & (batch.record_ids >= 0)
+        empty = (lengths == 0) & (record_ids >= 0)
         if empty.any():
             raise CollateError(f"row {int(empty.argmax())} is empty: a row needs at least one token; leave it out")
-    if batch.packs is not None and not packs:
+    if packs is not None and not allowed:
         raise CollateError("the batch is packs of documents: collate it with a PackingCollator")
-    if batch.columns and not batch.columns.keys() <= _SETTLED:
-        return settle(batch, ignore_index=ignore_index, packs=packs)
-    return batch
+
+
+def _settled_parcel(parcel: Parcel, ignore_index: int | None) -> Parcel:
+    """The parcel with its columns applied, as if all its rows were those of one batch."""
+    columns = {name: column.rows() for name, column in parcel.columns.items()}
+    whole = RaggedBatch(parcel.tokens.rows(), parcel.record_ids, columns, packs=parcel.packs, cuts=parcel.cuts)
+    return parcel.with_rows(settle(whole, ignore_index=ignore_index, packs=False))
 
 
 def _read(rows: Any, ignore_index: int | None) -> RaggedBatch:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.collate.several_documents import split_documents
+from fastcollate.collate.reading.several_documents import split_documents
 from fastcollate.errors import CollateError
 from fastcollate.ragged import RaggedBatch, Rows
 

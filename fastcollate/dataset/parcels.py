@@ -1,0 +1,87 @@
+"""A plan applied to records: the one place where which rows becomes where they lie, in parcels."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastcollate.corpus.corpus import Records
+from fastcollate.plan.shares import Share
+from fastcollate.ragged import Found, IntArray, Parcel, Scattered
+
+__all__ = ["cut_parcels", "find_rows"]
+
+_CELLS, _BATCHES = 1 << 16, 64  # of a parcel at most: what fits a processor's cache, and soon comes
+
+
+def find_rows(
+    records: Records,
+    share: Share,
+    columns: Collection[str],
+    *,
+    per_token: Collection[str] = (),
+    max_length: int | None = None,
+) -> Parcel:
+    """Return the batches of a share with their rows where the records lie: whole records, or documents of packs.
+
+    Args:
+        records: The records of the epoch.
+        share: Which of them, and how they are laid out.
+        columns: The columns to find beside the tokens.
+        per_token: Those of the columns that are cut with the tokens.
+        max_length: The tokens that longer records are cut to; by default they stay whole.
+    """
+    ids, pieces = share.record_ids, share.pieces
+    real = ids >= 0
+    found = _found(records, ids, columns) if real.all() else _with_fillers(records, ids, real, columns)
+    parcel = Parcel(
+        found.tokens, found.record_ids, share.edges, share.widths, found.columns, share.packs, share.pack_edges
+    )
+    if pieces is not None:
+        return parcel.cut(pieces.begins, pieces.lengths, per_token)
+    if max_length is not None and int(parcel.tokens.lengths.max(initial=0)) > max_length:
+        return parcel.cut(0, np.minimum(parcel.tokens.lengths, max_length), per_token)
+    return parcel
+
+
+def cut_parcels(parcel: Parcel) -> Iterator[Parcel]:
+    """Yield a parcel in parts of consecutive batches that are small enough to be collated at once.
+
+    A part has 65,536 cells and 64 batches at most, or one batch.
+    """
+    before = np.cumsum(parcel.cells())
+    first, count = 0, len(parcel)
+    while first < count:
+        room = _CELLS + (int(before[first - 1]) if first else 0)
+        last = min(max(first + 1, int(np.searchsorted(before, room, "right"))), first + _BATCHES)
+        yield parcel if last - first == count else parcel.part(first, last)
+        first = last
+
+
+def _found(records: Records, ids: IntArray, columns: Collection[str]) -> Found:
+    """Where records lie; those of a corpus that knows only how to gather are gathered."""
+    find = getattr(records, "find", None)
+    if find is None:
+        return Found.of(records.gather(ids, columns))
+    found: Found = find(ids, columns)
+    return found
+
+
+def _with_fillers(records: Records, ids: IntArray, real: NDArray[np.bool_], columns: Collection[str]) -> Found:
+    """The same with empty rows where the record's number is -1."""
+    places = np.flatnonzero(real)
+    found = _found(records, ids[places], columns)
+
+    def filled(rows: Scattered) -> Scattered:
+        homes, starts, lengths = (np.zeros(len(ids), np.int64) for _ in range(3))
+        starts[places], lengths[places] = rows.starts, rows.lengths
+        if rows.homes is None:
+            return rows._replace(starts=starts, lengths=lengths)
+        homes[places] = rows.homes
+        return rows._replace(homes=homes, starts=starts, lengths=lengths)
+
+    numbers = np.full(len(ids), -1, np.int64)
+    numbers[places] = found.record_ids
+    return Found(numbers, filled(found.tokens), {name: filled(rows) for name, rows in found.columns.items()})
