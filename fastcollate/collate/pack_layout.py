@@ -15,13 +15,13 @@ __all__ = ["PackLayout", "lay_out_flat", "lay_out_packs"]
 class PackLayout(NamedTuple):
     """Where documents go in the cells of some batches, which are numbered through.
 
-    Letters: D, the documents of all batches; G, the gaps, one after each row; C, the number of batches.
+    Letters: D, the documents of all batches; P, their rows, each with a gap after it; C, the number of batches.
 
     Attributes:
         begins: The first cell of each document, int64[D].
         numbers: The number of each document in its row, from 0, int64[D].
-        gap_begins: The first cell of each gap, int64[G]; a gap may be empty.
-        gap_ends: The cell after each gap, int64[G].
+        gap_begins: The first cell of each gap, int64[P]; a gap may be empty.
+        gap_ends: The cell after each gap, int64[P].
         edges: The documents of each batch, int64[C+1]; see `Parcel`.
         num_tokens: The cells of each batch that hold tokens, int64[C].
         rows: The rows of each batch.

@@ -98,13 +98,13 @@ class DeviceCopier:
                 event.record(self._stream)
         return OnDevice(built, event, size, copies, lent)
 
-    def hand_over(self, copied: OnDevice) -> Any:
-        """Let the current stream use what `copy` returned."""
-        if copied.event is not None:
+    def hand_over(self, item: Any, event: torch.cuda.Event | None) -> Any:
+        """Let the current stream use what `copy` returned, or a part of it, after the event that came with it."""
+        if event is not None:
             stream = torch.cuda.current_stream(self.device)
-            stream.wait_event(copied.event)
-            map_tensors(copied.item, lambda tensor: _record(tensor, stream))
-        return copied.item
+            stream.wait_event(event)
+            map_tensors(item, lambda tensor: _record(tensor, stream))
+        return item
 
     def _move(self, item: Any, slab: Slab) -> tuple[Any, int, int, bool]:
         """`item` with its tensors on the device, the bytes and copies that took, and whether some were lent."""
@@ -221,6 +221,6 @@ def _copies(copier: DeviceCopier, loader: Iterable[Any]) -> Iterator[OnDevice]:
 def _handed_over(copier: DeviceCopier, ahead: Prefetcher[OnDevice]) -> Iterator[Any]:
     try:
         for copied in ahead:
-            yield copier.hand_over(copied)
+            yield copier.hand_over(copied.item, copied.event)
     finally:
         ahead.close(timeout=1.0)  # somebody else's loader may take its time

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Generator, Iterator
 from typing import Any
+
+import torch
 
 from fastcollate.collate.batch import Batch
 from fastcollate.device.copier import DeviceCopier, OnDevice
@@ -30,6 +33,8 @@ class Delivery(Iterator[Any]):
         self._copier = copier
         self._stats = stats
         self._read = feed.read(self.run)
+        self._ready = deque[Any]()  # what is left of the latest parcel
+        self._event: torch.cuda.Event | None = None  # what their copy to the device ends with
         self._source: Generator[OnDevice, None, None] | Prefetcher[OnDevice]
         self._source = sent = feed.send(self._read, copier, stats)
         if copier.device.type != "cpu":
@@ -37,16 +42,20 @@ class Delivery(Iterator[Any]):
 
     def __next__(self) -> Any:
         stats = self._stats
-        begun = time.perf_counter()
-        copied = next(self._source)
-        stats.seconds_waited += time.perf_counter() - begun
-        item = copied.item if copied.event is None else self._copier.hand_over(copied)
+        if not self._ready:
+            begun = time.perf_counter()
+            copied = next(self._source)
+            stats.seconds_waited += time.perf_counter() - begun
+            self._ready, self._event = deque(copied.item), copied.event
+            if copied.copies:
+                stats.bytes_copied += copied.bytes
+                stats.copies += copied.copies
+                stats.seconds_on_bus = self._copier.seconds_on_bus
+        item = self._ready.popleft()
+        if self._event is not None:
+            item = self._copier.hand_over(item, self._event)
         self.run.deliver()
         stats.batches += 1
-        if copied.copies:
-            stats.bytes_copied += copied.bytes
-            stats.copies += copied.copies
-            stats.seconds_on_bus = self._copier.seconds_on_bus
         if isinstance(item, Batch):
             stats.tokens += item.num_tokens
             stats.cells += item["input_ids"].numel()

@@ -1,10 +1,11 @@
-"""Where a pass's batches come from: gathered here or in worker processes, collated, then sent on."""
+"""Where a pass's batches come from: found here or gathered in worker processes, collated, then sent on."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,15 +14,14 @@ from fastcollate.collate.staged import Allocator, Staged, new_arrays
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.dataset.position import Pass
 from fastcollate.device.copier import DeviceCopier, OnDevice
-from fastcollate.device.ring import Slab
 from fastcollate.loader.stats import LoaderStats
 from fastcollate.loader.workers import WorkerPool
 from fastcollate.plan.permutation import derive_key
-from fastcollate.ragged import RaggedBatch
+from fastcollate.ragged import Parcel, RaggedBatch
 
-__all__ = ["Feed", "fills_memory", "parcel_size"]
+__all__ = ["Feed", "fills_memory"]
 
-_BATCHES, _TOKENS = 16, 1 << 19  # what a worker sends at once, at most
+Make = Callable[[Parcel, Allocator], Any]  # the batches of a parcel, or what travels instead
 
 
 def fills_memory(collate_fn: Any) -> bool:
@@ -35,15 +35,6 @@ def fills_memory(collate_fn: Any) -> bool:
     }
     call, collate, stage = homes.values()
     return call is not None and collate is not None and stage is not None and collate <= call
-
-
-def parcel_size(tokens_per_batch: float) -> int:
-    """Return how many batches a worker sends at once: a message takes longer than making a small batch.
-
-    >>> parcel_size(8_000), parcel_size(200_000)
-    (16, 2)
-    """
-    return max(1, min(_BATCHES, int(_TOKENS / max(1.0, tokens_per_batch))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,45 +59,84 @@ class Feed:
     num_workers: int
     timeout: float
 
-    def read(self, run: Pass) -> WorkerPool | Iterator[RaggedBatch]:
-        """Return what is read in a pass: batches of tokens, or where a pool's workers collate, their batches.
+    def read(self, run: Pass) -> WorkerPool | Iterator[Parcel]:
+        """Return what is read in a pass: parcels of rows, or a pool whose workers read them.
 
         Worker processes begin at once. Collators that fill given memory do not work there: a batch's tokens come
         from another process in a fraction of the time that its tensors would take.
         """
         if not self.num_workers:
-            return self.dataset.batches(run, columns=self.columns)
-        there = None if self.fills else self.collate_fn
-        return self._pool(_Reading(self.dataset, run, self.columns, there))
+            return self.dataset.parcels(run, columns=self.columns)
+        return WorkerPool(
+            _Reading(self.dataset, run, self.columns, None if self.fills else self.collate_fn),
+            workers=self.num_workers,
+            timeout=self.timeout,
+            seed=derive_key(self.dataset.seed, run.start.epoch),
+        )
 
     def send(
-        self, read: Iterator[Any], copier: DeviceCopier, stats: LoaderStats
+        self, read: WorkerPool | Iterator[Parcel], copier: DeviceCopier, stats: LoaderStats
     ) -> Generator[OnDevice, None, None]:
-        """Return every batch of what `read` returned, collated, on its way to the device.
+        """Return what `read` returned, collated, on its way to the device: lists of batches.
 
         What was staged is built there. All of it happens in the thread that iterates.
         """
-        if self.num_workers and not self.fills:
-            return _from_workers(read, copier, stats)
-        return _collate_here(read, self._maker(), copier, stats)
+        if isinstance(read, WorkerPool):
+            return self._from_workers(read, copier, stats)
+        return self._from_here(read, copier, stats)
 
-    def _pool(self, reading: _Reading) -> WorkerPool:
-        """The processes that read: batches of tokens in parcels, tensors one by one."""
-        return WorkerPool(
-            reading,
-            workers=self.num_workers,
-            timeout=self.timeout,
-            seed=derive_key(self.dataset.seed, reading.run.start.epoch),
-            parcel=parcel_size(self.dataset.tokens_per_batch) if reading.collate_fn is None else 1,
-        )
+    def _from_here(
+        self, parcels: Iterator[Parcel], copier: DeviceCopier, stats: LoaderStats
+    ) -> Generator[OnDevice, None, None]:
+        copier.enter_thread()
+        while True:
+            begun = time.perf_counter()
+            parcel = next(parcels, None)
+            if parcel is None:
+                return
+            if not self.fills:
+                parcel = parcel.side_by_side()
+            stats.seconds_gather += time.perf_counter() - begun
+            yield from self._collated(parcel, copier, stats)
 
-    def _maker(self) -> Callable[[RaggedBatch, Allocator], Any]:
-        """What makes a batch in the memory it is given, where the collator can."""
-        collate_fn = self.collate_fn
+    def _from_workers(
+        self, pool: WorkerPool, copier: DeviceCopier, stats: LoaderStats
+    ) -> Generator[OnDevice, None, None]:
+        copier.enter_thread()
         if self.fills:
-            make: Callable[[RaggedBatch, Allocator], Any] = collate_fn.stage if self.ragged else collate_fn.collate
-            return make
-        return lambda batch, _: collate_fn(batch)
+            pool.unpack = lambda parcel: _one_by_one(self._collated(parcel, copier, stats))
+        else:
+            pool.unpack = lambda item: iter([_sent(lambda _: [item], copier, stats)])
+        while True:
+            begun, busy = time.perf_counter(), stats.seconds_collate + stats.seconds_transfer
+            copied = next(pool, None)
+            if copied is None:
+                return
+            if self.fills:  # the rest was waiting
+                busy = stats.seconds_collate + stats.seconds_transfer - busy
+                stats.seconds_gather += max(0.0, time.perf_counter() - begun - busy)
+            yield copied
+
+    def _collated(self, parcel: Parcel, copier: DeviceCopier, stats: LoaderStats) -> Iterator[OnDevice]:
+        """A parcel's batches on their way: all at once, or one by one if each is called for or one is wrong."""
+        if not self.fills:
+            for batch in parcel.batches():
+                yield _sent(partial(self._call, batch), copier, stats)
+            return
+        make: Make = self.collate_fn.stage if self.ragged else self.collate_fn.collate
+        try:
+            sent = [_sent(partial(make, parcel), copier, stats)]
+        except Exception:
+            if len(parcel) == 1:
+                raise
+            for part in parcel.singles():  # those before the wrong one are delivered, and it is told by its rows
+                yield _sent(partial(make, part), copier, stats)
+            return
+        yield from sent
+
+    def _call(self, batch: RaggedBatch, _: Allocator) -> list[Any]:
+        """The batch that a collator makes that is merely called."""
+        return [self.collate_fn(batch)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,52 +148,34 @@ class _Reading:
     columns: Collection[str] | None
     collate_fn: Any
 
-    def __call__(self, worker: int, num_workers: int) -> Iterable[Any]:
-        batches = self.dataset.batches(self.run, columns=self.columns, worker=worker, num_workers=num_workers)
-        if self.collate_fn is None:
-            return batches
-        return (self.collate_fn(batch) for batch in batches)  # not `map`: its StopIteration would end the epoch
+    def __call__(self, worker: int, num_workers: int) -> Iterator[Any]:
+        parcels = self.dataset.parcels(self.run, columns=self.columns, worker=worker, num_workers=num_workers)
+        for parcel in map(Parcel.side_by_side, parcels):
+            if self.collate_fn is None:
+                yield parcel
+            else:
+                yield from (self.collate_fn(batch) for batch in parcel.batches())
 
 
-def _collate_here(
-    batches: Iterator[RaggedBatch],
-    make: Callable[[RaggedBatch, Allocator], Any],
-    copier: DeviceCopier,
-    stats: LoaderStats,
-) -> Generator[OnDevice, None, None]:
-    to_device = copier.device.type != "cpu"
-    if to_device:
-        copier.enter_thread()
-    while True:
-        begun = time.perf_counter()
-        batch = next(batches, None)
-        if batch is None:
-            return
-        gathered = time.perf_counter()
-        slab = copier.next_slab() if to_device else None
-        collated = make(batch, new_arrays if slab is None else slab.allocate)
-        made = time.perf_counter()
-        copied = _send(collated, slab, copier)
-        stats.seconds_gather += gathered - begun
-        stats.seconds_collate += made - gathered
-        stats.seconds_transfer += time.perf_counter() - made
-        yield copied
+def _sent(make: Callable[[Allocator], Any], copier: DeviceCopier, stats: LoaderStats) -> OnDevice:
+    """Batches made, and on their way to the device; what was staged is built there."""
+    begun = time.perf_counter()
+    slab = copier.next_slab()
+    made = make(new_arrays if slab is None else slab.allocate)
+    collated = time.perf_counter()
+    if isinstance(made, Staged):
+        arrays = {name: torch.from_numpy(array) for name, array in made.arrays.items()}
+        copied = copier.copy(arrays, slab, made.build)
+    else:
+        copied = copier.copy(made, slab)
+    stats.seconds_collate += collated - begun
+    stats.seconds_transfer += time.perf_counter() - collated
+    return copied
 
 
-def _from_workers(
-    workers: Iterator[Any], copier: DeviceCopier, stats: LoaderStats
-) -> Generator[OnDevice, None, None]:
-    copier.enter_thread()
-    for item in workers:
-        begun = time.perf_counter()
-        copied = _send(item, None, copier)
-        stats.seconds_transfer += time.perf_counter() - begun
-        yield copied
-
-
-def _send(item: Any, slab: Slab | None, copier: DeviceCopier) -> OnDevice:
-    """A batch on its way to the device; what was staged is built there."""
-    if not isinstance(item, Staged):
-        return copier.copy(item, slab)
-    arrays = {name: torch.from_numpy(array) for name, array in item.arrays.items()}
-    return copier.copy(arrays, slab, item.build)
+def _one_by_one(sent: Iterator[OnDevice]) -> Iterator[OnDevice]:
+    """Each batch alone; the bytes that went over the bus are the first one's."""
+    for copied in sent:
+        for item in copied.item:
+            yield copied._replace(item=[item])
+            copied = copied._replace(bytes=0, copies=0)  # noqa: PLW2901

@@ -8,10 +8,9 @@ from __future__ import annotations
 import copyreg
 import os
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from multiprocessing.reduction import ForkingPickler
@@ -39,14 +38,12 @@ class Assignment:
         number: The worker's number, the first argument of `work`.
         workers: The number of workers, the second argument of `work`.
         seed: The seed of all workers.
-        parcel: The number of items to be sent at once.
     """
 
     work: Work
     number: int
     workers: int
     seed: int
-    parcel: int
 
     def __reduce__(self) -> tuple[Any, ...]:
         try:
@@ -56,7 +53,7 @@ class Assignment:
                 f"the workers cannot be given their work: {error}; with this start method it must be picklable: "
                 "define functions at the top of a module, or set num_workers=0"
             ) from error
-        return _unpickle, (work, self.number, self.workers, self.seed, self.parcel)
+        return _unpickle, (work, self.number, self.workers, self.seed)
 
 
 def _unpickle(pickled: bytes, *rest: int) -> Assignment:
@@ -121,7 +118,7 @@ class Message:
         failure: The exception that came then, or None.
     """
 
-    items: deque[Any] = field(default_factory=deque)
+    items: Sequence[Any] = ()
     ended: bool = False
     failure: Failure | None = None
 

@@ -9,9 +9,10 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.resource_tracker import ensure_running
@@ -42,6 +43,8 @@ _ELSE = "another process ended it, or a library failed in it; set num_workers=0 
 class WorkerPool(Iterator[Any]):
     """Run `work(worker, num_workers)` in processes, and give their items in turn.
 
+    Where `unpack` is set, a worker's items are what it makes of each thing that was sent, one after another.
+
     Worker 0's first item comes first, then worker 1's first, ..., then worker 0's second, ...; a worker whose
     items have ended is passed over. An error ends the pool and all its processes. So do `close`, garbage
     collection and the end of the interpreter, in a second at most. A worker ends by itself when the process that
@@ -53,7 +56,6 @@ class WorkerPool(Iterator[Any]):
         workers: The number of processes, at least 1.
         timeout: The seconds for which an item is waited for while its worker sends nothing; then the pool ends.
         seed: The integer that seeds `random`, NumPy and torch in every worker, in each with a key of its own.
-        parcel: The number of consecutive items that a worker sends at once, 1 by default; each is given alone.
         method: How processes are started; None, the default, does what `multiprocessing` does.
 
     Raises:
@@ -72,9 +74,9 @@ class WorkerPool(Iterator[Any]):
         workers: int,
         timeout: float,
         seed: int,
-        parcel: int = 1,
         method: Method | None = None,
     ) -> None:
+        self.unpack: Callable[[Any], Iterator[Any]] = _alone
         self._workers: list[_Worker] = []
         self._lock, self._closing = threading.RLock(), threading.Event()
         # Not weakref.finalize: when the interpreter ends, multiprocessing waits for its children, and this must
@@ -83,7 +85,7 @@ class WorkerPool(Iterator[Any]):
         try:
             for number in range(workers):
                 worker = _Worker(f"worker {number} of {workers}", timeout, self._closing)
-                assignment = Assignment(work, number, workers, seed, parcel)
+                assignment = Assignment(work, number, workers, seed)
                 worker.start(assignment, method, self._workers)
         except BaseException:
             self.close()
@@ -94,10 +96,11 @@ class WorkerPool(Iterator[Any]):
         try:
             with self._lock:
                 while self._turn and not self._closing.is_set():
-                    if items := self._turn[0].items():
+                    for item in self._turn[0].ready:
                         self._turn.rotate(-1)
-                        return items.popleft()
-                    self._turn.popleft()
+                        return item
+                    if not self._turn[0].receive(self.unpack):
+                        self._turn.popleft()
         except BaseException:
             self.close()
             raise
@@ -117,6 +120,7 @@ class _Worker:
     timeout: float
     closing: threading.Event
     message: Message = field(default_factory=Message)
+    ready: Iterator[Any] = field(default_factory=lambda: iter(()))
     pipe: Connection = field(init=False)
     process: BaseProcess = field(init=False)
 
@@ -146,13 +150,15 @@ class _Worker:
             ) from error
         self.name += f" (pid {self.process.pid})"
 
-    def items(self) -> deque[Any]:
-        """Return what was received, nothing only at the end; raise the exception that comes instead of an item."""
-        while not self.message.items and not self.message.ended:
-            if self.message.failure is not None:
-                self._raise(self.message.failure)
-            self.message = receive(self._read)
-        return self.message.items
+    def receive(self, unpack: Callable[[Any], Iterator[Any]]) -> bool:
+        """Receive what comes next, unless all has come; raise the exception that comes instead."""
+        if self.message.failure is not None:
+            self._raise(self.message.failure)
+        if self.message.ended:
+            return False
+        self.message = receive(self._read)
+        self.ready = chain.from_iterable(map(unpack, self.message.items))
+        return True
 
     def _read(self, parts: list[memoryview]) -> int:
         """Read what has come, once something has; StopIteration if the pool is closed meanwhile."""
@@ -196,6 +202,11 @@ class _Worker:
         raise error
 
 
+def _alone(item: Any) -> Iterator[Any]:
+    """An item that is given as it was sent."""
+    return iter((item,))
+
+
 def _end(workers: list[_Worker], lock: threading.RLock, closing: threading.Event) -> None:
     """End processes within a second: a closed pipe ends those that send, SIGKILL the others."""
     closing.set()
@@ -219,21 +230,14 @@ def _serve(assignment: Assignment, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends its workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked worker has the main process's handler
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    made: deque[Any] = deque()
     try:
         _seed(derive_key(assignment.seed, assignment.number))
         for item in assignment.work(assignment.number, assignment.workers):
-            made.append(item)
-            if len(made) >= assignment.parcel:
-                send(pipe.fileno(), Message(made))
-                made = deque()
-        send(pipe.fileno(), Message(made, ended=True))
+            send(pipe.fileno(), Message([item]))
+        send(pipe.fileno(), Message(ended=True))
     except BaseException as error:  # noqa: BLE001  # whatever it is, it belongs to the main process
-        failure = Failure.of(error)
-        for items in (made, deque[Any]()):  # what came before the error goes before it, unless it is the reason
-            with suppress(Exception):  # where the pipe is broken, the main process wants no more
-                send(pipe.fileno(), Message(items, failure=failure))
-                return
+        with suppress(Exception):  # where the pipe is broken, the main process wants no more
+            send(pipe.fileno(), Message(failure=Failure.of(error)))
 
 
 def _seed(key: int) -> None:

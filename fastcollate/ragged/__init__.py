@@ -9,6 +9,7 @@ Shapes are written `dtype[dims]`, as in `input_ids: int64[B, T]`. The letters:
     T  columns of a batch, its width             P  packs of a batch
     N  records of a corpus, rows of a `Ragged`   S  spans
     V  values side by side, all rows together    M  whatever was asked for, such as indices
+    R  rows of all batches of a parcel           C  batches of a parcel
 
 The words:
 

@@ -146,7 +146,7 @@ def test_a_consumer_may_keep_every_batch(store, transfer):
 
 @pytest.mark.parametrize("transfer", ["padded", "ragged"])
 @pytest.mark.parametrize("kind", COLLATED)
-def test_a_device_without_pinning_gets_one_copy_a_batch(store, kind, transfer):
+def test_a_device_without_pinning_gets_one_copy_a_parcel(store, kind, transfer):
     dataset, collate = COLLATED[kind](store)
     shapes = [
         [
@@ -166,7 +166,12 @@ def test_a_device_without_pinning_gets_one_copy_a_batch(store, kind, transfer):
         assert {tensor.device.type for tensor in tensors} == {"meta"}
         found.append([(tensor.shape, tensor.dtype) for tensor in tensors])
     assert found == shapes
-    assert loader.stats.copies == loader.stats.batches == len(shapes)
+    dataset.set_epoch(0)
+    parcels = [len(parcel) for parcel in dataset.parcels(dataset.begin())]
+    assert parcels[:2] == [1, 4]
+    assert (
+        (loader.stats.copies, loader.stats.batches) == (len(parcels), sum(parcels)) == (len(parcels), len(shapes))
+    )
     if kind != "shifted":  # a tuple does not say how many tokens it has
         per_token = loader.stats.bytes_per_token
         assert per_token < (3.3 if transfer == "ragged" else 99)

@@ -3,6 +3,7 @@
 import os
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,34 @@ LARGE = 3 << 20  # bytes that no pipe holds
 
 
 @contextmanager
-def pool_of(work, *, workers=2, timeout=30, seed=0, parcel=1, method=FORK):
-    pool = WorkerPool(work, workers=workers, timeout=timeout, seed=seed, parcel=parcel, method=method)
+def pool_of(work, *, workers=2, timeout=30, seed=0, parcel=None, method=FORK):
+    """A pool whose workers send one item at once, or lists of `parcel` items."""
+    if parcel is not None:
+        work = partial(in_lists, work=work, parcel=parcel)
+    pool = WorkerPool(work, workers=workers, timeout=timeout, seed=seed, method=method)
+    if parcel is not None:
+        pool.unpack = iter
     try:
         yield pool
     finally:
         pool.close()
+
+
+def in_lists(worker, workers, *, work, parcel):
+    """The items of some work in lists; those before an exception come before it."""
+    made = []
+    try:
+        for item in work(worker, workers):
+            made.append(item)
+            if len(made) == parcel:
+                yield made
+                made = []
+    except Exception:
+        if made:
+            yield made
+        raise
+    if made:
+        yield made
 
 
 def lives(pid):

@@ -2,6 +2,7 @@
 
 import threading
 
+import numpy as np
 import pytest
 import torch
 from batches import content
@@ -16,7 +17,6 @@ from fastcollate import (
     StateMismatchError,
     StreamLoader,
 )
-from fastcollate.loader.feeds import parcel_size
 
 
 def make(store, **arguments):
@@ -213,8 +213,20 @@ def make_of(store, batch_size, **arguments):
     return StreamLoader(dataset, PaddingCollator(256, supervise="response"), **arguments)
 
 
-def test_large_batches_come_one_by_one():
-    assert [parcel_size(tokens) for tokens in (0, 100, 1 << 17, 1 << 22)] == [16, 16, 4, 1]
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_before_a_wrong_one_are_delivered_and_it_is_named(store, workers):
+    batches = list(BucketedDataset(store, batch_size=4))
+    longest = [int(batch.lengths.max()) for batch in batches]
+    wrong = next(number for number, length in enumerate(longest) if length > 150)
+    row = int(np.argmax(batches[wrong].lengths > 150))
+    collate = PaddingCollator(256, max_length=150, truncation="error")
+    stream = StreamLoader(BucketedDataset(store, batch_size=4), collate, num_workers=workers)
+    delivered = iter(stream)
+    found = [content(next(delivered)) for _ in range(wrong)]
+    assert found == [content(PaddingCollator(256)(batch)) for batch in batches[:wrong]]
+    with pytest.raises(CollateError, match=f"row {row} has {batches[wrong].lengths[row]} tokens, more than"):
+        next(delivered)
+    assert stream.state_dict()["batch"] == wrong
 
 
 @pytest.mark.parametrize("workers", [0, 2])

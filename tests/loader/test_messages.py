@@ -2,7 +2,6 @@
 
 import os
 import threading
-from collections import deque
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from fastcollate.loader.messages import Failure, Message, receive, send
 
 def through_a_pipe(*items):
     reading, writing = os.pipe()
-    sender = threading.Thread(target=send, args=(writing, Message(deque(items))))
+    sender = threading.Thread(target=send, args=(writing, Message(items)))
     sender.start()
     try:
         return list(receive(lambda parts: os.readv(reading, parts)).items)
