@@ -10,31 +10,97 @@ from numpy.typing import NDArray
 from fastcollate.collate.row_layout import RowLayout
 from fastcollate.ragged import IntArray, Scattered
 
-__all__ = ["fill_outside", "fill_stretches", "join_sequences", "place_rows", "shift_rows"]
+__all__ = ["Stretches", "join_sequences", "outside", "place_rows", "shift_rows"]
 
 _LONG = 40  # cells: longer stretches are filled slice by slice, shorter ones cell by cell
 
 
-def place_rows(rows: Scattered, layout: RowLayout, out: IntArray, fill: int, *, ahead: int = 0) -> None:
+class Stretches:
+    """Stretches of cells that are filled with a value, in one array or several: short ones cell by cell, long ones
+    slice by slice.
+
+    Args:
+        begins: The first cell of each stretch, int64[M].
+        ends: The cell after each stretch, int64[M]; a stretch may be empty.
+
+    >>> cells = np.zeros(5, np.int64)
+    >>> Stretches(np.array([0, 3]), np.array([1, 5])).fill(cells, 7)
+    >>> cells
+    array([7, 0, 0, 7, 7])
+    """
+
+    __slots__ = ("_cells", "_slices")
+
+    def __init__(self, begins: IntArray, ends: IntArray) -> None:
+        self._cells: IntArray | None = None
+        self._slices: list[tuple[int, int]] = []
+        counts = ends - begins
+        total = int(np.add.reduce(counts))
+        if not total:
+            return
+        if total <= _LONG * len(counts):
+            shifts = begins - counts.cumsum()
+            shifts += counts
+            cells = shifts.repeat(counts)
+            cells += np.arange(total)
+            self._cells = cells
+            return
+        some = counts > 0
+        self._slices = list(zip(begins[some].tolist(), ends[some].tolist(), strict=True))
+
+    def fill(self, out: IntArray, value: int) -> None:
+        """Fill the stretches of `out: int64[cells]` with `value`."""
+        if self._cells is not None:
+            out[self._cells] = value
+        elif self._slices:
+            for begin, end in self._slices:
+                out[begin:end].fill(value)
+
+
+def place_rows(
+    rows: Scattered, layout: RowLayout, out: IntArray, fill: int, padding: Stretches, *, ahead: int = 0
+) -> None:
     """Write every row's sequence, from its value `ahead` on, into `out: int64[cells]`, and `fill` elsewhere.
 
-    Rows are copied in their own dtype, slice by slice, into one buffer, and widened all at once. Rows [1 2 3] and
-    [4] with the tail 9 and fill 0:
+    Rows are copied in their own dtype into one buffer, and widened all at once. Rows [1 2 3] and [4] with the tail
+    9 and fill 0:
 
         shift 0  [1 2 3 9  4 9 0 0]        shift 1  [1 2 3  4 0 0]        shift 1, ahead 1  [2 3 9  9 0 0]
     """
-    limits = np.iinfo(rows.dtype)
-    dtype = rows.dtype if limits.min <= fill <= limits.max else np.dtype(np.int64)
-    narrow = out if dtype == out.dtype else np.empty(layout.cells, dtype)
-    narrow.fill(fill)
     tails, begins = layout.tails, ahead if layout.cut is None else layout.cut + ahead
-    lengths = np.minimum(layout.copied - ahead, layout.real)
-    rows.cut(begins, np.maximum(lengths, 0) if ahead else lengths).copy_into(narrow, layout.places)
-    if narrow is not out:
-        np.copyto(out, narrow)
+    found = _rectangle(rows, layout, begins)
+    if found is None:
+        found = np.empty(layout.cells, rows.dtype)
+        lengths = np.minimum(layout.copied - ahead, layout.real)
+        rows.cut(begins, np.maximum(lengths, 0) if ahead else lengths).copy_into(found, layout.places)
+    np.copyto(out, found)
+    padding.fill(out, fill)
     if tails is not None and ahead == layout.shift:
         numbers = tails.numbers()
         out[layout.places[numbers] + layout.copied[numbers] - ahead] = tails.tokens
+
+
+def _rectangle(rows: Scattered, layout: RowLayout, begins: IntArray | int) -> NDArray[Any] | None:
+    """The cells of one batch whose rows lie in one array, with whatever lies beside each row in its padding.
+
+    They are gathered by one memcpy a row from an overlapping view: its row `s` is `values[s:s + T]`. None where
+    there are several, or a row lies too close to an end of the array: rare, and cheaper to meet than to seek.
+    """
+    if rows.homes is not None or len(layout.counts) > 1:
+        return None
+    values, width = rows.buffers[0], layout.columns[0]
+    starts = rows.starts + begins
+    if layout.left:
+        starts = starts - (layout.places - layout.first)
+    if len(values) < width or not values.flags.c_contiguous or (layout.left and np.minimum.reduce(starts) < 0):
+        return None
+    size = values.itemsize
+    windows = np.ndarray((len(values) - width + 1, width), values.dtype, values.data, strides=(size, size))
+    try:
+        found: NDArray[Any] = windows[starts]
+    except IndexError:
+        return None
+    return found.reshape(-1)
 
 
 def shift_rows(rows: Scattered, layout: RowLayout, inputs: IntArray, out: IntArray) -> None:
@@ -62,26 +128,9 @@ def shift_rows(rows: Scattered, layout: RowLayout, inputs: IntArray, out: IntArr
     out[ends[last]] = rows.values_at(last, copied[last] + before)
 
 
-def fill_outside(out: IntArray, starts: IntArray, stops: IntArray, value: int) -> None:
-    """Fill all cells of `out: int64[cells]` that lie in no run with `value`; the runs rise and do not overlap."""
-    begins = np.concatenate([[0], stops])
-    fill_stretches(out, begins, np.append(starts, len(out)), value)
-
-
-def fill_stretches(out: IntArray, begins: IntArray, ends: IntArray, value: int) -> None:
-    """Fill the cells from `begins[i]` to `ends[i]` of `out: int64[cells]` with `value`, for every i."""
-    counts = ends - begins
-    total = int(counts.sum())
-    if not total:
-        return
-    if total <= _LONG * len(counts):
-        before = counts.cumsum() - counts
-        out[np.arange(total) + (begins - before).repeat(counts)] = value
-        return
-    some = np.flatnonzero(counts)
-    filling, cells = np.full(int(counts.max()), value).data, out.data
-    for begin, end, count in zip(begins[some].tolist(), ends[some].tolist(), counts[some].tolist(), strict=True):
-        cells[begin:end] = filling[:count]
+def outside(starts: IntArray, stops: IntArray, cells: int) -> Stretches:
+    """Return the cells, of that many, that lie in no run; the runs rise and do not overlap."""
+    return Stretches(np.concatenate([[0], stops]), np.append(starts, cells))
 
 
 def join_sequences(rows: Scattered, layout: RowLayout) -> NDArray[Any]:

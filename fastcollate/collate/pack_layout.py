@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastcollate.collate.kernels import Stretches
 from fastcollate.ragged import IntArray, Packs, Parcel, Scattered
 
 __all__ = ["PackLayout", "lay_out_flat", "lay_out_packs"]
@@ -47,6 +48,10 @@ class PackLayout(NamedTuple):
         """The documents of each batch."""
         found: list[int] = np.diff(self.edges).tolist()
         return found
+
+    def gaps(self) -> Stretches:
+        """Return the cells without a token."""
+        return Stretches(self.gap_begins, self.gap_ends)
 
     def extents(self) -> IntArray:
         """Return the cells from each document to the next, int64[D]: gaps, also before the first, are counted.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fastcollate.arguments import check_choices, check_counts, check_flag
 from fastcollate.collate.batch import Batch
 from fastcollate.collate.device_kernels import PacksBuild
-from fastcollate.collate.kernels import fill_outside, fill_stretches
+from fastcollate.collate.kernels import Stretches, outside
 from fastcollate.collate.pack_layout import PackLayout, lay_out_flat, lay_out_packs
 from fastcollate.collate.reading.inputs import read_parcel
 from fastcollate.collate.runs import Runs, runs_of_packs
@@ -120,11 +120,11 @@ class PackingCollator:
         parcel, layout = self._lay_out(rows)
         if layout is None:
             return [batch for part in parcel.singles() for batch in self.collate(part, allocate)]
-        runs = self._runs(parcel, layout)
+        runs, gaps = self._runs(parcel, layout), layout.gaps()
         arrays = allocate(dict.fromkeys(("input_ids", "labels", "position_ids"), ((layout.cells,), np.int64)))
-        _place(parcel.tokens, layout, arrays["input_ids"], self.pad_token_id)
+        _place(parcel.tokens, layout, arrays["input_ids"], self.pad_token_id, gaps)
         self._write_labels(arrays["labels"], arrays["input_ids"], parcel, layout, runs)
-        arrays = {**arrays, **self._describe_cells(arrays["position_ids"], layout)}
+        arrays = {**arrays, **self._describe_cells(arrays["position_ids"], layout, gaps)}
         views = {
             name: shaped_views(torch.from_numpy(array), layout.rows, layout.columns)
             for name, array in arrays.items()
@@ -158,8 +158,8 @@ class PackingCollator:
             sources["cu_seqlens"] = cu_seqlens
         supervised = self._num_supervised(parcel, layout, runs)
         if supervised is None:  # rare, and known only once the labels are there: make them
-            inputs, labels = (np.empty(layout.cells, np.int64) for _ in range(2))
-            _place(parcel.tokens, layout, inputs, self.pad_token_id)
+            (inputs, labels), gaps = (np.empty(layout.cells, np.int64) for _ in range(2)), layout.gaps()
+            _place(parcel.tokens, layout, inputs, self.pad_token_id, gaps)
             self._write_labels(labels, inputs, parcel, layout, runs)
             views = shaped_views(torch.from_numpy(labels), layout.rows, layout.columns)
             supervised = [int(np.count_nonzero(view.numpy() != self.ignore_index)) for view in views]
@@ -199,28 +199,29 @@ class PackingCollator:
         self, labels: IntArray, inputs: IntArray, parcel: Parcel, layout: PackLayout, runs: Runs | None
     ) -> None:
         """Write a label for each cell where there is a target, and `ignore_index` elsewhere."""
+        gaps = layout.gaps()
         given = parcel.columns.get("labels")
         if given is None:
             np.copyto(labels, inputs)
-            fill_stretches(labels, layout.gap_begins, layout.gap_ends, self.ignore_index)
+            gaps.fill(labels, self.ignore_index)
         else:
-            _place(given, layout, labels, self.ignore_index)
+            _place(given, layout, labels, self.ignore_index, gaps)
         if runs is not None:
-            fill_outside(labels, runs.starts, runs.stops, self.ignore_index)
+            outside(runs.starts, runs.stops, layout.cells).fill(labels, self.ignore_index)
         labels[layout.begins] = self.ignore_index
 
-    def _describe_cells(self, position_ids: IntArray, layout: PackLayout) -> dict[str, IntArray]:
+    def _describe_cells(self, position_ids: IntArray, layout: PackLayout, gaps: Stretches) -> dict[str, IntArray]:
         """Write the position of each cell in its document, and return what else is known of it, by name."""
-        extents, cells, gaps = layout.extents(), layout.cells, (layout.gap_begins, layout.gap_ends)
+        extents, cells = layout.extents(), layout.cells
         np.subtract(np.arange(cells), _repeated(layout.begins, extents, cells), out=position_ids)
-        fill_stretches(position_ids, *gaps, 0)
+        gaps.fill(position_ids, 0)
         beside = {}
         if self._has_document_ids:
             beside["document_ids"] = _repeated(layout.numbers, extents, cells)
-            fill_stretches(beside["document_ids"], *gaps, -1)
+            gaps.fill(beside["document_ids"], -1)
         if self.attention_mask:
             beside["attention_mask"] = np.ones(cells, np.int64)
-            fill_stretches(beside["attention_mask"], *gaps, 0)
+            gaps.fill(beside["attention_mask"], 0)
         return beside
 
     @property
@@ -251,13 +252,13 @@ class PackingCollator:
         return found
 
 
-def _place(rows: Scattered, layout: PackLayout, out: IntArray, fill: int) -> None:
+def _place(rows: Scattered, layout: PackLayout, out: IntArray, fill: int, gaps: Stretches) -> None:
     """Write the values of all documents into their cells of `out: int64[cells]`, and `fill` into the gaps."""
     narrow = out if rows.dtype == out.dtype else np.empty(layout.cells, rows.dtype)
     rows.copy_into(narrow, layout.begins)
     if narrow is not out:
         np.copyto(out, narrow)
-    fill_stretches(out, layout.gap_begins, layout.gap_ends, fill)
+    gaps.fill(out, fill)
 
 
 def _repeated(values: IntArray, extents: IntArray, cells: int) -> IntArray:

@@ -9,7 +9,7 @@ import torch
 from fastcollate.arguments import check_choices, check_count, check_counts, check_flags
 from fastcollate.collate.batch import Batch
 from fastcollate.collate.device_kernels import RowsBuild
-from fastcollate.collate.kernels import fill_outside, fill_stretches, join_sequences, place_rows, shift_rows
+from fastcollate.collate.kernels import Stretches, join_sequences, outside, place_rows, shift_rows
 from fastcollate.collate.reading.inputs import read_parcel
 from fastcollate.collate.row_layout import PaddingSide, RowLayout, Truncation, lay_out
 from fastcollate.collate.runs import Runs, runs_of_rows
@@ -234,20 +234,21 @@ class PaddingCollator:
         arrays = allocate(dict.fromkeys(names, ((layout.cells,), np.int64)))
         labels, mask, given = arrays.get("labels"), arrays.get("attention_mask"), parcel.columns.get("labels")
         inputs = arrays["input_ids"] if "input_ids" in arrays else np.empty(layout.cells, np.int64)
-        place_rows(parcel.tokens, layout, inputs, self.pad_token_id)
+        padding = Stretches(*layout.padding())
+        place_rows(parcel.tokens, layout, inputs, self.pad_token_id, padding)
         if mask is not None:
             mask.fill(1)
-            fill_stretches(mask, *layout.padding(), 0)
+            padding.fill(mask, 0)
         if labels is None:
             return arrays
         if given is not None:
-            place_rows(given, layout.for_labels(given), labels, self._unlabelled, ahead=layout.shift)
+            place_rows(given, layout.for_labels(given), labels, self._unlabelled, padding, ahead=layout.shift)
         else:
             shift_rows(parcel.tokens, layout, inputs, labels)
             if runs is None:
-                fill_stretches(labels, *layout.padding(), self._unlabelled)
+                padding.fill(labels, self._unlabelled)
         if runs is not None:
-            fill_outside(labels, runs.starts, runs.stops, self._unlabelled)
+            outside(runs.starts, runs.stops, layout.cells).fill(labels, self._unlabelled)
         return arrays
 
     def _num_supervised(self, parcel: Parcel, layout: RowLayout, runs: Runs | None) -> list[int] | None:

@@ -135,8 +135,9 @@ def lay_out(
     if limit is not None and int(np.maximum.reduce(copied)) + (tails is not None) > limit:
         copied, tails, cut = _truncate(parcel.tokens, tails, limit, truncation)
     real = _filled(copied, tails, shift)
+    longest = np.maximum.reduceat(real, edges[:-1]) if len(edges) > 2 else np.maximum.reduce(real, keepdims=True)
+    columns = _columns(longest, parcel.widths, max_length, pad_to_multiple_of)
     counts = edges[1:] - edges[:-1]
-    columns = _columns(np.maximum.reduceat(real, edges[:-1]), parcel.widths, max_length, pad_to_multiple_of)
     widths = columns.repeat(counts)
     stops = widths.cumsum()
     first = stops - widths
