@@ -11,6 +11,7 @@ from planted import CHAT, ID
 
 from fastcollate import EncodingError, load_encoding
 from fastcollate.reports.audits.spellings import Spellings
+from fastcollate.reports.token_search import TokenSearch
 from fastcollate.tokenizers.tokenizer import Tokenizer
 
 NAMES = ["<|endoftext|>", "<|end|>", "</s>", "<s>", "[INST]"]
@@ -68,8 +69,8 @@ def found(tokenizer, rows):
     """The rows that spell a name, and those with an empty block."""
     spellings = Spellings(tokenizer, NAMES, np.zeros(tokenizer.vocab_size, bool))
     tokens, offsets = np.concatenate([np.zeros(0, np.int64), *rows]), np.cumsum([0, *map(len, rows)])
-    hits = np.flatnonzero(np.isin(tokens, spellings.firsts))
-    named, empty = spellings.names_in(tokens, offsets, hits), spellings.empty_blocks(tokens, offsets, hits)
+    hits = TokenSearch(spellings.sequences, np.zeros(1, bool), tokens).hits(tokens, offsets)
+    named, empty = spellings.names_in(hits), spellings.empty_blocks(hits)
     assert named.dtype == empty.dtype == np.int64
     return named.tolist(), empty.tolist()
 
@@ -95,9 +96,9 @@ def test_control_tokens_are_no_letters_and_part_them():
         [ID["<think>"], *b" </think>"],
     ]
     tokens, offsets = np.concatenate(rows), np.cumsum([0, *map(len, rows)])
-    hits = np.flatnonzero(np.isin(tokens, spellings.firsts))
-    assert spellings.names_in(tokens, offsets, hits).tolist() == [2, 5]
-    assert spellings.empty_blocks(tokens, offsets, hits).tolist() == [3, 5]
+    hits = TokenSearch(spellings.sequences, np.zeros(1, bool), tokens).hits(tokens, offsets)
+    assert spellings.names_in(hits).tolist() == [2, 5]
+    assert spellings.empty_blocks(hits).tolist() == [3, 5]
 
 
 def test_what_stands_before_a_name_may_be_one_token_with_its_beginning(tokenizer):

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from fastcollate.ragged import IntArray, Ragged, offsets_of
 from fastcollate.reports.audits.stretches import Stretch
-from fastcollate.reports.chat_marks import ChatMarks, Turns, marks_of_end, matching
+from fastcollate.reports.chat_marks import ChatMarks, Turns, marks_of_end
+from fastcollate.reports.token_search import matching
 
 __all__ = ["doubled_beginnings", "learnt_headers", "marked", "only_ends", "open_turns", "unended"]
 
@@ -62,17 +63,25 @@ def unended(stretch: Stretch, marks: ChatMarks, turns: Turns) -> IntArray:
 
     One token after the end, the line break that formats have there, may be a target, too.
     """
-    alone = np.ones(len(stretch.offsets) - 1, bool)
-    alone[turns.rows] = False
-    bare = np.flatnonzero(alone)
-    begins = np.concatenate([turns.bodies, stretch.offsets[:-1][bare]])
-    stops = np.concatenate([turns.stops, stretch.offsets[1:][bare]])
+    bare = np.ones(len(stretch.offsets) - 1, bool)
+    bare[turns.rows] = False
+    found = np.zeros(len(bare), bool)
+    found[turns.rows[_unended(stretch, marks, turns.bodies, turns.stops)]] = True
+    if bare.any():
+        rows = np.flatnonzero(bare)
+        found[rows[_unended(stretch, marks, stretch.offsets[rows], stretch.offsets[rows + 1])]] = True
+    return np.flatnonzero(found)
+
+
+def _unended(stretch: Stretch, marks: ChatMarks, begins: IntArray, stops: IntArray) -> IntArray:
+    """Return which stretches of tokens, whose stops rise, have a last target that no end has before it."""
     last = stretch.last_target(begins, stops)
     learnt = np.flatnonzero(last > begins)
     for after in (0, 1):
-        ended = marks_of_end(marks, stretch.tokens, begins[learnt], last[learnt] - after) > 0
-        learnt = learnt[~ended | (last[learnt] - after <= begins[learnt])]
-    return marked(stretch, np.concatenate([turns.rows, bare])[learnt])
+        begin, stop = begins[learnt], last[learnt] - after
+        ended = marks_of_end(marks, stretch.tokens, begin, stop) > 0
+        learnt = learnt[~ended | (stop <= begin)]
+    return learnt
 
 
 def open_turns(turns: Turns) -> IntArray:
@@ -81,7 +90,7 @@ def open_turns(turns: Turns) -> IntArray:
     return turns.rows[last & ~turns.closed]
 
 
-def learnt_headers(stretch: Stretch, turns: Turns) -> IntArray:
-    """Return the records in which some token of a header is a target."""
-    learnt: NDArray[Any] = stretch.targets_before(turns.bodies) > stretch.targets_before(turns.begins)
+def learnt_headers(stretch: Stretch, turns: Turns, before: IntArray) -> IntArray:
+    """Return the records in which a token of a header is a target; `before` are the targets before each turn."""
+    learnt: NDArray[Any] = stretch.targets_before(turns.bodies) > before
     return marked(stretch, turns.rows[learnt])

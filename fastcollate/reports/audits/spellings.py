@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.ragged import IntArray
-from fastcollate.reports.chat_marks import matching, rows_at
 from fastcollate.reports.decoded import decoded
+from fastcollate.reports.token_search import Hits
 from fastcollate.templates.chat import REASONING
 from fastcollate.tokenizers.tokenizer import Tokenizer
 
@@ -64,20 +64,15 @@ class Spellings:
         self._ending: dict[int, str] = {}
 
     @property
-    def firsts(self) -> list[int]:
-        """The tokens that what is looked for begins with."""
-        return sorted({core.ids[0] for cores in (self._names, *self._marks) for core in cores})
+    def sequences(self) -> list[tuple[int, ...]]:
+        """What `names_in` and `empty_blocks` look for."""
+        return [core.ids for cores in (self._names, *self._marks) for core in cores]
 
-    def names_in(self, tokens: NDArray[Any], offsets: IntArray, hits: IntArray) -> IntArray:
-        """Return the records, side by side, whose text spells a name, rising: int64[M].
-
-        Args:
-            tokens: The tokens of the records.
-            offsets: Where each record begins and the last one ends, int64[N+1].
-            hits: The places of all tokens that are among `firsts`, rising, int64[M].
-        """
+    def names_in(self, hits: Hits) -> IntArray:
+        """Return the records whose text spells a name, rising, int64[M]; `hits` are those of `sequences`."""
+        tokens, offsets = hits.tokens, hits.offsets
         found: set[int] = set()
-        for core, at, rows in _places(self._names, tokens, offsets, hits):
+        for core, at, rows in _places(self._names, hits):
             if core.whole:
                 found.update(rows.tolist())
                 continue
@@ -110,9 +105,10 @@ class Spellings:
         end = min([end, *control[control > at].tolist()])
         return self._pattern.search(decoded(self._tokenizer, tokens[begin:end])) is not None
 
-    def empty_blocks(self, tokens: NDArray[Any], offsets: IntArray, hits: IntArray) -> IntArray:
+    def empty_blocks(self, hits: Hits) -> IntArray:
         """Return the records with a block of reasoning that has nothing but white space, as `names_in` does."""
-        opens, closes = (_sorted(_places(cores, tokens, offsets, hits)) for cores in self._marks)
+        offsets = hits.offsets
+        opens, closes = (_sorted(_places(cores, hits)) for cores in self._marks)
         before = np.searchsorted(opens.starts, closes.starts) - 1
         here = np.flatnonzero(before >= 0)
         before = before[here]
@@ -122,7 +118,8 @@ class Spellings:
         begins = np.maximum(opens.starts[before] - opens.margins[before], offsets[:-1][closes.rows[here]])
         ends = np.minimum(closes.stops[here] + closes.margins[here], offsets[1:][closes.rows[here]])
         empty = [
-            self._is_empty(tokens[begin:end]) for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)
+            self._is_empty(hits.tokens[begin:end])
+            for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)
         ]
         return np.unique(closes.rows[here[np.array(empty, bool)]])
 
@@ -154,20 +151,12 @@ def _sorted(places: Iterator[tuple[_Core, IntArray, IntArray]]) -> _Found:
     return _Found(*table[:, np.argsort(table[0], kind="stable")])
 
 
-def _places(
-    cores: Sequence[_Core], tokens: NDArray[Any], offsets: IntArray, hits: IntArray
-) -> Iterator[tuple[_Core, IntArray, IntArray]]:
+def _places(cores: Sequence[_Core], hits: Hits) -> Iterator[tuple[_Core, IntArray, IntArray]]:
     """Yield each core that occurs, where it begins, and in which records."""
-    found, near = tokens[hits], {}
     for core in cores:
-        first = core.ids[0]
-        if first not in near:
-            near[first] = hits[found == first]
-        if len(near[first]):
-            rows = rows_at(offsets, near[first])
-            good = matching(tokens, near[first], offsets[1:][rows], core.ids)
-            if good.any():
-                yield core, near[first][good], rows[good]
+        at, rows = hits.of(core.ids)
+        if len(at):
+            yield core, at, rows
 
 
 def _cores(tokenizer: Tokenizer, name: str) -> list[_Core]:

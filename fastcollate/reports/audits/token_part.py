@@ -13,7 +13,8 @@ from fastcollate.reports.audits import checks
 from fastcollate.reports.audits.repeats import Repeats
 from fastcollate.reports.audits.spellings import Spellings
 from fastcollate.reports.audits.stretches import Stretch, stretches
-from fastcollate.reports.chat_marks import ChatMarks, Turns, marks_of_store, rows_at
+from fastcollate.reports.chat_marks import ChatMarks, Turns, marks_of_store
+from fastcollate.reports.token_search import Hits, TokenSearch
 from fastcollate.store.reader import TokenStore
 from fastcollate.tokenizers.pieces import control_names
 from fastcollate.tokenizers.tokenizer import Tokenizer
@@ -82,40 +83,45 @@ class _Scan:
         self._marks, self._spellings, self._knows_ends = marks, spellings, knows_ends
         self.found: dict[str, list[IntArray]] = {}
         self._sums = np.zeros((len(marks.roles), 3), np.int64)
-        firsts = [*marks.firsts, *(spellings.firsts if spellings is not None else ())]
-        self._wanted = np.zeros(max([len(marks.is_end), *(first + 1 for first in firsts)]) + 1, bool)
-        self._wanted[firsts] = True
+        self._search: TokenSearch | None = None
         self._size = len(marks.is_end) - 1
-        self._wanted[self._size :] = True  # ids that are no tokens
 
     def add(self, stretch: Stretch) -> None:
         """Look at a stretch."""
-        hits = np.flatnonzero(self._wanted.take(stretch.tokens, mode="clip"))
-        turns = self._marks.turns_in(stretch.tokens, stretch.offsets, hits)
-        for kind, rows in self._faults(stretch, turns, hits).items():
+        if self._search is None:
+            self._search = self._searching(stretch)
+        hits = self._search.hits(stretch.tokens, stretch.offsets)
+        turns = self._marks.turns_in(hits)
+        before = stretch.targets_before(turns.begins)
+        for kind, rows in self._faults(stretch, turns, hits, before).items():
             if len(rows):
                 self.found.setdefault(kind, []).append(rows + stretch.first)
-        targets = stretch.targets_before(turns.stops) - stretch.targets_before(turns.begins)
-        np.add.at(
-            self._sums, turns.roles, np.stack([np.ones_like(targets), turns.stops - turns.begins, targets], axis=1)
-        )
+        sums = [None, turns.stops - turns.begins, stretch.targets_before(turns.stops) - before]
+        for column, values in enumerate(sums):  # exact as floats, too
+            self._sums[:, column] += np.bincount(turns.roles, values, minlength=len(self._sums)).astype(np.int64)
 
-    def _faults(self, stretch: Stretch, turns: Turns, hits: IntArray) -> dict[str, IntArray]:
-        unknown = hits[stretch.tokens[hits] >= self._size]
+    def _searching(self, sample: Stretch) -> TokenSearch:
+        """Return the search for all marks and names, and for ids that are no tokens."""
+        sequences = [*self._marks.sequences, *(self._spellings.sequences if self._spellings is not None else ())]
+        wanted = self._marks.is_end.copy()
+        wanted[self._size :] = True
+        return TokenSearch(sequences, wanted, sample.tokens)
+
+    def _faults(self, stretch: Stretch, turns: Turns, hits: Hits, before: IntArray) -> dict[str, IntArray]:
+        unknown = hits.rows[hits.ids >= self._size]
         faults = {
-            "unknown_id": checks.marked(stretch, rows_at(stretch.offsets, unknown)),
+            "unknown_id": checks.marked(stretch, unknown),
             "doubled_bos": checks.doubled_beginnings(stretch, self._marks),
             "end_only": checks.only_ends(stretch, self._marks),
-            "learnt_role": checks.learnt_headers(stretch, turns),
+            "learnt_role": checks.learnt_headers(stretch, turns, before),
             "spelt_marks": checks.marked(stretch, turns.rows[turns.spelt]),
         }
         if self._knows_ends:
             faults["no_end"] = checks.unended(stretch, self._marks, turns)
             faults["open_turn"] = checks.open_turns(turns)
         if self._spellings is not None:
-            where = stretch.tokens, stretch.offsets, hits
-            faults["control_text"] = self._spellings.names_in(*where)
-            faults["empty_reasoning"] = self._spellings.empty_blocks(*where)
+            faults["control_text"] = self._spellings.names_in(hits)
+            faults["empty_reasoning"] = self._spellings.empty_blocks(hits)
         return faults
 
     def roles(self, store: TokenStore) -> list[RoleShare]:
