@@ -37,8 +37,9 @@ class Repeats:
         """Hash the records of a stretch."""
         count, starts = len(stretch.tokens), stretch.offsets[:-1]
         if count > len(self._powers):
-            self._powers = _powers(_FACTOR, count)
-            self._inverses = _powers(pow(_FACTOR, -1, 2**64), count)
+            enough = 1 << (count - 1).bit_length()  # other stretches are a little longer
+            self._powers = _powers(_FACTOR, enough)
+            self._inverses = _powers(pow(_FACTOR, -1, 2**64), enough)
         # Records at 0 and 2 of tokens (a, b, c): sums a + b F and c F**2; the latter by F**-2 is c.
         terms = np.multiply(stretch.tokens, self._powers[:count], dtype=np.uint64)
         hashes = np.add.reduceat(terms, starts) * self._inverses[starts]
@@ -47,17 +48,27 @@ class Repeats:
 
     def found(self) -> IntArray:
         """Return the records that have the same tokens as an earlier one, rising: int64[M]."""
-        found, left = [], np.arange(len(self._hashes))
-        while len(left):
-            order = left[np.argsort(self._hashes[left], kind="stable")]
+        found, left = [np.zeros(0, np.int64)], np.arange(len(self._hashes))
+        while len(twins := np.sort(self._twins(left))):
+            order = twins[np.argsort(self._hashes[twins], kind="stable")]
             hashes = self._hashes[order]
             same = np.append(False, hashes[1:] == hashes[:-1])
             firsts = np.maximum.accumulate(np.where(same, 0, np.arange(len(order))))
             repeated, earlier = order[same], order[firsts[same]]
             equal = self._equal(repeated, earlier)
             found.append(repeated[equal])
-            left = np.sort(repeated[~equal])  # of one hash and yet others: seldom are there any
+            left = repeated[~equal]  # of one hash and yet others: seldom are there any
         return np.sort(np.concatenate(found))
+
+    def _twins(self, records: IntArray) -> IntArray:
+        """Return those of some records whose hash another one has, too: a sort that is not stable is faster."""
+        order = records[np.argsort(self._hashes[records])]
+        hashes = self._hashes[order]
+        same = hashes[1:] == hashes[:-1]
+        twin = np.zeros(len(order), bool)
+        twin[1:] |= same
+        twin[:-1] |= same
+        return order[twin]
 
     def _equal(self, some: IntArray, others: IntArray) -> NDArray[np.bool_]:
         """Return whether records have equal tokens, pair by pair: bool[M]."""

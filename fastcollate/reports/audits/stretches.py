@@ -14,7 +14,7 @@ from fastcollate.store.reader import TokenStore
 
 __all__ = ["Stretch", "batches", "stretches"]
 
-_TOKENS = 1 << 18  # of a stretch; a longer record is one of its own
+_TOKENS = 1 << 19  # of a stretch; a longer record is one of its own
 
 
 class Stretch(NamedTuple):
