@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiktoken
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import repeated_records, shares_of_targets
-from planted import CHAT, END, asked, faulty, honest, row, turn, write
+from planted import CHAT, END, NAMES, START, asked, faulty, honest, row, turn, write
 
 from fastcollate import EncodingError, InputError, TokenStore, audit
 from fastcollate.tokenizers.tokenizer import Tokenizer
@@ -209,6 +210,47 @@ def test_a_line_break_after_the_end_may_be_learnt(tmp_path):
     answers[1][-1] = (10, True)
     store = write(tmp_path / "store", [row(asked(i), answer) for i, answer in enumerate(answers)])
     assert audit(store, encoding=CHAT).findings == ()
+
+
+@pytest.mark.parametrize("encoding", [CHAT, "bytes"], ids=["marks are tokens", "marks are letters"])
+def test_an_answer_of_white_space_is_empty(tmp_path, encoding):
+    answers = ["", "\n", " \n ", "\n" * 4, "\nyes", "", "\n" * 14]
+    records = [
+        row(asked(i), turn("assistant", text, learnt=True), [(END, True)] * (i == 5))
+        for i, text in enumerate(answers)
+    ]
+    for record in records[:5]:
+        record[-1] = (10, True)  # the line break after the end
+    records.append(row(asked(7), turn("assistant", "\n", learnt=True, closed=False)))
+    records[1][records[1].index((START, False), 1) + 10] = (10, True)  # the line break of the header
+    if encoding == "bytes":
+        records = [[pair for token, learnt in record for pair in in_letters(token, learnt)] for record in records]
+    store = write(tmp_path / "store", records, encoding=encoding)
+    assert found(audit(store, encoding=encoding))["end_only"] == [0, 1, 2, 5]
+
+
+def in_letters(token, learnt):
+    """A token as (byte, target) pairs: control tokens are letters, but for the end of a text."""
+    if token == END:
+        return [(256, learnt)]
+    return [(letter, learnt) for letter in (NAMES[token - 256].encode() if token > 255 else [token])]
+
+
+def test_ids_in_a_gap_of_a_vocabulary_are_no_tokens(tmp_path):
+    ranks = {bytes([byte]): byte for byte in range(256)} | {b"ab": 300}
+    gaps = tiktoken.Encoding(
+        "gaps", pat_str="(?s:.)", mergeable_ranks=ranks, special_tokens={"<|endoftext|>": 310}
+    )
+    rows = [[97, 310], [256, 310], [97, 299, 310], [300, 310], [98, 309, 309, 310], [98, 301]]
+    store = write(tmp_path / "store", [[(token, True) for token in ids] for ids in rows], encoding=gaps)
+    assert found(audit(store, encoding=gaps))["unknown_id"] == [1, 2, 4, 5]
+
+
+def test_a_function_may_have_tokens_without_bytes(tmp_path):
+    sizes = np.array([0] + [1] * 999 + [0])
+    padded = Tokenizer.from_callable(letters, vocab_size=1001, eot_token_id=1000, byte_lengths=sizes)
+    store = write(tmp_path / "store", [[(0, True), (5, True), (1000, True)]], encoding=padded, template="text")
+    assert found(audit(store, encoding=padded)) == {}
 
 
 def test_an_audit_says_in_a_line_what_it_found(tmp_path):

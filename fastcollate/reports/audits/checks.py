@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,12 @@ from numpy.typing import NDArray
 from fastcollate.ragged import IntArray, Ragged, offsets_of
 from fastcollate.reports.audits.stretches import Stretch
 from fastcollate.reports.chat_marks import ChatMarks, Turns, marks_of_end
+from fastcollate.reports.decoded import BlankTokens
 from fastcollate.reports.token_search import matching
 
 __all__ = ["doubled_beginnings", "learnt_headers", "marked", "only_ends", "open_turns", "unended"]
+
+_BLANK = 4  # tokens of white space that an empty answer may have: line breaks of the format, or a blank
 
 
 def marked(stretch: Stretch, rows: IntArray) -> IntArray:
@@ -32,17 +36,29 @@ def doubled_beginnings(stretch: Stretch, marks: ChatMarks) -> IntArray:
     return np.flatnonzero(doubled)
 
 
-def only_ends(stretch: Stretch, marks: ChatMarks) -> IntArray:
-    """Return the records whose targets are nothing but ends of turns or texts."""
-    longest = max([1, *map(len, marks.ends)])
-    rows = np.flatnonzero((stretch.targets > 0) & (stretch.targets <= 2 * longest))
-    targets = _targets_of(stretch, rows)
+def only_ends(stretch: Stretch, marks: ChatMarks, blanks: BlankTokens) -> IntArray:
+    """Return the records whose targets are nothing but ends of turns or texts, and a little white space."""
+    rows = np.flatnonzero(
+        (stretch.targets > 0) & (stretch.targets <= 2 * max([1, *map(len, marks.ends)]) + _BLANK)
+    )
+    first = stretch.tokens[stretch.starts[stretch.firsts[rows]]]
+    ends = marks.is_end.take(first, mode="clip") | np.isin(first, [ids[0] for ids in marks.ends])
+    ends[~ends] = blanks.among(first[~ends])  # most records have another first target, and are left alone
+    rows = rows[ends]
+    targets = _without(_targets_of(stretch, rows), blanks, marks.ends)
     begins, stops = targets.offsets[:-1], targets.offsets[1:].copy()
+    some = (stops > begins) & (stretch.targets[rows] - (stops - begins) <= _BLANK)
     for _ in range(2):  # the end of the turn, and that of the text
         left = np.flatnonzero(stops > begins)
         stops[left] -= marks_of_end(marks, targets.values, begins[left], stops[left])
-    only: IntArray = rows[stops == begins]
+    only: IntArray = rows[some & (stops == begins)]
     return only
+
+
+def _without(rows: Ragged, blanks: BlankTokens, ends: Sequence[tuple[int, ...]]) -> Ragged:
+    """Return rows without their blank tokens, but for those that ends of several tokens have."""
+    kept = ~blanks.among(rows.values) | np.isin(rows.values, [token for ids in ends for token in ids])
+    return Ragged(rows.values[kept], offsets_of(kept)[rows.offsets])
 
 
 def _targets_of(stretch: Stretch, rows: IntArray) -> Ragged:

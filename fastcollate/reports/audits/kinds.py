@@ -21,8 +21,8 @@ KINDS = {
         'some. Raise the length, or prepare with max_length={length} and overlong="cut_prompt" or "drop".'
     ),
     "end_only": (
-        "The end is the only target: the model learns to say nothing. Take records with empty answers out of the "
-        "source."
+        "The end is the only target, white space aside: the model learns to say nothing. Take records with empty "
+        "answers out of the source."
     ),
     "no_end": (
         "The targets stop before any end of turn or text: the model does not learn to stop. Prepare with "
