@@ -9,7 +9,7 @@ import tiktoken
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import repeated_records, shares_of_targets
-from planted import CHAT, END, NAMES, START, asked, faulty, honest, row, turn, write
+from planted import CHAT, END, NAMES, START, asked, faulty, honest, row, spans_of, turn, write
 
 from fastcollate import EncodingError, InputError, TokenStore, audit
 from fastcollate.tokenizers.tokenizer import Tokenizer
@@ -58,6 +58,34 @@ def test_a_length_cuts_targets_wholly_or_partly(tmp_path):
     assert found(audit(bare, encoding=CHAT, length=7))["cut"] == [2, 3, 4]
     with pytest.raises(InputError, match="length is 0"):
         audit(store, length=0)
+
+
+@pytest.mark.parametrize("shift", [False, True])
+def test_a_length_is_what_a_collator_keeps(tmp_path, shift):
+    pytest.importorskip("torch")
+    from fastcollate import PaddingCollator
+
+    records = [[(1, False)] * 3 + [(2, True)] * targets for targets in range(1, 6)]
+    store = write(tmp_path / "store", records)
+    for max_length in range(1, 9):
+        whole, cut = (PaddingCollator(0, max_length=most, shift_labels=shift) for most in (None, max_length))
+        rows = [{"input_ids": [token for token, _ in record], "spans": spans_of(record)} for record in records]
+        lost = [i for i, row in enumerate(rows) if cut([row]).num_supervised < whole([row]).num_supervised]
+        assert found(audit(store, encoding=CHAT, length=max_length + shift)).get("cut", []) == lost
+
+
+@pytest.mark.parametrize("per_shard", [1, 2, 100])
+def test_a_first_token_alone_is_no_target(tmp_path, per_shard):
+    mine = [[(END, True)], [(5, True), (END, False)], [(5, False), (END, True)], [(5, True), (END, True)]]
+    store = write(tmp_path / "store", mine, per_shard=per_shard)
+    quick = audit(store, quick=True)
+    assert found(quick) == {"no_target": [0, 1]}
+    assert "the first token, which nothing predicts" in quick.findings[0].meaning
+    part = store.split({"some": 0.75, "rest": None}, seed=1)["some"]
+    alone = [i for i in range(len(part)) if part[i].tolist() == [END] or part.spans(i).tolist() == [[0, 1]]]
+    assert found(audit(part, quick=True)).get("no_target", []) == alone
+    bare = write(tmp_path / "bare", mine, per_shard=per_shard, spans=False)
+    assert found(audit(bare, quick=True)) == {"no_target": [0]}
 
 
 def test_quick_reads_no_token_and_says_so(tmp_path):
@@ -145,7 +173,8 @@ def test_repeats_and_shares_are_those_of_the_oracles(tmp_path_factory, records, 
     assert found(audited).get("duplicate", []) == repeated_records(records)
     bins = [(share.first, share.last) for share in audited.by_length]
     assert [tuple(share)[2:] for share in audited.by_length] == shares_of_targets(records, bins)
-    assert found(audited).get("no_target", []) == [i for i, r in enumerate(records) if not any(t for _, t in r)]
+    bare = [i for i, record in enumerate(records) if not any(target for _, target in record[1:])]
+    assert found(audited).get("no_target", []) == bare
 
 
 def test_records_of_one_hash_are_compared(tmp_path, monkeypatch):

@@ -40,7 +40,7 @@ def faults(tokens, learnt):
     said = [token for token in targets if token != 10]
     stretches = [(body, stop) for _, _, body, stop in turns] or [(0, len(tokens))]
     found = {
-        "no_target": not targets,
+        "no_target": not any(learnt[1:]),
         "end_only": 0 < len(said) <= 2 and set(said) <= ENDS,
         "no_end": any(is_unended(tokens, learnt, *stretch) for stretch in stretches),
         "open_turn": bool(turns) and not ENDS & set(tokens[turns[-1][2] : turns[-1][3]]),
