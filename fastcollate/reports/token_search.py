@@ -14,6 +14,8 @@ from fastcollate.ragged import IntArray
 __all__ = ["Hits", "TokenSearch", "matching", "rows_at"]
 
 _Ids = tuple[int, ...]
+_BLOCK = 1 << 16  # tokens that are looked at together: NumPy makes a number of 8 bytes of each
+_SAMPLE = 1 << 18  # tokens that tell which ones are rare
 
 
 class TokenSearch:
@@ -37,7 +39,7 @@ class TokenSearch:
         known = list(dict.fromkeys(sequences))
         size = max([len(wanted), *(max(ids) + 2 for ids in known)])
         self._wanted = np.append(wanted, np.full(size - len(wanted), wanted[-1]))
-        counts = np.bincount(np.minimum(sample, size - 1), minlength=size)
+        counts = np.bincount(np.minimum(sample[:_SAMPLE], size - 1), minlength=size)
         self._orders = {ids: _rare_first(ids, counts) for ids in known}
         self._wanted[[ids[order[0]] for ids, order in self._orders.items()]] = True
 
@@ -52,7 +54,11 @@ class TokenSearch:
             tokens: The tokens of the records, uint16|uint32[V].
             offsets: Where each record begins and the last one ends, int64[N+1].
         """
-        return Hits(self, tokens, offsets, np.flatnonzero(self._wanted.take(tokens, mode="clip")))
+        parts = [
+            np.flatnonzero(self._wanted.take(tokens[at : at + _BLOCK], mode="clip")) + at
+            for at in range(0, max(len(tokens), 1), _BLOCK)
+        ]
+        return Hits(self, tokens, offsets, np.concatenate(parts))
 
 
 class Hits:

@@ -109,6 +109,19 @@ def test_what_stands_before_a_name_may_be_one_token_with_its_beginning(tokenizer
     assert found(tokenizer, rows)[0] == list(range(len(texts)))
 
 
+@pytest.mark.parametrize("size", [12, 13, 40, 2000])
+def test_an_empty_block_may_be_long(tokenizer, size):
+    blank = ("\n \n\t" * size)[:size]
+    texts = [
+        f"x<think>{blank}</think>",
+        f"<think>{blank}x{blank}</think>",
+        f"<think>{blank}</p>",
+        f"<think>{blank}",
+    ]
+    texts += [f"{blank}</think>", f"a <think>{blank}</think>y"]
+    assert found(tokenizer, [tokenizer.encode(text) for text in texts])[1] == [0, 5]
+
+
 LETTERS = "abcdefghijklmnopqrstuvwxyz \n"
 
 

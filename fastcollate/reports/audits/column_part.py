@@ -61,7 +61,11 @@ def shares_by_length(store: TokenStore) -> list[LengthShare]:
     lengths = store.lengths
     bins = histogram(*store.length_histogram())
     stops = np.array([last for _, last, _ in bins])
-    place = np.searchsorted(stops, np.arange(int(lengths.max()) + 1)).astype(np.uint8)[lengths]
+    longest = int(lengths.max())
+    if longest > len(lengths):  # one long record must not make a long table
+        place = np.searchsorted(stops, lengths).astype(np.uint8)
+    else:
+        place = np.searchsorted(stops, np.arange(longest + 1)).astype(np.uint8)[lengths]
     sums = [np.bincount(place, values, minlength=len(bins)) for values in (lengths, store.supervised)]
     return [
         LengthShare(first, last, records, int(tokens), int(targets))

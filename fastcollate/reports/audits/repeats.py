@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.ragged import IntArray, Rows, offsets_of
-from fastcollate.reports.audits.stretches import Stretch
+from fastcollate.reports.audits.stretches import TOKENS, Stretch
 from fastcollate.store.reader import TokenStore
 from fastcollate.store.shards.sharded import ShardedRecords
 
 __all__ = ["Repeats"]
 
 _FACTOR = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
-_TOKENS = 1 << 20  # compared at a time
+_COMPARED = 1 << 20  # tokens at a time
 
 
 class Repeats:
@@ -31,20 +31,29 @@ class Repeats:
     def __init__(self, store: TokenStore) -> None:
         self._store = store
         self._hashes = np.zeros(len(store), np.uint64)
-        self._powers, self._inverses = np.ones(1, np.uint64), np.ones(1, np.uint64)
+        most = min(TOKENS, store.num_tokens)
+        self._powers, self._inverses = _powers(_FACTOR, most), _powers(pow(_FACTOR, -1, 2**64), most)
 
     def add(self, stretch: Stretch) -> None:
         """Hash the records of a stretch."""
-        count, starts = len(stretch.tokens), stretch.offsets[:-1]
-        if count > len(self._powers):
-            enough = 1 << (count - 1).bit_length()  # other stretches are a little longer
-            self._powers = _powers(_FACTOR, enough)
-            self._inverses = _powers(pow(_FACTOR, -1, 2**64), enough)
-        # Records at 0 and 2 of tokens (a, b, c): sums a + b F and c F**2; the latter by F**-2 is c.
-        terms = np.multiply(stretch.tokens, self._powers[:count], dtype=np.uint64)
-        hashes = np.add.reduceat(terms, starts) * self._inverses[starts]
+        starts = stretch.offsets[:-1]
+        if len(starts) == 1:
+            hashes = np.array([self._hash(stretch.tokens)], np.uint64)
+        else:
+            # Records at 0 and 2 of tokens (a, b, c): sums a + b F and c F**2; the latter by F**-2 is c.
+            terms = np.multiply(stretch.tokens, self._powers[: len(stretch.tokens)], dtype=np.uint64)
+            hashes = np.add.reduceat(terms, starts) * self._inverses[starts]
         hashes ^= np.diff(stretch.offsets).astype(np.uint64) * np.uint64(_FACTOR)  # zeros of any length are 0
         self._hashes[stretch.first : stretch.first + len(starts)] = hashes
+
+    def _hash(self, tokens: NDArray[Any]) -> int:
+        """Return the hash of one record, however long: (a, b) and (c, d) have a + b F + (c + d F) F**2."""
+        total = 0
+        for at in range(0, len(tokens), TOKENS):
+            part = tokens[at : at + TOKENS]
+            terms = np.multiply(part, self._powers[: len(part)], dtype=np.uint64)
+            total += int(terms.sum()) * pow(_FACTOR, at, 2**64)
+        return total % 2**64
 
     def found(self) -> IntArray:
         """Return the records that have the same tokens as an earlier one, rising: int64[M]."""
@@ -78,7 +87,7 @@ class Repeats:
         homes = one * (len(read.starts) + 1) + other
         order = np.argsort(homes, kind="stable")
         order = order[equal[order]]
-        block = np.cumsum(lengths[some[order]]) // _TOKENS
+        block = np.cumsum(lengths[some[order]]) // _COMPARED
         edges = np.flatnonzero((np.diff(block) != 0) | (np.diff(homes[order]) != 0)) + 1
         for part in np.split(order, edges):  # each side lies in one shard
             if len(part):
@@ -97,6 +106,8 @@ def _flat(rows: Rows) -> NDArray[Any]:
 
     Rows at 7 and 2 of two values each: 0, 1, 2, 3 with 7, 7, 0, 0 added are 7, 8, 2, 3.
     """
+    if len(rows.starts) == 1:
+        return rows.values[rows.starts[0] : rows.starts[0] + rows.lengths[0]]
     shifts = np.repeat(rows.starts - offsets_of(rows.lengths)[:-1], rows.lengths)
     return rows.values[np.arange(len(shifts)) + shifts]
 

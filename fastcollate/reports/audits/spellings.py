@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.ragged import IntArray
-from fastcollate.reports.decoded import decoded
+from fastcollate.reports.decoded import BlankTokens, decoded
 from fastcollate.reports.token_search import Hits
 from fastcollate.templates.chat import REASONING
 from fastcollate.tokenizers.tokenizer import Tokenizer
@@ -20,7 +20,7 @@ __all__ = ["Spellings"]
 
 _AROUND = ("", " ", "a", ".", "\n", ">", "<", '"', "(", "=", "1")  # what may share a token with a name's ends
 _MARGIN = 3  # tokens beside a name that are decoded with it
-_FEW = 12  # tokens between two marks that may all be white space
+_FEW = 12  # tokens between two marks that are decoded, whatever these are
 _KEPT = 1 << 12  # decoded stretches that are remembered
 _EMPTY = re.compile(r"\s*".join(map(re.escape, REASONING)))
 
@@ -56,6 +56,7 @@ class Spellings:
     def __init__(self, tokenizer: Tokenizer, names: Sequence[str], is_control: NDArray[np.bool_]) -> None:
         self._tokenizer = tokenizer
         self._is_control = is_control
+        self._blanks = BlankTokens(tokenizer, len(is_control))
         self._pattern = re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))) or r"(?!)")
         cores = [core for name in names for core in _cores(tokenizer, name)]
         self._names = [core for core in cores if not is_control[list(core.ids)].any()]
@@ -113,7 +114,9 @@ class Spellings:
         here = np.flatnonzero(before >= 0)
         before = before[here]
         gaps = closes.starts[here] - opens.stops[before]
-        near = (gaps >= 0) & (gaps <= _FEW) & (closes.rows[here] == opens.rows[before])
+        near = (gaps >= 0) & (closes.rows[here] == opens.rows[before])
+        far = np.flatnonzero(near & (gaps > _FEW))
+        near[far] = self._are_blank(hits.tokens, opens.stops[before[far]], closes.starts[here[far]])
         here, before = here[near], before[near]
         begins = np.maximum(opens.starts[before] - opens.margins[before], offsets[:-1][closes.rows[here]])
         ends = np.minimum(closes.stops[here] + closes.margins[here], offsets[1:][closes.rows[here]])
@@ -122,6 +125,17 @@ class Spellings:
             for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)
         ]
         return np.unique(closes.rows[here[np.array(empty, bool)]])
+
+    def _are_blank(self, tokens: NDArray[Any], begins: IntArray, stops: IntArray) -> NDArray[np.bool_]:
+        """Return whether each of some gaps is white space, but for a few tokens beside the marks: bool[M].
+
+        Two tokens tell most gaps that are not.
+        """
+        begins, stops = begins + _FEW // 2, stops - _FEW // 2
+        blank = self._blanks.among(tokens[begins]) & self._blanks.among(tokens[(begins + stops) // 2])
+        for i in np.flatnonzero(blank).tolist():
+            blank[i] = self._blanks.among(tokens[begins[i] : stops[i]]).all()
+        return blank
 
     def _is_empty(self, window: NDArray[Any]) -> bool:
         """Whether some tokens hold an empty block; the same few tokens come again and again."""

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from fastcollate.ragged import IntArray, RaggedBatch, Rows, offsets_of
 from fastcollate.store.reader import TokenStore
 
-__all__ = ["Stretch", "batches", "stretches"]
+__all__ = ["TOKENS", "Stretch", "batches", "stretches"]
 
-_TOKENS = 1 << 19  # of a stretch; a longer record is one of its own
+TOKENS = 1 << 19
+"""The most tokens of a stretch; a longer record is one of its own."""
 
 
 class Stretch(NamedTuple):
@@ -94,7 +95,7 @@ def stretches(store: TokenStore) -> Iterator[Stretch]:
         offsets = offsets_of(batch.lengths)
         at = 0
         while at < len(batch):
-            end = max(at + 1, int(np.searchsorted(offsets, offsets[at] + _TOKENS, "right")) - 1)
+            end = max(at + 1, int(np.searchsorted(offsets, offsets[at] + TOKENS, "right")) - 1)
             yield _stretch(batch, at, end)
             at = end
 
