@@ -15,7 +15,7 @@ from fastcollate.store.shards.sharded import ShardedRecords
 __all__ = ["Repeats"]
 
 _FACTOR = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
-_COMPARED = 1 << 20  # tokens at a time
+_COMPARED = 1 << 17  # tokens at a time
 
 
 class Repeats:
