@@ -7,8 +7,8 @@ __all__ = ["KINDS"]
 KINDS = {
     "no_target": (
         "No token is a target, its weight is 0, or it is the first token, which nothing predicts: the record "
-        "costs time and teaches nothing. Give it an answer, or "
-        'prepare with unsupervised="drop" (--unsupervised drop).'
+        "costs time and teaches nothing. Give it an answer, or prepare with "
+        'unsupervised="drop" (--unsupervised drop).'
     ),
     "unknown_id": (
         "An id is none of the encoding's: the store is damaged (fastcollate verify), and a model fails on it. "
