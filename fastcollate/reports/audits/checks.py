@@ -45,6 +45,8 @@ def only_ends(stretch: Stretch, marks: ChatMarks, blanks: BlankTokens) -> IntArr
     ends = marks.is_end.take(first, mode="clip") | np.isin(first, [ids[0] for ids in marks.ends])
     ends[~ends] = blanks.among(first[~ends])  # most records have another first target, and are left alone
     rows = rows[ends]
+    if len(rows) == 0:
+        return rows
     targets = _without(_targets_of(stretch, rows), blanks, marks.ends)
     begins, stops = targets.offsets[:-1], targets.offsets[1:].copy()
     some = (stops > begins) & (stretch.targets[rows] - (stops - begins) <= _BLANK)
