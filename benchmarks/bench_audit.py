@@ -8,7 +8,7 @@ import tiktoken
 
 from benchmarks.bench_scale import CHUNK
 from benchmarks.harness.timing import seconds
-from fastcollate import Ragged, StoreWriter, TokenStore, audit
+from fastcollate import EncodingError, Ragged, StoreWriter, TokenStore, audit, load_encoding
 
 FAULTY = 1000  # one record in so many has a fault
 QUESTION, ANSWER = 120, 380  # tokens of a turn, on average
@@ -19,7 +19,8 @@ CHAT = tiktoken.Encoding(
     mergeable_ranks={bytes([byte]): byte for byte in range(256)},
     special_tokens={name: 256 + i for i, name in enumerate(NAMES)},
 )
-USER, ASSISTANT, STOP = [257, *b"user\n"], [257, *b"assistant\n"], [258, 10]
+CHAT_MARKS = [257, *b"user\n"], [257, *b"assistant\n"], [258, 10]
+SPELT_MARKS = "<|im_start|>user\n", "<|im_start|>assistant\n", "<|im_end|>\n"
 
 
 def write_tiny(path, records):
@@ -36,8 +37,9 @@ def write_tiny(path, records):
     return TokenStore(path)
 
 
-def write_chats(path, tokens):
+def write_chats(path, tokens, encoding=CHAT, marks=CHAT_MARKS):
     """Conversations of one question and one answer in letters; two in `FAULTY` have a fault."""
+    user, assistant, stop = marks
     drawn = np.random.default_rng(0)
     letters = drawn.integers(97, 123, 1 << 16)
     rows, spans, missing, twice = [], [], [], []
@@ -54,10 +56,10 @@ def write_chats(path, tokens):
             continue
         ended = number % FAULTY != 7
         missing += [] if ended else [number]
-        before = len(question) + len(USER) + len(STOP) + len(ASSISTANT)
-        rows.append(np.concatenate([USER, question, STOP, ASSISTANT, answer, STOP if ended else [10, 10]]))
-        spans.append([before, before + len(answer) + 1])
-    with StoreWriter(path, encoding=CHAT) as writer:
+        before = len(question) + len(user) + len(stop) + len(assistant)
+        rows.append(np.concatenate([user, question, stop, assistant, answer, stop if ended else [10] * len(stop)]))
+        spans.append([before, before + len(answer) + len(stop) - 1])
+    with StoreWriter(path, encoding=encoding, template="chatml") as writer:
         writer.append(Ragged.from_rows(rows, np.uint16), Ragged.from_rows(spans, np.uint32))
     return TokenStore(path), {"no_end": missing, "open_turn": missing, "duplicate": twice}
 
@@ -81,15 +83,29 @@ def test_columns(figure, rounds, tmp_path, power_of_ten, exponent):
         figure(case, took, "s")
 
 
-def test_tokens(figure, rounds, tmp_path, sized):
-    store, faults = write_chats(tmp_path / "store", sized(1 << 27, 1 << 24, 1 << 14))
-    assert found(audit(store, encoding=CHAT)) == faults
+def spelt():
+    """GPT-2's encoding, whose marks are letters, and its tokens for them."""
+    try:
+        encoding = load_encoding("gpt2")
+    except EncodingError:
+        pytest.skip("the gpt2 vocabulary is not here")
+    return encoding, [encoding.encode(mark).tolist() for mark in SPELT_MARKS]
+
+
+@pytest.mark.parametrize("kind", ["tokens", "letters"])
+def test_tokens(figure, rounds, tmp_path, sized, kind):
+    encoding, marks = spelt() if kind == "letters" else (CHAT, CHAT_MARKS)
+    store, faults = write_chats(tmp_path / "store", sized(1 << 27, 1 << 24, 1 << 14), encoding, marks)
+    if kind == "letters":
+        faults["spelt_marks"] = list(range(len(store)))
+    assert found(audit(store, encoding=encoding)) == faults
     size = store.num_tokens * np.dtype(store.manifest.dtype).itemsize
-    took = [seconds(lambda: audit(store, encoding=CHAT)) for _ in range(rounds)]
-    figure("reading all tokens of conversations", [size / 1e6 / each for each in took], "MB/s")
+    took = [seconds(lambda: audit(store, encoding=encoding)) for _ in range(rounds)]
+    case = "" if kind == "tokens" else ", marks in letters"
+    figure(f"reading all tokens of conversations{case}", [size / 1e6 / each for each in took], "MB/s")
     tracemalloc.start()
-    audit(TokenStore(store.path), encoding=CHAT)
+    audit(TokenStore(store.path), encoding=encoding)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    figure("memory that reading all tokens takes", peak / 1e6, "MB")
-    figure("the tokens that were read", size / 1e6, "MB")
+    figure(f"memory that reading all tokens takes{case}", peak / 1e6, "MB")
+    figure(f"the tokens that were read{case}", size / 1e6, "MB")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.ragged import IntArray
+from fastcollate.reports.token_search import Hits, matching
 from fastcollate.store.reader import TokenStore
 from fastcollate.templates.built_in import CHAT_FORMATS
 from fastcollate.templates.chat import ChatFormat, control_pieces
@@ -18,7 +19,7 @@ from fastcollate.templates.shapes import PreferenceTemplate
 from fastcollate.tokenizers.pieces import control_names
 from fastcollate.tokenizers.tokenizer import Tokenizer
 
-__all__ = ["OTHER", "ChatMarks", "Turns", "chat_marks", "marks_of_end", "marks_of_store", "matching", "rows_at"]
+__all__ = ["OTHER", "ChatMarks", "Turns", "chat_marks", "marks_of_end", "marks_of_store"]
 
 OTHER = "other"
 """The role of a turn whose word no format knows."""
@@ -69,71 +70,47 @@ class ChatMarks:
     is_control: NDArray[np.bool_]
 
     @property
-    def firsts(self) -> list[int]:
-        """The tokens that marks begin with."""
-        found = {start[0] for _, start, _ in self.headers} | {ids[0] for ids in self.ends}
-        return sorted(found | set(np.flatnonzero(self.is_end).tolist()))
+    def sequences(self) -> list[_Ids]:
+        """What `turns_in` looks for, besides the tokens that are ends."""
+        return [*dict.fromkeys(start for _, start, _ in self.headers), *self.ends]
 
-    def turns_in(self, tokens: NDArray[Any], offsets: IntArray, hits: IntArray) -> Turns:
-        """Return the turns of the records whose `tokens` lie side by side.
+    def turns_in(self, hits: Hits) -> Turns:
+        """Return the turns of some records; `hits` are of a search for `sequences` and the tokens of `is_end`."""
+        tokens, offsets = hits.tokens, hits.offsets
+        parts = [self._starts(hits, start) for start in dict.fromkeys(start for _, start, _ in self.headers)]
+        begins, rows, bodies, roles, spelt = _by_place(
+            np.concatenate([np.zeros((5, 0), np.int64), *parts], axis=1)
+        )
+        stops = np.minimum(np.append(begins[1:], len(tokens))[: len(begins)], offsets.take(rows + 1))
+        ends = np.append(self._end_places(hits), len(tokens))
+        closed = ends.take(np.searchsorted(ends, bodies)) < stops
+        return Turns(begins, bodies, stops, roles, rows, closed, spelt.astype(bool))
 
-        Args:
-            tokens: The tokens, uint16|uint32[V].
-            offsets: Where each record begins and the last one ends, int64[N+1].
-            hits: The places of all tokens that are among `firsts`, rising, int64[M].
-        """
-        found = tokens[hits]
-        roles, bodies = np.full(len(hits), -1), np.zeros(len(hits), np.int64)
-        spelt = np.zeros(len(hits), bool)
-        limits = offsets[1:][rows_at(offsets, hits)]
-        for start in dict.fromkeys(start for _, start, _ in self.headers):
-            near = np.flatnonzero(found == start[0])
-            near = near[matching(tokens, hits[near], limits[near], start)]
-            roles[near], bodies[near], spelt[near] = 0, hits[near] + len(start), len(start) > 1
-            for role, _, rest in (header for header in self.headers if header[1] == start):
-                good = near[matching(tokens, hits[near] + len(start), limits[near], rest)]
-                roles[good], bodies[good] = self.roles.index(role), hits[good] + len(start) + len(rest)
-        here = roles >= 0
-        begins, limits = hits[here], limits[here]
-        following = np.append(begins[1:], offsets[-1])
-        stops = np.minimum(following, limits)
-        ends = np.append(self._end_places(tokens, offsets, hits), offsets[-1])
-        closed = ends[np.searchsorted(ends, bodies[here])] < stops
-        return Turns(begins, bodies[here], stops, roles[here], rows_at(offsets, begins), closed, spelt[here])
+    def _starts(self, hits: Hits, start: _Ids) -> IntArray:
+        """Return begins, records, bodies and roles of turns with a start, and if it is letters: int64[5, M]."""
+        begins, rows = hits.of(start)
+        bodies, roles = begins + len(start), np.zeros(len(begins), np.int64)
+        after, limits = bodies.copy(), hits.offsets.take(rows + 1)
+        following = hits.tokens.take(np.minimum(after, len(hits.tokens) - 1))  # tells most roles apart
+        for role, _, rest in (header for header in self.headers if header[1] == start):
+            near = np.flatnonzero(following == rest[0]) if rest else np.arange(len(after))
+            good = near[matching(hits.tokens, after[near], limits[near], rest)]
+            roles[good], bodies[good] = self.roles.index(role), after[good] + len(rest)
+        return np.stack([begins, rows, bodies, roles, np.full(len(begins), len(start) > 1)])
 
-    def _end_places(self, tokens: NDArray[Any], offsets: IntArray, hits: IntArray) -> IntArray:
+    def _end_places(self, hits: Hits) -> IntArray:
         """Return where ends of turns begin, rising."""
-        places = [hits[self.is_end.take(tokens[hits], mode="clip")]]
-        for ids in self.ends:
-            near = hits[tokens[hits] == ids[0]]
-            places.append(near[matching(tokens, near, offsets[1:][rows_at(offsets, near)], ids)])
-        return np.sort(np.concatenate(places))
+        places = [hits.places[self.is_end.take(hits.ids, mode="clip")]]
+        places += [hits.of(ids)[0] for ids in self.ends]
+        return np.sort(np.concatenate(places), kind="stable")
 
 
-def rows_at(offsets: IntArray, places: IntArray) -> IntArray:
-    """Return the record of each place, int64[M]; places rise, so that the few records are looked for among them.
-
-    >>> rows_at(np.array([0, 3, 5]), np.array([1, 2, 4]))
-    array([0, 0, 1])
-    """
-    return np.repeat(np.arange(len(offsets) - 1), np.diff(np.searchsorted(places, offsets)))
-
-
-def matching(tokens: NDArray[Any], at: IntArray, limits: IntArray, ids: _Ids) -> NDArray[np.bool_]:
-    """Return whether `ids` stand at each place `at` and end before its limit, bool[M].
-
-    >>> matching(np.array([5, 6, 5, 6]), np.array([0, 1, 2]), np.array([4, 4, 3]), (5, 6))
-    array([ True, False, False])
-    """
-    left = np.flatnonzero(at + len(ids) <= limits)
-    places = at[left]
-    for i, token in enumerate(ids):
-        fits = tokens[places + i] == token
-        if not fits.all():
-            left, places = left[fits], places[fits]
-    good = np.zeros(len(at), bool)
-    good[left] = True
-    return good
+def _by_place(table: IntArray) -> IntArray:
+    """Return columns in the order of their first row; of those with an equal one, the last."""
+    if (table[0, 1:] > table[0, :-1]).all():
+        return table
+    table = table[:, np.argsort(table[0], kind="stable")]
+    return table[:, np.append(table[0, 1:] > table[0, :-1], True)]
 
 
 def marks_of_end(marks: ChatMarks, tokens: NDArray[Any], begins: IntArray, stops: IntArray) -> IntArray:

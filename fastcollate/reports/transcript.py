@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fastcollate.errors import plural
 from fastcollate.reports.chat_marks import ChatMarks, marks_of_store
 from fastcollate.reports.text import can_print, printable
+from fastcollate.reports.token_search import TokenSearch
 from fastcollate.store.reader import TokenStore
 from fastcollate.tokenizers.tokenizer import Tokenizer
 
@@ -105,7 +106,7 @@ def _places(store: TokenStore, index: int, marks: ChatMarks) -> list[_Place]:
     """Return where the parts of a record are: spans (3, 5), (9, 12) of 12 tokens cut it at 0, 3, 5, 9 and 12."""
     tokens = store[index]
     offsets = np.array([0, len(tokens)])
-    turns = marks.turns_in(tokens, offsets, np.arange(len(tokens)))
+    turns = marks.turns_in(TokenSearch(marks.sequences, marks.is_end, tokens).hits(tokens, offsets))
     begins, roles = turns.begins.tolist(), [marks.roles[number] for number in turns.roles.tolist()]
     spans = store.spans(index).tolist() if store.has_spans else []
     weights = store.column("weights", index).tolist() if "weights" in store.columns else [1.0] * len(spans)

@@ -53,6 +53,11 @@ def write(path, records, *, encoding=CHAT, layout="arrow", per_shard=4, spans=Tr
     return TokenStore(path)
 
 
+def found(audited):
+    """The records of each kind of finding."""
+    return {finding.kind: finding.records.tolist() for finding in audited.findings}
+
+
 def honest(number):
     """A record without a fault."""
     return row(turn("system", "be terse"), asked(number), turn("assistant", f"answer {number}", learnt=True))

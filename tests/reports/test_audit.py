@@ -5,17 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiktoken
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import repeated_records, shares_of_targets
-from planted import CHAT, END, asked, faulty, honest, row, turn, write
+from planted import CHAT, END, asked, faulty, found, honest, row, turn, write
 
 from fastcollate import EncodingError, InputError, TokenStore, audit
 from fastcollate.tokenizers.tokenizer import Tokenizer
-
-
-def found(audited):
-    return {finding.kind: finding.records.tolist() for finding in audited.findings}
 
 
 @pytest.mark.parametrize("layout", ["arrow", "npy"])
@@ -144,16 +141,8 @@ def test_repeats_and_shares_are_those_of_the_oracles(tmp_path_factory, records, 
     assert found(audited).get("duplicate", []) == repeated_records(records)
     bins = [(share.first, share.last) for share in audited.by_length]
     assert [tuple(share)[2:] for share in audited.by_length] == shares_of_targets(records, bins)
-    assert found(audited).get("no_target", []) == [i for i, r in enumerate(records) if not any(t for _, t in r)]
-
-
-def test_records_of_one_hash_are_compared(tmp_path, monkeypatch):
-    monkeypatch.setattr("fastcollate.reports.audits.repeats._FACTOR", 1)  # the hash is the sum of the tokens
-    rows = [[1, 2, 3], [3, 2, 1], [2, 2, 2], [3, 2, 1], [2, 2, 2], [6], [2, 2, 2], [1, 2, 3], [1, 5], [6]]
-    records = [[(token, True) for token in tokens] for tokens in rows]
-    for per_shard in (1, 3, 100):
-        store = write(tmp_path / f"{per_shard}", records, per_shard=per_shard)
-        assert found(audit(store, encoding=CHAT))["duplicate"] == repeated_records(records) == [3, 4, 6, 7, 9]
+    bare = [i for i, record in enumerate(records) if not any(target for _, target in record[1:])]
+    assert found(audited).get("no_target", []) == bare
 
 
 def test_shares_by_role_are_those_of_the_turns(tmp_path):
@@ -209,6 +198,23 @@ def test_a_line_break_after_the_end_may_be_learnt(tmp_path):
     answers[1][-1] = (10, True)
     store = write(tmp_path / "store", [row(asked(i), answer) for i, answer in enumerate(answers)])
     assert audit(store, encoding=CHAT).findings == ()
+
+
+def test_ids_in_a_gap_of_a_vocabulary_are_no_tokens(tmp_path):
+    ranks = {bytes([byte]): byte for byte in range(256)} | {b"ab": 300}
+    gaps = tiktoken.Encoding(
+        "gaps", pat_str="(?s:.)", mergeable_ranks=ranks, special_tokens={"<|endoftext|>": 310}
+    )
+    rows = [[97, 310], [256, 310], [97, 299, 310], [300, 310], [98, 309, 309, 310], [98, 301]]
+    store = write(tmp_path / "store", [[(token, True) for token in ids] for ids in rows], encoding=gaps)
+    assert found(audit(store, encoding=gaps))["unknown_id"] == [1, 2, 4, 5]
+
+
+def test_a_function_may_have_tokens_without_bytes(tmp_path):
+    sizes = np.array([0] + [1] * 999 + [0])
+    padded = Tokenizer.from_callable(letters, vocab_size=1001, eot_token_id=1000, byte_lengths=sizes)
+    store = write(tmp_path / "store", [[(0, True), (5, True), (1000, True)]], encoding=padded, template="text")
+    assert found(audit(store, encoding=padded)) == {}
 
 
 def test_an_audit_says_in_a_line_what_it_found(tmp_path):

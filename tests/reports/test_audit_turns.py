@@ -37,10 +37,11 @@ def is_unended(tokens, learnt, begin, stop):
 def faults(tokens, learnt):
     turns = list(turns_of(tokens))
     targets = [token for token, target in zip(tokens, learnt, strict=True) if target]
+    said = [token for token in targets if token != 10]
     stretches = [(body, stop) for _, _, body, stop in turns] or [(0, len(tokens))]
     found = {
-        "no_target": not targets,
-        "end_only": 0 < len(targets) <= 2 and set(targets) <= ENDS,
+        "no_target": not any(learnt[1:]),
+        "end_only": 0 < len(said) <= 2 and set(said) <= ENDS,
         "no_end": any(is_unended(tokens, learnt, *stretch) for stretch in stretches),
         "open_turn": bool(turns) and not ENDS & set(tokens[turns[-1][2] : turns[-1][3]]),
         "doubled_bos": len(tokens) > 1 and tokens[0] == tokens[1] and tokens[0] >= 256,

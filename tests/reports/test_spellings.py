@@ -11,6 +11,7 @@ from planted import CHAT, ID
 
 from fastcollate import EncodingError, load_encoding
 from fastcollate.reports.audits.spellings import Spellings
+from fastcollate.reports.token_search import TokenSearch
 from fastcollate.tokenizers.tokenizer import Tokenizer
 
 NAMES = ["<|endoftext|>", "<|end|>", "</s>", "<s>", "[INST]"]
@@ -68,8 +69,8 @@ def found(tokenizer, rows):
     """The rows that spell a name, and those with an empty block."""
     spellings = Spellings(tokenizer, NAMES, np.zeros(tokenizer.vocab_size, bool))
     tokens, offsets = np.concatenate([np.zeros(0, np.int64), *rows]), np.cumsum([0, *map(len, rows)])
-    hits = np.flatnonzero(np.isin(tokens, spellings.firsts))
-    named, empty = spellings.names_in(tokens, offsets, hits), spellings.empty_blocks(tokens, offsets, hits)
+    hits = TokenSearch(spellings.sequences, np.zeros(1, bool), tokens).hits(tokens, offsets)
+    named, empty = spellings.names_in(hits), spellings.empty_blocks(hits)
     assert named.dtype == empty.dtype == np.int64
     return named.tolist(), empty.tolist()
 
@@ -95,9 +96,9 @@ def test_control_tokens_are_no_letters_and_part_them():
         [ID["<think>"], *b" </think>"],
     ]
     tokens, offsets = np.concatenate(rows), np.cumsum([0, *map(len, rows)])
-    hits = np.flatnonzero(np.isin(tokens, spellings.firsts))
-    assert spellings.names_in(tokens, offsets, hits).tolist() == [2, 5]
-    assert spellings.empty_blocks(tokens, offsets, hits).tolist() == [3, 5]
+    hits = TokenSearch(spellings.sequences, np.zeros(1, bool), tokens).hits(tokens, offsets)
+    assert spellings.names_in(hits).tolist() == [2, 5]
+    assert spellings.empty_blocks(hits).tolist() == [3, 5]
 
 
 def test_what_stands_before_a_name_may_be_one_token_with_its_beginning(tokenizer):
@@ -106,6 +107,19 @@ def test_what_stands_before_a_name_may_be_one_token_with_its_beginning(tokenizer
     ]
     rows = [tokenizer.encode(text) for text in texts]
     assert found(tokenizer, rows)[0] == list(range(len(texts)))
+
+
+@pytest.mark.parametrize("size", [12, 13, 40, 2000])
+def test_an_empty_block_may_be_long(tokenizer, size):
+    blank = ("\n \n\t" * size)[:size]
+    texts = [
+        f"x<think>{blank}</think>",
+        f"<think>{blank}x{blank}</think>",
+        f"<think>{blank}</p>",
+        f"<think>{blank}",
+    ]
+    texts += [f"{blank}</think>", f"a <think>{blank}</think>y"]
+    assert found(tokenizer, [tokenizer.encode(text) for text in texts])[1] == [0, 5]
 
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz \n"

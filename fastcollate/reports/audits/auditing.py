@@ -57,7 +57,8 @@ def audit(
 
     Args:
         store: A `TokenStore`, also a view by `split`, or the path of one.
-        length: The length in tokens that a loader will cut records to; None (default) looks for no cut targets.
+        length: The tokens of a record that a loader keeps; None (default) looks for no cut targets. A collator
+            keeps its `max_length`, and one more with `shift_labels=True`: the last target of a pair.
         quick: True leaves the tokens unread, and says so in `left_out`; False (default) reads them.
         encoding: The tokenizer that made the ids, as `load_encoding` takes it; by default it is found by its name.
             Where that leads to none, what needs the tokenizer is left out, and `left_out` says so.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,13 @@ from numpy.typing import NDArray
 
 from fastcollate.ragged import IntArray, Ragged, offsets_of
 from fastcollate.reports.audits.stretches import Stretch
-from fastcollate.reports.chat_marks import ChatMarks, Turns, marks_of_end, matching
+from fastcollate.reports.chat_marks import ChatMarks, Turns, marks_of_end
+from fastcollate.reports.decoded import BlankTokens
+from fastcollate.reports.token_search import matching
 
 __all__ = ["doubled_beginnings", "learnt_headers", "marked", "only_ends", "open_turns", "unended"]
+
+_BLANK = 4  # tokens of white space that an empty answer may have: line breaks of the format, or a blank
 
 
 def marked(stretch: Stretch, rows: IntArray) -> IntArray:
@@ -31,17 +36,31 @@ def doubled_beginnings(stretch: Stretch, marks: ChatMarks) -> IntArray:
     return np.flatnonzero(doubled)
 
 
-def only_ends(stretch: Stretch, marks: ChatMarks) -> IntArray:
-    """Return the records whose targets are nothing but ends of turns or texts."""
-    longest = max([1, *map(len, marks.ends)])
-    rows = np.flatnonzero((stretch.targets > 0) & (stretch.targets <= 2 * longest))
-    targets = _targets_of(stretch, rows)
+def only_ends(stretch: Stretch, marks: ChatMarks, blanks: BlankTokens) -> IntArray:
+    """Return the records whose targets are nothing but ends of turns or texts, and a little white space."""
+    rows = np.flatnonzero(
+        (stretch.targets > 0) & (stretch.targets <= 2 * max([1, *map(len, marks.ends)]) + _BLANK)
+    )
+    first = stretch.tokens[stretch.starts[stretch.firsts[rows]]]
+    ends = marks.is_end.take(first, mode="clip") | np.isin(first, [ids[0] for ids in marks.ends])
+    ends[~ends] = blanks.among(first[~ends])  # most records have another first target, and are left alone
+    rows = rows[ends]
+    if len(rows) == 0:
+        return rows
+    targets = _without(_targets_of(stretch, rows), blanks, marks.ends)
     begins, stops = targets.offsets[:-1], targets.offsets[1:].copy()
+    some = (stops > begins) & (stretch.targets[rows] - (stops - begins) <= _BLANK)
     for _ in range(2):  # the end of the turn, and that of the text
         left = np.flatnonzero(stops > begins)
         stops[left] -= marks_of_end(marks, targets.values, begins[left], stops[left])
-    only: IntArray = rows[stops == begins]
+    only: IntArray = rows[some & (stops == begins)]
     return only
+
+
+def _without(rows: Ragged, blanks: BlankTokens, ends: Sequence[tuple[int, ...]]) -> Ragged:
+    """Return rows without their blank tokens, but for those that ends of several tokens have."""
+    kept = ~blanks.among(rows.values) | np.isin(rows.values, [token for ids in ends for token in ids])
+    return Ragged(rows.values[kept], offsets_of(kept)[rows.offsets])
 
 
 def _targets_of(stretch: Stretch, rows: IntArray) -> Ragged:
@@ -62,17 +81,25 @@ def unended(stretch: Stretch, marks: ChatMarks, turns: Turns) -> IntArray:
 
     One token after the end, the line break that formats have there, may be a target, too.
     """
-    alone = np.ones(len(stretch.offsets) - 1, bool)
-    alone[turns.rows] = False
-    bare = np.flatnonzero(alone)
-    begins = np.concatenate([turns.bodies, stretch.offsets[:-1][bare]])
-    stops = np.concatenate([turns.stops, stretch.offsets[1:][bare]])
+    bare = np.ones(len(stretch.offsets) - 1, bool)
+    bare[turns.rows] = False
+    found = np.zeros(len(bare), bool)
+    found[turns.rows[_unended(stretch, marks, turns.bodies, turns.stops)]] = True
+    if bare.any():
+        rows = np.flatnonzero(bare)
+        found[rows[_unended(stretch, marks, stretch.offsets[rows], stretch.offsets[rows + 1])]] = True
+    return np.flatnonzero(found)
+
+
+def _unended(stretch: Stretch, marks: ChatMarks, begins: IntArray, stops: IntArray) -> IntArray:
+    """Return which stretches of tokens, whose stops rise, have a last target that no end has before it."""
     last = stretch.last_target(begins, stops)
     learnt = np.flatnonzero(last > begins)
     for after in (0, 1):
-        ended = marks_of_end(marks, stretch.tokens, begins[learnt], last[learnt] - after) > 0
-        learnt = learnt[~ended | (last[learnt] - after <= begins[learnt])]
-    return marked(stretch, np.concatenate([turns.rows, bare])[learnt])
+        begin, stop = begins[learnt], last[learnt] - after
+        ended = marks_of_end(marks, stretch.tokens, begin, stop) > 0
+        learnt = learnt[~ended | (stop <= begin)]
+    return learnt
 
 
 def open_turns(turns: Turns) -> IntArray:
@@ -81,7 +108,7 @@ def open_turns(turns: Turns) -> IntArray:
     return turns.rows[last & ~turns.closed]
 
 
-def learnt_headers(stretch: Stretch, turns: Turns) -> IntArray:
-    """Return the records in which some token of a header is a target."""
-    learnt: NDArray[Any] = stretch.targets_before(turns.bodies) > stretch.targets_before(turns.begins)
+def learnt_headers(stretch: Stretch, turns: Turns, before: IntArray) -> IntArray:
+    """Return the records in which a token of a header is a target; `before` are the targets before each turn."""
+    learnt: NDArray[Any] = stretch.targets_before(turns.bodies) > before
     return marked(stretch, turns.rows[learnt])

@@ -61,7 +61,11 @@ def shares_by_length(store: TokenStore) -> list[LengthShare]:
     lengths = store.lengths
     bins = histogram(*store.length_histogram())
     stops = np.array([last for _, last, _ in bins])
-    place = np.searchsorted(stops, np.arange(int(lengths.max()) + 1)).astype(np.uint8)[lengths]
+    longest = int(lengths.max())
+    if longest > len(lengths):  # one long record must not make a long table
+        place = np.searchsorted(stops, lengths).astype(np.uint8)
+    else:
+        place = np.searchsorted(stops, np.arange(longest + 1)).astype(np.uint8)[lengths]
     sums = [np.bincount(place, values, minlength=len(bins)) for values in (lengths, store.supervised)]
     return [
         LengthShare(first, last, records, int(tokens), int(targets))
@@ -119,8 +123,19 @@ def bad_weights(store: TokenStore) -> IntArray:
 
 
 def without_targets(store: TokenStore, weights: NDArray[Any]) -> IntArray:
-    """Return the records that teach nothing: without a target, or with `loss_weights` of 0."""
-    return np.flatnonzero((store.supervised == 0) | (weights == 0))
+    """Return the records that teach nothing: without a target, or with `loss_weights` of 0.
+
+    A target that is the first token is none by itself: nothing is before it that it is predicted from.
+    """
+    bare: NDArray[np.bool_] = (store.supervised == 0) | (weights == 0)
+    single = store.supervised == 1
+    if not store.has_spans:
+        bare |= single
+    elif single.any():
+        for batch in batches(store, ("spans",), records=_RECORDS):
+            rows, first, _ = _edges(batch.columns["spans"], np.flatnonzero(single[batch.record_ids]))
+            bare[batch.record_ids[rows[first == 0]]] = True
+    return np.flatnonzero(bare)
 
 
 def last_targets(store: TokenStore, length: int) -> Cut:

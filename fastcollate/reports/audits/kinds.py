@@ -6,8 +6,9 @@ __all__ = ["KINDS"]
 
 KINDS = {
     "no_target": (
-        "No token is a target, or its weight is 0: the record costs time and teaches nothing. Give it an answer, "
-        'or prepare with unsupervised="drop" (--unsupervised drop).'
+        "No token is a target, its weight is 0, or it is the first token, which nothing predicts: the record "
+        "costs time and teaches nothing. Give it an answer, or prepare with "
+        'unsupervised="drop" (--unsupervised drop).'
     ),
     "unknown_id": (
         "An id is none of the encoding's: the store is damaged (fastcollate verify), and a model fails on it. "
@@ -21,8 +22,8 @@ KINDS = {
         'some. Raise the length, or prepare with max_length={length} and overlong="cut_prompt" or "drop".'
     ),
     "end_only": (
-        "The end is the only target: the model learns to say nothing. Take records with empty answers out of the "
-        "source."
+        "The end is the only target, white space aside: the model learns to say nothing. Take records with empty "
+        "answers out of the source."
     ),
     "no_end": (
         "The targets stop before any end of turn or text: the model does not learn to stop. Prepare with "

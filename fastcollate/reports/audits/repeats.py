@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.ragged import IntArray, Rows, offsets_of
-from fastcollate.reports.audits.stretches import Stretch
+from fastcollate.reports.audits.stretches import TOKENS, Stretch
 from fastcollate.store.reader import TokenStore
 from fastcollate.store.shards.sharded import ShardedRecords
 
 __all__ = ["Repeats"]
 
 _FACTOR = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
-_TOKENS = 1 << 20  # compared at a time
+_COMPARED = 1 << 17  # tokens at a time
 
 
 class Repeats:
@@ -31,33 +31,53 @@ class Repeats:
     def __init__(self, store: TokenStore) -> None:
         self._store = store
         self._hashes = np.zeros(len(store), np.uint64)
-        self._powers, self._inverses = np.ones(1, np.uint64), np.ones(1, np.uint64)
+        most = min(TOKENS, store.num_tokens)
+        self._powers, self._inverses = _powers(_FACTOR, most), _powers(pow(_FACTOR, -1, 2**64), most)
 
     def add(self, stretch: Stretch) -> None:
         """Hash the records of a stretch."""
-        count, starts = len(stretch.tokens), stretch.offsets[:-1]
-        if count > len(self._powers):
-            self._powers = _powers(_FACTOR, count)
-            self._inverses = _powers(pow(_FACTOR, -1, 2**64), count)
-        # Records at 0 and 2 of tokens (a, b, c): sums a + b F and c F**2; the latter by F**-2 is c.
-        terms = np.multiply(stretch.tokens, self._powers[:count], dtype=np.uint64)
-        hashes = np.add.reduceat(terms, starts) * self._inverses[starts]
+        starts = stretch.offsets[:-1]
+        if len(starts) == 1:
+            hashes = np.array([self._hash(stretch.tokens)], np.uint64)
+        else:
+            # Records at 0 and 2 of tokens (a, b, c): sums a + b F and c F**2; the latter by F**-2 is c.
+            terms = np.multiply(stretch.tokens, self._powers[: len(stretch.tokens)], dtype=np.uint64)
+            hashes = np.add.reduceat(terms, starts) * self._inverses[starts]
         hashes ^= np.diff(stretch.offsets).astype(np.uint64) * np.uint64(_FACTOR)  # zeros of any length are 0
         self._hashes[stretch.first : stretch.first + len(starts)] = hashes
 
+    def _hash(self, tokens: NDArray[Any]) -> int:
+        """Return the hash of one record, however long: (a, b) and (c, d) have a + b F + (c + d F) F**2."""
+        total = 0
+        for at in range(0, len(tokens), TOKENS):
+            part = tokens[at : at + TOKENS]
+            terms = np.multiply(part, self._powers[: len(part)], dtype=np.uint64)
+            total += int(terms.sum()) * pow(_FACTOR, at, 2**64)
+        return total % 2**64
+
     def found(self) -> IntArray:
         """Return the records that have the same tokens as an earlier one, rising: int64[M]."""
-        found, left = [], np.arange(len(self._hashes))
-        while len(left):
-            order = left[np.argsort(self._hashes[left], kind="stable")]
+        found, left = [np.zeros(0, np.int64)], np.arange(len(self._hashes))
+        while len(twins := np.sort(self._twins(left))):
+            order = twins[np.argsort(self._hashes[twins], kind="stable")]
             hashes = self._hashes[order]
             same = np.append(False, hashes[1:] == hashes[:-1])
             firsts = np.maximum.accumulate(np.where(same, 0, np.arange(len(order))))
             repeated, earlier = order[same], order[firsts[same]]
             equal = self._equal(repeated, earlier)
             found.append(repeated[equal])
-            left = np.sort(repeated[~equal])  # of one hash and yet others: seldom are there any
+            left = repeated[~equal]  # of one hash and yet others: seldom are there any
         return np.sort(np.concatenate(found))
+
+    def _twins(self, records: IntArray) -> IntArray:
+        """Return those of some records whose hash another one has, too: a sort that is not stable is faster."""
+        order = records[np.argsort(self._hashes[records])]
+        hashes = self._hashes[order]
+        same = hashes[1:] == hashes[:-1]
+        twin = np.zeros(len(order), bool)
+        twin[1:] |= same
+        twin[:-1] |= same
+        return order[twin]
 
     def _equal(self, some: IntArray, others: IntArray) -> NDArray[np.bool_]:
         """Return whether records have equal tokens, pair by pair: bool[M]."""
@@ -67,7 +87,7 @@ class Repeats:
         homes = one * (len(read.starts) + 1) + other
         order = np.argsort(homes, kind="stable")
         order = order[equal[order]]
-        block = np.cumsum(lengths[some[order]]) // _TOKENS
+        block = np.cumsum(lengths[some[order]]) // _COMPARED
         edges = np.flatnonzero((np.diff(block) != 0) | (np.diff(homes[order]) != 0)) + 1
         for part in np.split(order, edges):  # each side lies in one shard
             if len(part):
@@ -86,6 +106,8 @@ def _flat(rows: Rows) -> NDArray[Any]:
 
     Rows at 7 and 2 of two values each: 0, 1, 2, 3 with 7, 7, 0, 0 added are 7, 8, 2, 3.
     """
+    if len(rows.starts) == 1:
+        return rows.values[rows.starts[0] : rows.starts[0] + rows.lengths[0]]
     shifts = np.repeat(rows.starts - offsets_of(rows.lengths)[:-1], rows.lengths)
     return rows.values[np.arange(len(shifts)) + shifts]
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.ragged import IntArray
-from fastcollate.reports.chat_marks import matching, rows_at
-from fastcollate.reports.decoded import decoded
+from fastcollate.reports.decoded import BlankTokens, decoded
+from fastcollate.reports.token_search import Hits
 from fastcollate.templates.chat import REASONING
 from fastcollate.tokenizers.tokenizer import Tokenizer
 
@@ -20,7 +20,7 @@ __all__ = ["Spellings"]
 
 _AROUND = ("", " ", "a", ".", "\n", ">", "<", '"', "(", "=", "1")  # what may share a token with a name's ends
 _MARGIN = 3  # tokens beside a name that are decoded with it
-_FEW = 12  # tokens between two marks that may all be white space
+_FEW = 12  # tokens between two marks that are decoded, whatever these are
 _KEPT = 1 << 12  # decoded stretches that are remembered
 _EMPTY = re.compile(r"\s*".join(map(re.escape, REASONING)))
 
@@ -56,6 +56,7 @@ class Spellings:
     def __init__(self, tokenizer: Tokenizer, names: Sequence[str], is_control: NDArray[np.bool_]) -> None:
         self._tokenizer = tokenizer
         self._is_control = is_control
+        self._blanks = BlankTokens(tokenizer, len(is_control))
         self._pattern = re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))) or r"(?!)")
         cores = [core for name in names for core in _cores(tokenizer, name)]
         self._names = [core for core in cores if not is_control[list(core.ids)].any()]
@@ -64,20 +65,15 @@ class Spellings:
         self._ending: dict[int, str] = {}
 
     @property
-    def firsts(self) -> list[int]:
-        """The tokens that what is looked for begins with."""
-        return sorted({core.ids[0] for cores in (self._names, *self._marks) for core in cores})
+    def sequences(self) -> list[tuple[int, ...]]:
+        """What `names_in` and `empty_blocks` look for."""
+        return [core.ids for cores in (self._names, *self._marks) for core in cores]
 
-    def names_in(self, tokens: NDArray[Any], offsets: IntArray, hits: IntArray) -> IntArray:
-        """Return the records, side by side, whose text spells a name, rising: int64[M].
-
-        Args:
-            tokens: The tokens of the records.
-            offsets: Where each record begins and the last one ends, int64[N+1].
-            hits: The places of all tokens that are among `firsts`, rising, int64[M].
-        """
+    def names_in(self, hits: Hits) -> IntArray:
+        """Return the records whose text spells a name, rising, int64[M]; `hits` are those of `sequences`."""
+        tokens, offsets = hits.tokens, hits.offsets
         found: set[int] = set()
-        for core, at, rows in _places(self._names, tokens, offsets, hits):
+        for core, at, rows in _places(self._names, hits):
             if core.whole:
                 found.update(rows.tolist())
                 continue
@@ -110,21 +106,36 @@ class Spellings:
         end = min([end, *control[control > at].tolist()])
         return self._pattern.search(decoded(self._tokenizer, tokens[begin:end])) is not None
 
-    def empty_blocks(self, tokens: NDArray[Any], offsets: IntArray, hits: IntArray) -> IntArray:
+    def empty_blocks(self, hits: Hits) -> IntArray:
         """Return the records with a block of reasoning that has nothing but white space, as `names_in` does."""
-        opens, closes = (_sorted(_places(cores, tokens, offsets, hits)) for cores in self._marks)
+        offsets = hits.offsets
+        opens, closes = (_sorted(_places(cores, hits)) for cores in self._marks)
         before = np.searchsorted(opens.starts, closes.starts) - 1
         here = np.flatnonzero(before >= 0)
         before = before[here]
         gaps = closes.starts[here] - opens.stops[before]
-        near = (gaps >= 0) & (gaps <= _FEW) & (closes.rows[here] == opens.rows[before])
+        near = (gaps >= 0) & (closes.rows[here] == opens.rows[before])
+        far = np.flatnonzero(near & (gaps > _FEW))
+        near[far] = self._are_blank(hits.tokens, opens.stops[before[far]], closes.starts[here[far]])
         here, before = here[near], before[near]
         begins = np.maximum(opens.starts[before] - opens.margins[before], offsets[:-1][closes.rows[here]])
         ends = np.minimum(closes.stops[here] + closes.margins[here], offsets[1:][closes.rows[here]])
         empty = [
-            self._is_empty(tokens[begin:end]) for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)
+            self._is_empty(hits.tokens[begin:end])
+            for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)
         ]
         return np.unique(closes.rows[here[np.array(empty, bool)]])
+
+    def _are_blank(self, tokens: NDArray[Any], begins: IntArray, stops: IntArray) -> NDArray[np.bool_]:
+        """Return whether each of some gaps is white space, but for a few tokens beside the marks: bool[M].
+
+        Two tokens tell most gaps that are not.
+        """
+        begins, stops = begins + _FEW // 2, stops - _FEW // 2
+        blank = self._blanks.among(tokens[begins]) & self._blanks.among(tokens[(begins + stops) // 2])
+        for i in np.flatnonzero(blank).tolist():
+            blank[i] = self._blanks.among(tokens[begins[i] : stops[i]]).all()
+        return blank
 
     def _is_empty(self, window: NDArray[Any]) -> bool:
         """Whether some tokens hold an empty block; the same few tokens come again and again."""
@@ -154,20 +165,12 @@ def _sorted(places: Iterator[tuple[_Core, IntArray, IntArray]]) -> _Found:
     return _Found(*table[:, np.argsort(table[0], kind="stable")])
 
 
-def _places(
-    cores: Sequence[_Core], tokens: NDArray[Any], offsets: IntArray, hits: IntArray
-) -> Iterator[tuple[_Core, IntArray, IntArray]]:
+def _places(cores: Sequence[_Core], hits: Hits) -> Iterator[tuple[_Core, IntArray, IntArray]]:
     """Yield each core that occurs, where it begins, and in which records."""
-    found, near = tokens[hits], {}
     for core in cores:
-        first = core.ids[0]
-        if first not in near:
-            near[first] = hits[found == first]
-        if len(near[first]):
-            rows = rows_at(offsets, near[first])
-            good = matching(tokens, near[first], offsets[1:][rows], core.ids)
-            if good.any():
-                yield core, near[first][good], rows[good]
+        at, rows = hits.of(core.ids)
+        if len(at):
+            yield core, at, rows
 
 
 def _cores(tokenizer: Tokenizer, name: str) -> list[_Core]:

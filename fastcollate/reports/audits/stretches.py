@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from fastcollate.ragged import IntArray, RaggedBatch, Rows, offsets_of
 from fastcollate.store.reader import TokenStore
 
-__all__ = ["Stretch", "batches", "stretches"]
+__all__ = ["TOKENS", "Stretch", "batches", "stretches"]
 
-_TOKENS = 1 << 18  # of a stretch; a longer record is one of its own
+TOKENS = 1 << 19
+"""The most tokens of a stretch; a longer record is one of its own."""
 
 
 class Stretch(NamedTuple):
@@ -44,19 +45,35 @@ class Stretch(NamedTuple):
         return np.diff(self.before[self.firsts])
 
     def targets_before(self, places: IntArray) -> IntArray:
-        """Return how many targets come before each place, int64[M].
+        """Return how many targets come before each of some rising places, int64[M].
 
         Runs (2, 4) and (6, 9) have 0, 1, 2 and 3 targets before the places 2, 3, 5 and 7.
         """
-        run = np.searchsorted(self.starts, places, "right")
-        inside = np.where(run > 0, np.append(self.stops, 0)[run - 1] - places, 0)
-        return self.before[run] - np.maximum(inside, 0)
+        run = _begun(self.starts, places, "right")
+        inside = np.where(run > 0, np.append(self.stops, 0).take(run - 1) - places, 0)
+        return self.before.take(run) - np.maximum(inside, 0)
 
     def last_target(self, begins: IntArray, stops: IntArray) -> IntArray:
-        """Return the place after the last target of each stretch of tokens, int64[M]; -1 where there is none."""
-        run = np.searchsorted(self.starts, stops, "left")
-        last = np.where(run > 0, np.minimum(np.append(self.stops, 0)[run - 1], stops), -1)
+        """Return the place after the last target of each stretch of tokens, int64[M]; -1 where there is none.
+
+        The stops rise.
+        """
+        run = _begun(self.starts, stops, "left")
+        last = np.where(run > 0, np.minimum(np.append(self.stops, 0).take(run - 1), stops), -1)
         return np.where(last > begins, last, -1)
+
+
+def _begun(starts: IntArray, places: IntArray, side: Literal["left", "right"]) -> IntArray:
+    """Return how many of some rising starts are before each rising place, or at it (right): int64[M].
+
+    The fewer are looked for among the more: starts 2, 6 before 2, 3, 7 (right) have the places from 0 and 2 on,
+    which gives 1, 1, 2.
+    """
+    if len(starts) > len(places):
+        return np.searchsorted(starts, places, side)
+    froms = np.searchsorted(places, starts, "left" if side == "right" else "right")
+    edges = np.concatenate([[0], froms, [len(places)]])
+    return np.repeat(np.arange(len(starts) + 1), edges[1:] - edges[:-1])
 
 
 def batches(store: TokenStore, columns: tuple[str, ...], *, records: int) -> Iterator[RaggedBatch]:
@@ -78,7 +95,7 @@ def stretches(store: TokenStore) -> Iterator[Stretch]:
         offsets = offsets_of(batch.lengths)
         at = 0
         while at < len(batch):
-            end = max(at + 1, int(np.searchsorted(offsets, offsets[at] + _TOKENS, "right")) - 1)
+            end = max(at + 1, int(np.searchsorted(offsets, offsets[at] + TOKENS, "right")) - 1)
             yield _stretch(batch, at, end)
             at = end
 
