@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 from math import isqrt
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +21,16 @@ __all__ = [
     "shuffle_steps",
 ]
 
-Words = NDArray[np.uint64]
+Word = np.uint64
+Words = NDArray[Word]
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIX_1 = 0xBF58476D1CE4E5B9
 _MIX_2 = 0x94D049BB133111EB
+_GOLDEN_WORD, _MIX_WORD, _29, _32 = (np.uint64(word) for word in (_GOLDEN, _MIX_1, 29, 32))
 _ROUNDS = 8
 _CHUNK = 16_384  # positions at a time: the working arrays stay in the cache
+_TABLE_SHARE = 0.5  # tables are made where a half has at most this many values for each position
 
 
 class Purpose(IntEnum):
@@ -85,16 +89,16 @@ def permute(positions: IntArray, size: int, key: int) -> IntArray:
     >>> np.sort(permute(np.arange(10), 10, key=1))
     array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     """
-    rows = isqrt(size - 1) + 1
-    columns = -(-size // rows)
-    keys = [derive_key(key, number) for number in range(_ROUNDS)]
+    positions = np.asarray(positions, np.int64)
+    network = _network(size, key, len(positions))
     out = np.empty(len(positions), np.int64)
-    for begin in range(0, len(positions), _CHUNK):
-        chunk = positions[begin : begin + _CHUNK].astype(np.uint64)
-        found = _feistel(chunk, rows, columns, keys)
-        while len(outside := np.flatnonzero(found >= size)):
-            found[outside] = _feistel(found[outside], rows, columns, keys)
-        out[begin : begin + _CHUNK] = found
+    _apply(network, positions, out)
+    outside = np.flatnonzero(out >= size)
+    while len(outside):
+        found = np.empty(len(outside), np.int64)
+        _apply(network, out[outside], found)
+        out[outside] = found
+        outside = outside[found >= size]
     return out
 
 
@@ -155,27 +159,73 @@ def shuffle_packs(
     return packs, np.argsort(packs.astype(np.uint64) << np.uint64(32) | words, kind="stable")
 
 
-def _feistel(words: Words, rows: int, columns: int, keys: list[int]) -> Words:
-    left = words // np.uint64(columns)
-    right = words - left * np.uint64(columns)
-    for even, odd in zip(keys[::2], keys[1::2], strict=True):
-        _add_hash(left, right, even, rows)
-        _add_hash(right, left, odd, columns)
-    return left * np.uint64(columns) + right
+class _Network(NamedTuple):
+    """The rounds of one permutation: by tables of all hashes where that is cheaper, or else by their keys."""
+
+    radices: tuple[Word, Word]  # rows and columns
+    keys: list[Word]
+    tables: list[Words]  # uint64[columns] and uint64[rows] in turn, or none
 
 
-def _add_hash(half: Words, other: Words, key: int, radix: int) -> None:
-    """`half = (half + hash(other)) % radix` in place, without a division.
+def _network(size: int, key: int, count: int) -> _Network:
+    """The network of [0, size) for `count` positions; a half has few values, so many positions share hashes."""
+    rows = isqrt(size - 1) + 1
+    columns = -(-size // rows)
+    network = _Network(
+        (np.uint64(rows), np.uint64(columns)), [np.uint64(derive_key(key, n)) for n in range(_ROUNDS)], []
+    )
+    if rows > count * _TABLE_SHARE:
+        return network
+    halves = np.arange(rows).astype(np.uint64)
+    tables = [np.empty_like(halves[: rows if number % 2 else columns]) for number in range(_ROUNDS)]
+    for number, table in enumerate(tables):
+        _hash_half(network, number, halves[: len(table)], table, np.empty_like(table))
+    return network._replace(tables=tables)
 
-    A hash h of 32 bits becomes h * radix >> 32, a number below radix; the sum is below 2 * radix, and the
-    smaller of s and s - radix (which wraps to a huge number when s < radix) is s % radix.
+
+def _apply(network: _Network, positions: IntArray, out: IntArray) -> None:
+    """Write the network's value at each position to `out`, in chunks that the cache holds, without new arrays."""
+    rows, columns = network.radices
+    scratch = np.empty((4, min(_CHUNK, len(positions))), np.uint64)
+    for begin in range(0, len(positions), _CHUNK):
+        chunk = positions[begin : begin + _CHUNK].view(np.uint64)
+        left, right, words, spare = scratch[:, : len(chunk)]
+        np.floor_divide(chunk, columns, out=left)
+        np.multiply(left, columns, out=right)
+        np.subtract(chunk, right, out=right)
+        for number in range(0, _ROUNDS, 2):
+            _hash_half(network, number, right, words, spare)
+            _add_below(left, words, rows)
+            _hash_half(network, number + 1, left, words, spare)
+            _add_below(right, words, columns)
+        left *= columns
+        np.add(left, right, out=out[begin : begin + _CHUNK].view(np.uint64))
+
+
+def _hash_half(network: _Network, number: int, half: Words, words: Words, spare: Words) -> None:
+    """Write the hash of round `number` for each value of `half` to `words`; `spare` is overwritten.
+
+    A hash h of 32 bits becomes h * radix >> 32, a number below the radix of the other half.
     """
-    words = other ^ np.uint64(key)
-    words *= np.uint64(_GOLDEN)
-    words ^= words >> np.uint64(29)
-    words *= np.uint64(_MIX_1)
-    words >>= np.uint64(32)
-    words *= np.uint64(radix)
-    words >>= np.uint64(32)
+    if network.tables:  # no value is outside; only this mode writes without a copy
+        network.tables[number].take(half.view(np.int64), out=words, mode="clip")
+        return
+    np.bitwise_xor(half, network.keys[number], out=words)
+    words *= _GOLDEN_WORD
+    np.right_shift(words, _29, out=spare)
+    words ^= spare
+    words *= _MIX_WORD
+    words >>= _32
+    words *= network.radices[number % 2]
+    words >>= _32
+
+
+def _add_below(half: Words, words: Words, radix: Word) -> None:
+    """`half = (half + words) % radix` in place, without a division; `words` is overwritten.
+
+    The sum s is below 2 * radix, and the smaller of s and s - radix (which wraps to a huge number when s < radix)
+    is s % radix.
+    """
     half += words
-    np.minimum(half, half - np.uint64(radix), out=half)
+    np.subtract(half, radix, out=words)
+    np.minimum(half, words, out=half)

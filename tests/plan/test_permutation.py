@@ -45,6 +45,30 @@ def test_it_equals_the_slow_network(size, key):
     np.testing.assert_array_equal(found, expected)
 
 
+@given(st.integers(1, 2**40), st.integers(0, WORD), st.integers(0, 2**40), st.integers(1, 40))
+def test_few_positions_of_any_size_equal_the_slow_network(size, key, begin, count):
+    positions = np.arange(begin % size, min(begin % size + count, size))
+    expected = np.array([slow_permute(p, size, key) for p in positions.tolist()])
+    np.testing.assert_array_equal(permute(positions, size, key), expected, strict=True)
+
+
+@pytest.mark.parametrize("size", [16_383, 16_385, 50_000, 2**16, 1_000_003])
+def test_many_positions_at_once_equal_a_few_at_a_time(size):
+    """Many share tables of hashes and take several chunks; a few hash for themselves."""
+    few = [np.arange(begin, min(begin + 50, size)) for begin in range(0, size, max(50, size // 200))]
+    whole = permute(np.arange(size), size, 9)
+    for positions in few:
+        np.testing.assert_array_equal(permute(positions, size, 9), whole[positions], strict=True)
+
+
+def test_positions_of_any_integers_stay_as_they_are():
+    positions = np.arange(90, dtype=np.int32)[::-2]
+    expected = permute(np.arange(90), 100, 3)[positions]
+    np.testing.assert_array_equal(permute(positions, 100, 3), expected, strict=True)
+    np.testing.assert_array_equal(positions, np.arange(90, dtype=np.int32)[::-2], strict=True)
+    assert permute(np.arange(0), 100, 3).dtype == np.int64
+
+
 @pytest.mark.parametrize("size", [2**40, 2**40 - 1, 10**12 + 39])
 def test_large_sizes_stay_inside_and_collide_nowhere(size):
     found = permute(np.arange(size - 200_000, size), size, 5)
