@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from fastcollate.plan.order import Landmark, PlannedBatch, Window, WindowedPlan, longest_first
+from fastcollate.plan.order import TOGETHER, Landmark, PlannedBatch, Window, WindowedPlan, longest_first
 from fastcollate.ragged import IntArray
 
 __all__ = ["BucketWindow", "Buckets", "RowBuckets"]
@@ -86,8 +87,11 @@ class Buckets(WindowedPlan[PlannedBatch]):
         """Return how many rows a batch of this width has room for."""
 
     @abstractmethod
-    def cut(self, number: int) -> BucketWindow:
-        """Return the batches of window `number`, before the largest step changes places with the first."""
+    def cut(self, first: int, last: int) -> tuple[BucketWindow, IntArray]:
+        """Return the batches of windows `first` to `last`, and how many each has: int64[M].
+
+        The largest step has not changed places with the first yet.
+        """
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the kind of plan and its arguments, as JSON; many widths are hashed."""
@@ -106,27 +110,45 @@ class Buckets(WindowedPlan[PlannedBatch]):
         lengths = self.records.lengths_at(indices)
         return lengths if self.max_length is None else np.minimum(lengths, self.max_length)
 
+    @property
+    def at_once(self) -> int:
+        """How many windows are planned together: many small ones cost as much as one of as many records."""
+        return max(1, TOGETHER * self.num_windows // self.num_records)
+
     def plan_window(self, number: int) -> BucketWindow:
         """Return the batches of window `number`, in global order."""
-        window = self.cut(number)
-        if not self.longest_first or not len(window):
-            return window
-        other, first = self._largest
-        if number == 0:
-            return window.with_step(0, self.cut(other) if other else window, first, self.group)
-        return window.with_step(first, self.cut(0), 0, self.group) if number == other else window
+        return self.plan_together(number, number + 1)[0]
+
+    def plan_together(self, first: int, last: int) -> tuple[BucketWindow, IntArray]:
+        """Return the batches of windows `first` to `last`, and how many each has: int64[M]."""
+        planned, counts = self.cut(first, last)
+        if not self.longest_first or not len(planned):
+            return planned, counts
+        window, batch = self._largest
+        if first <= window < last:
+            at = int(counts[: window - first].sum()) + batch
+            start = planned if first == 0 else self.cut(0, 1)[0]
+            planned = planned.with_step(at, start, 0, self.group)
+        elif first == 0:
+            planned = planned.with_step(0, self.cut(window, window + 1)[0], batch, self.group)
+        return planned, counts
+
+    def _all_cuts(self) -> Iterator[tuple[int, BucketWindow, IntArray]]:
+        """Cut all windows, many small ones together: the number of the first, their batches, how many each has."""
+        for first in range(0, self.num_windows, self.at_once):
+            yield first, *self.cut(first, min(first + self.at_once, self.num_windows))
 
     @cached_property
     def _largest(self) -> tuple[int, int]:
         """The window that holds the step with the largest batch (rows times width), and its first batch there."""
-        found = (-1, 0, 0)
-        for number in range(self.num_windows):
-            window = self.cut(number)
-            if len(window):
-                cells = window.rows * self.widths_of(window)
-                best = int(cells.argmax())
-                found = max(found, (int(cells[best]), -number, -(best // self.group * self.group)))
-        return -found[1], -found[2]
+        most, window, batch = -1, 0, 0
+        for first, planned, counts in self._all_cuts():
+            cells = planned.rows * self.widths_of(planned)
+            if cells.max(initial=-1) > most:
+                most, best = int(cells.max()), int(cells.argmax())
+                within = int(np.searchsorted(np.cumsum(counts), best, side="right"))
+                window, batch = first + within, best - int(counts[:within].sum())
+        return window, batch // self.group * self.group
 
     def shapes(self) -> list[tuple[int, int]]:
         """Return all (rows, width) that batches of this epoch can have, sorted; without static widths in a pass.
@@ -136,8 +158,7 @@ class Buckets(WindowedPlan[PlannedBatch]):
         if self.widths is not None:
             return sorted((self.room(width), width) for width in self.widths)
         found: set[tuple[int, int]] = set()
-        for number in range(self.num_windows):
-            window = self.cut(number)
+        for _, window, _ in self._all_cuts():
             found.update(zip(window.rows.tolist(), self.widths_of(window).tolist(), strict=True))
         return sorted(found)
 
@@ -148,13 +169,16 @@ class Buckets(WindowedPlan[PlannedBatch]):
         firsts = window.record_ids[np.minimum(window.starts, len(window.record_ids) - 1)]
         return np.where(window.real_rows > 0, self.lengths_at(firsts), 1)
 
-    def longest_of(self, begin: int, end: int) -> tuple[IntArray, IntArray]:
-        """Return the records at positions [begin, end) of the epoch's order, longest first: ids and lengths."""
-        if begin == end:
+    def longest_of(self, edges: list[int]) -> tuple[IntArray, IntArray]:
+        """Return the records of several windows, each with its longest first: ids and lengths, int64[N] both.
+
+        Window `i` has the positions `edges[i]` to `edges[i + 1]` of the epoch's order.
+        """
+        if edges[0] == edges[-1]:
             return np.arange(0), np.arange(0)
-        ids = self.order(begin, end)
+        ids = self.order(edges[0], edges[-1])
         lengths = self.lengths_at(ids)
-        order = longest_first(lengths)
+        order = longest_first(lengths, np.diff(edges))
         return ids[order], lengths[order]
 
     def widths_for(self, longest: IntArray) -> IntArray:
@@ -211,23 +235,23 @@ class RowBuckets(Buckets):
         after = bisect_left(windows, batch, key=lambda window: self.landmark_of(window).batch)
         return self.landmark_of(max(0, after - 1))
 
-    def cut(self, number: int) -> BucketWindow:
+    def cut(self, first: int, last: int) -> tuple[BucketWindow, IntArray]:
         """Return steps of `group * batch_size` records, and at the epoch's end one that is not full."""
-        begin, end = (
-            self._full_steps_before(window) * self.group * self.batch_size for window in (number, number + 1)
-        )
-        ids, lengths = self.longest_of(begin, end)
-        edges = np.arange(0, len(ids) + 1, self.batch_size)
-        order = self.shuffled(number, (len(edges) - 1) // self.group)
-        starts, stops = edges[:-1][order], edges[1:][order]
-        if number == self.num_windows - 1 and self._has_rest:
-            rest, rest_lengths = self.longest_of(end, self.num_records)
+        before = [self._full_steps_before(window) for window in range(first, last + 1)]
+        edges = [steps * self.group * self.batch_size for steps in before]
+        steps = np.diff(before)
+        ids, lengths = self.longest_of(edges)
+        starts = self.shuffled(first, steps) * self.batch_size
+        stops, counts = starts + self.batch_size, steps * self.group
+        if last == self.num_windows and self._has_rest:
+            rest, rest_lengths = self.longest_of([edges[-1], self.num_records])
             dealt = len(ids) + np.arange(self.group + 1) * len(rest) // self.group
             ids, lengths = np.concatenate([ids, rest]), np.concatenate([lengths, rest_lengths])
             starts, stops = np.concatenate([starts, dealt[:-1]]), np.concatenate([stops, dealt[1:]])
+            counts[-1] += self.group
         rows = np.full(len(starts), self.batch_size) if self.static else np.maximum(stops - starts, 1)
         longest = lengths[np.minimum(starts, len(lengths) - 1)] if len(lengths) else starts
-        return BucketWindow(ids, starts, stops, rows, self.widths_for(longest))
+        return BucketWindow(ids, starts, stops, rows, self.widths_for(longest)), counts
 
     def _full_steps_before(self, window: int) -> int:
         return window * self._full_steps // self.num_windows

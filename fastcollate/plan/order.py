@@ -1,20 +1,22 @@
-"""What all plans of an epoch share: an order of records, windows planned one by one, landmarks between them."""
+"""What all plans of an epoch share: an order of records, and windows planned one by one or many together."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
-from fastcollate.plan.permutation import shuffle_records, shuffle_steps
+from fastcollate.plan.landmarks import START, Landmark, Landmarks
+from fastcollate.plan.permutation import by_window, shuffle_records, shuffle_steps
 from fastcollate.ragged import IntArray
 
-__all__ = ["Landmark", "Landmarks", "Lengths", "PlannedBatch", "Window", "WindowedPlan", "longest_first"]
+__all__ = ["TOGETHER", "Landmark", "Lengths", "PlannedBatch", "Window", "WindowedPlan", "longest_first"]
+
+TOGETHER = 65_536  # records of small windows that are planned together
 
 AnyBatch = TypeVar("AnyBatch", bound="PlannedBatch")
 
@@ -24,67 +26,6 @@ class Lengths(Protocol):
 
     def lengths_at(self, indices: IntArray) -> IntArray:
         """Return int64[M], the tokens of the records `indices: int64[M]`."""
-
-
-class Landmark(NamedTuple):
-    """A `Landmark` says where a window begins: its number, its first global batch, its first token.
-
-    Tokens are counted only where documents are joined. Where lengths decide how many batches a window has, one
-    landmark saves counting all windows before it.
-    """
-
-    window: int = 0
-    batch: int = 0
-    token: int = 0
-
-
-_START = Landmark()
-
-
-class Landmarks:
-    """`Landmarks` count where the windows of one epoch begin, each window once.
-
-    Two threads may count at the same time: whoever adds a landmark adds the same.
-
-    Args:
-        num_windows: How many windows the epoch has; the beginning of window `num_windows` is the epoch's end.
-        known: A landmark to count from; the beginning of window 0 always is one.
-        next_after: Where the window after a landmark's begins; it costs what planning a window costs.
-    """
-
-    def __init__(self, num_windows: int, *, known: Landmark, next_after: Callable[[Landmark], Landmark]) -> None:
-        self._num_windows = num_windows
-        self._known = {0: _START, known.window: known}
-        self._next_after = next_after
-
-    def __contains__(self, window: int) -> bool:
-        """Whether nothing need be counted to tell where `window` begins."""
-        return window in self._known
-
-    def add(self, landmark: Landmark) -> Landmark:
-        """Return the landmark of that window: this one, unless another was known."""
-        return self._known.setdefault(landmark.window, landmark)
-
-    def of(self, window: int) -> Landmark:
-        """Return where `window` begins, counted from the nearest landmark before it."""
-        here = self._known[next(number for number in range(window, -1, -1) if number in self._known)]
-        while here.window < window:
-            here = self._after(here)
-        return here
-
-    def before(self, batch: int) -> Landmark:
-        """Return the last landmark before global batch `batch`, or window 0's, counted from the nearest one."""
-        numbers = sorted(self._known)
-        nearest = bisect_left(numbers, batch, key=lambda window: self._known[window].batch)
-        here = self._known[numbers[max(0, nearest - 1)]]
-        while batch and here.window < self._num_windows and (after := self._after(here)).batch < batch:
-            here = after
-        return here
-
-    def _after(self, here: Landmark) -> Landmark:
-        if here.window + 1 not in self._known:
-            self._known[here.window + 1] = self._next_after(here)
-        return self._known[here.window + 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +120,7 @@ class WindowedPlan(ABC, Generic[AnyBatch]):
     epoch: int
     group: int
     records: Lengths
-    landmark: Landmark = _START
+    landmark: Landmark = START
 
     def at(self, *, epoch: int, group: int, records: Lengths, landmark: Landmark) -> Self:
         """Return the same plan of another pass."""
@@ -199,6 +140,16 @@ class WindowedPlan(ABC, Generic[AnyBatch]):
     @abstractmethod
     def plan_window(self, number: int) -> Window[AnyBatch]:
         """Return the batches of window `number`, in global order."""
+
+    @property
+    def at_once(self) -> int:
+        """How many windows are planned together: many small ones cost as much as one of as many records."""
+        return 1
+
+    def plan_together(self, first: int, last: int) -> tuple[Window[AnyBatch], IntArray]:  # noqa: ARG002  # one
+        """Return the batches of windows `first` to `last`, `at_once` at most, and how many each has: int64[M]."""
+        window = self.plan_window(first)
+        return window, np.array([len(window)])
 
     def next_after(self, here: Landmark) -> Landmark:
         """Return where the window after `here` begins; it costs what planning `here` costs."""
@@ -244,13 +195,15 @@ class WindowedPlan(ABC, Generic[AnyBatch]):
     def windows(self, start: int = 0) -> Iterator[tuple[int, Window[AnyBatch]]]:
         """Plan window after window: yield the number of its first global batch, and its batches.
 
-        The first one is the last that begins before global batch `start`.
+        The first one is the last that begins before global batch `start`. Small windows come together, as one.
         """
         here = self.landmark_before(start)
         while here.window < self.num_windows:
-            window, first = self.plan_window(here.window), here.batch
-            here = self._landmarks.add(Landmark(here.window + 1, first + len(window)))
-            yield first, window
+            batch = here.batch
+            together, counts = self.plan_together(here.window, min(here.window + self.at_once, self.num_windows))
+            for count in counts.tolist():
+                here = self._landmarks.add(Landmark(here.window + 1, here.batch + count))
+            yield batch, together
 
     @property
     def num_batches(self) -> int:
@@ -279,15 +232,28 @@ class WindowedPlan(ABC, Generic[AnyBatch]):
         size, block = self.num_records, self.shuffle_block
         return shuffle_records(positions, size, block, seed=self.seed, epoch=self.epoch)
 
-    def shuffled(self, number: int, steps: int) -> IntArray:
-        """Return int64[steps * group]: batches of window `number`, steps in random order and each step within."""
+    def shuffled(self, number: int, steps: IntArray) -> IntArray:
+        """Return int64[steps * group]: the batches of windows from `number` on, steps at random and each within.
+
+        Each window has its number of `steps: int64[M]`. Batches are numbered through and stay in their window.
+        """
         if not self.shuffle:
-            return np.arange(steps * self.group)
+            return np.arange(int(steps.sum()) * self.group)
         return shuffle_steps(steps, self.group, seed=self.seed, epoch=self.epoch, window=number)
 
 
-def longest_first(lengths: IntArray) -> IntArray:
-    """Return int64[N]: the stable order of `lengths: int64[N]` from the longest on."""
+def longest_first(lengths: IntArray, sizes: IntArray | None = None) -> IntArray:
+    """Return int64[N]: the stable order of `lengths: int64[N]` from the longest on.
+
+    Args:
+        lengths: The lengths.
+        sizes: How many of them each of several windows has, one after another, which are sorted each for itself:
+            int64[M]; by default there is one window.
+
+    >>> longest_first(np.array([1, 3, 2, 4, 4])), longest_first(np.array([1, 3, 2, 4, 4]), np.array([3, 2]))
+    (array([3, 4, 1, 2, 0]), array([1, 2, 0, 3, 4]))
+    """
     longest = int(lengths.max(initial=0))
     narrow = np.uint16 if longest < 2**16 else np.int64  # NumPy sorts 16-bit integers by radix
-    return np.argsort((longest - lengths).astype(narrow), kind="stable")
+    order = np.argsort((longest - lengths).astype(narrow), kind="stable")
+    return order if sizes is None else by_window(order, sizes)

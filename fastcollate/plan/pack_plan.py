@@ -127,7 +127,7 @@ class PackPlan(WindowedPlan[PackedBatch]):
         sizes = np.minimum(count - firsts, step)
         cuts = firsts[:, None] + np.arange(self.group + 1) * sizes[:, None] // self.group
         partial = steps > 0 and int(sizes[-1]) < step
-        order = self.shuffled(number, steps - partial)
+        order = self.shuffled(number, np.array([steps - partial]))
         if partial and not (self.drop_last and number == self.num_windows - 1):
             order = np.concatenate([order, np.arange(len(order), len(order) + self.group)])
         return PackedWindow(whole, cuts[:, :-1].ravel()[order], cuts[:, 1:].ravel()[order])

@@ -13,6 +13,7 @@ from fastcollate.ragged import IntArray
 
 __all__ = [
     "Purpose",
+    "by_window",
     "derive_key",
     "hash_integers",
     "permute",
@@ -61,14 +62,14 @@ def derive_key(*parts: int) -> int:
     return key
 
 
-def hash_integers(values: IntArray, key: int) -> Words:
-    """Return uint64[...], a well-mixed word for each of `values: int64[...]` under `key`.
+def hash_integers(values: IntArray, key: int | Words) -> Words:
+    """Return uint64[...], a well-mixed word for each of `values: int64[...]` under `key`, one or one for each.
 
     >>> hash_integers(np.arange(2), 7)
     array([ 7191089600892374487, 13647215125184110592], dtype=uint64)
     """
     words = values.astype(np.uint64)
-    words ^= np.uint64(key)
+    words ^= np.asarray(key, np.uint64)
     words += np.uint64(_GOLDEN)
     words ^= words >> np.uint64(30)
     words *= np.uint64(_MIX_1)
@@ -122,17 +123,47 @@ def shuffle_records(positions: IntArray, size: int, block: int, *, seed: int, ep
     return (runs * block + inside + derive_key(key, size) % size) % size
 
 
-def shuffle_steps(steps: int, group: int, *, seed: int, epoch: int, window: int) -> IntArray:
+def shuffle_steps(steps: IntArray, group: int, *, seed: int, epoch: int, window: int) -> IntArray:
     """Return int64[steps * group]: the batches of all steps, steps in random order and each step's batches too.
 
-    >>> shuffle_steps(3, 2, seed=0, epoch=0, window=0)
+    Args:
+        steps: How many steps each of some windows has, which are shuffled each for itself: int64[M].
+        group: The batches of a step.
+        seed: The plan's seed.
+        epoch: The plan's epoch.
+        window: The number of the first of the windows.
+
+    >>> shuffle_steps(np.array([3]), 2, seed=0, epoch=0, window=0)
     array([2, 3, 4, 5, 1, 0])
     """
-    step_key, rank_key = (derive_key(seed, epoch, use, window) for use in (Purpose.STEPS, Purpose.RANKS))
-    by_hash = np.argsort(hash_integers(np.arange(steps), step_key), kind="stable")
-    words = hash_integers(np.arange(steps * group), rank_key).reshape(steps, group)
-    inside = np.argsort(words, axis=1, kind="stable") + np.arange(steps)[:, None] * group
+    numbers = window + np.arange(len(steps))
+    step_keys, rank_keys = (
+        hash_integers(numbers, derive_key(seed, epoch, use)) for use in (Purpose.STEPS, Purpose.RANKS)
+    )  # as derive_key(seed, epoch, use, window) gives them
+    home = np.repeat(np.arange(len(steps)), steps)
+    within = np.arange(len(home)) - np.repeat(np.cumsum(steps) - steps, steps)
+    by_hash = by_window(np.argsort(hash_integers(within, step_keys[home]), kind="stable"), steps)
+    batches = within[:, None] * group + np.arange(group)
+    words = hash_integers(batches, rank_keys[home][:, None])
+    inside = np.argsort(words, axis=1, kind="stable") + np.arange(len(home))[:, None] * group
     return inside[by_hash].ravel()
+
+
+def by_window(order: IntArray, sizes: IntArray) -> IntArray:
+    """Return int64[N]: an order over several windows as the same order within each, window after window.
+
+    Args:
+        order: The order of the members of all windows, which are numbered through: int64[N].
+        sizes: How many members each window has: int64[M].
+
+    >>> by_window(np.array([3, 0, 4, 2, 1]), np.array([3, 2]))
+    array([0, 2, 1, 3, 4])
+    """
+    if len(sizes) == 1:
+        return order
+    narrow = np.uint16 if len(sizes) <= 2**16 else np.int64  # NumPy sorts 16-bit integers by radix
+    home = np.repeat(np.arange(len(sizes), dtype=narrow), sizes)
+    return order[np.argsort(home[order], kind="stable")]
 
 
 def shuffle_packs(

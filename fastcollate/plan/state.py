@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from fastcollate.arguments import check_count
 from fastcollate.errors import StateError, StateMismatchError
-from fastcollate.plan.order import Landmark
+from fastcollate.plan.landmarks import Landmark
 
 __all__ = ["Position", "check_state", "make_state"]
 

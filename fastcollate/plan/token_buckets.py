@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from fastcollate.plan.bucket_plan import Buckets, BucketWindow
-from fastcollate.plan.order import Landmark
+from fastcollate.plan.landmarks import Landmark
 from fastcollate.ragged import IntArray
 
 __all__ = ["TokenBuckets"]
@@ -34,36 +35,54 @@ class TokenBuckets(Buckets):
         return self.max_tokens
 
     def next_after(self, here: Landmark) -> Landmark:
-        """Return where the window after `here` begins; it costs what planning `here` costs."""
-        return Landmark(here.window + 1, here.batch + len(self.cut(here.window)))
+        """Return where the window after `here` begins; small windows are counted together."""
+        if here.window not in self._counts:
+            _, counts = self.cut(here.window, min(here.window + self.at_once, self.num_windows))
+            self._counts.update(enumerate(counts.tolist(), here.window))
+        return Landmark(here.window + 1, here.batch + self._counts[here.window])
 
-    def cut(self, number: int) -> BucketWindow:
+    @cached_property
+    def _counts(self) -> dict[int, int]:
+        """How many batches windows have, as far as was counted."""
+        return {}
+
+    def cut(self, first: int, last: int) -> tuple[BucketWindow, IntArray]:
         """Return steps of `group` batches, each with as many rows as its width leaves room for.
 
         The last step of a window may have fewer rows: they are dealt evenly, and stay last.
         """
-        ids, lengths = self.longest_of(*self.bounds(number))
-        firsts, capacities = self._greedy_steps(lengths)
-        sizes = np.minimum(np.append(firsts[1:], len(ids)) - firsts, capacities * self.group)
-        partial = len(sizes) > 0 and bool(sizes[-1] < capacities[-1] * self.group)
-        edges = firsts[:, None] + np.arange(self.group + 1) * sizes[:, None] // self.group
-        order = self.shuffled(number, len(sizes) - partial)
-        if partial and not (self.drop_last and number == self.num_windows - 1):
-            order = np.concatenate([order, np.arange(len(order), len(order) + self.group)])
-        starts, stops = edges[:, :-1].ravel()[order], edges[:, 1:].ravel()[order]
+        edges = [self.bounds(window)[0] for window in range(first, last + 1)]
+        ids, lengths = self.longest_of(edges)
+        ends = np.array(edges[1:]) - edges[0]
+        firsts, capacities = self._greedy_steps(lengths, ends.tolist())
+        sizes = np.diff(firsts, append=len(ids))
+        home = np.searchsorted(ends, firsts, side="right")
+        partial = sizes < capacities * self.group
+        full = np.bincount(home[~partial], minlength=len(ends))
+        batches = np.arange(len(firsts) * self.group).reshape(-1, self.group)
+        order = batches[~partial].ravel()[self.shuffled(first, full)]
+        last_steps = np.flatnonzero(partial)
+        if self.drop_last and last == self.num_windows and len(partial) and partial[-1]:
+            last_steps = last_steps[:-1]
+        places = np.repeat(np.cumsum(full)[home[last_steps]] * self.group, self.group)
+        order = np.insert(order, places, batches[last_steps].ravel())
+        counts = (full + np.bincount(home[last_steps], minlength=len(ends))) * self.group
+        cuts = firsts[:, None] + np.arange(self.group + 1) * sizes[:, None] // self.group
+        starts, stops = cuts[:, :-1].ravel()[order], cuts[:, 1:].ravel()[order]
         widths = self.widths_for(np.repeat(lengths[firsts], self.group)[order])
         rows = np.repeat(capacities, self.group)[order] if self.static else np.maximum(stops - starts, 1)
-        return BucketWindow(ids, starts, stops, rows, widths)
+        return BucketWindow(ids, starts, stops, rows, widths), counts
 
-    def _greedy_steps(self, lengths: IntArray) -> tuple[IntArray, IntArray]:
-        """The first record of each step and the rows its batches have room for, from the longest on."""
+    def _greedy_steps(self, lengths: IntArray, ends: list[int]) -> tuple[IntArray, IntArray]:
+        """The first record of each step and the rows its batches have room for; windows end at `ends`."""
         firsts: list[int] = []
         capacities: list[int] = []
         widths = self.widths_for(lengths) if self.static else lengths
         at = 0
-        while at < len(lengths):
-            capacity = self.room(int(widths[at]))
-            firsts.append(at)
-            capacities.append(capacity)
-            at += capacity * self.group
+        for end in ends:
+            while at < end:
+                capacity = self.room(int(widths[at]))
+                firsts.append(at)
+                capacities.append(capacity)
+                at = min(at + capacity * self.group, end)
         return np.array(firsts, np.int64), np.array(capacities, np.int64)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from fastcollate import StateError, StateMismatchError
-from fastcollate.plan.order import Landmark
+from fastcollate.plan.landmarks import Landmark
 from fastcollate.plan.state import Position, check_state, make_state
 
 POSITION = Position(2, 40, 4, Landmark(3, 36, 900))

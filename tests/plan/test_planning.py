@@ -9,7 +9,7 @@ from plans import Known, global_batches
 
 from fastcollate import PlanError
 from fastcollate.plan.bucket_plan import RowBuckets
-from fastcollate.plan.order import Landmark
+from fastcollate.plan.landmarks import Landmark
 from fastcollate.plan.pack_plan import BestFitPacks, WrappedPacks
 from fastcollate.plan.planning import check_world, plan_buckets, plan_packs
 from fastcollate.plan.token_buckets import TokenBuckets
