@@ -229,6 +229,10 @@ class RowBuckets(Buckets):
         steps = window * self._full_steps // self.num_windows + (window == self.num_windows and self._has_rest)
         return Landmark(window, steps * self.group)
 
+    def after(self, here: Landmark, counts: IntArray) -> Landmark:
+        """Return where the windows from `here` on end, which have `counts: int64[M]` batches."""
+        return self.landmark_of(here.window + len(counts))
+
     def landmark_before(self, batch: int) -> Landmark:
         """Return the last landmark before global batch `batch`; the epoch's end is one."""
         windows = range(self.num_windows + 1)
@@ -237,7 +241,8 @@ class RowBuckets(Buckets):
 
     def cut(self, first: int, last: int) -> tuple[BucketWindow, IntArray]:
         """Return steps of `group * batch_size` records, and at the epoch's end one that is not full."""
-        before = [self._full_steps_before(window) for window in range(first, last + 1)]
+        full, windows = self._full_steps, self.num_windows
+        before = [window * full // windows for window in range(first, last + 1)]
         edges = [steps * self.group * self.batch_size for steps in before]
         steps = np.diff(before)
         ids, lengths = self.longest_of(edges)
@@ -252,6 +257,3 @@ class RowBuckets(Buckets):
         rows = np.full(len(starts), self.batch_size) if self.static else np.maximum(stops - starts, 1)
         longest = lengths[np.minimum(starts, len(lengths) - 1)] if len(lengths) else starts
         return BucketWindow(ids, starts, stops, rows, self.widths_for(longest)), counts
-
-    def _full_steps_before(self, window: int) -> int:
-        return window * self._full_steps // self.num_windows

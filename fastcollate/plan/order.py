@@ -199,11 +199,16 @@ class WindowedPlan(ABC, Generic[AnyBatch]):
         """
         here = self.landmark_before(start)
         while here.window < self.num_windows:
-            batch = here.batch
+            first = here.batch
             together, counts = self.plan_together(here.window, min(here.window + self.at_once, self.num_windows))
-            for count in counts.tolist():
-                here = self._landmarks.add(Landmark(here.window + 1, here.batch + count))
-            yield batch, together
+            here = self.after(here, counts)
+            yield first, together
+
+    def after(self, here: Landmark, counts: IntArray) -> Landmark:
+        """Return where the windows from `here` on end, which have `counts: int64[M]` batches: all landmarks."""
+        for count in counts.tolist():
+            here = self._landmarks.add(Landmark(here.window + 1, here.batch + count))
+        return here
 
     @property
     def num_batches(self) -> int:
@@ -218,11 +223,6 @@ class WindowedPlan(ABC, Generic[AnyBatch]):
         """Return global batch `batch`, or the epoch's end if that comes first, and the last landmark before it."""
         here = self.landmark_before(batch)
         return (batch, here) if here.window < self.num_windows else (here.batch, self.landmark_before(here.batch))
-
-    def records_of(self, number: int) -> tuple[IntArray, IntArray]:
-        """Return the records of window `number` in the epoch's order, and their tokens: int64[N] both."""
-        records = self.order(*self.bounds(number))
-        return records, self.lengths_at(records)
 
     def order(self, begin: int, end: int) -> IntArray:
         """Return int64[end - begin]: the records at positions [begin, end) of the epoch's order."""

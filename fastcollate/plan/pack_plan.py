@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Self
 
 import numpy as np
 
 from fastcollate.plan.best_fit import best_fit_decreasing
-from fastcollate.plan.order import Landmark, PlannedBatch, Window, WindowedPlan, longest_first
+from fastcollate.plan.order import TOGETHER, Landmark, PlannedBatch, Window, WindowedPlan, longest_first
 from fastcollate.plan.permutation import shuffle_packs
 from fastcollate.ragged import IntArray, Packs
 
@@ -134,8 +135,24 @@ class PackPlan(WindowedPlan[PackedBatch]):
 
     def documents(self, number: int) -> Pieces:
         """Return the documents of window `number` in the epoch's order, whole."""
-        records, lengths = self.records_of(number)
-        return Pieces(records, np.zeros(len(records), np.int64), lengths)
+        at_once = max(1, TOGETHER * self.num_windows // self.num_records)
+        first = number - number % at_once
+        begin = self.bounds(first)[0]
+        found = dict(self._read).get(first)
+        if found is None:
+            records = self.order(begin, self.bounds(min(first + at_once, self.num_windows) - 1)[1])
+            found = Pieces(records, np.zeros(len(records), np.int64), self.lengths_at(records))
+            self._read[:] = [*self._read[-1:], (first, found)]
+        return found.at(slice(*(place - begin for place in self.bounds(number))))
+
+    @cached_property
+    def _read(self) -> list[tuple[int, Pieces]]:
+        """The documents that were read last, twice at most: by the first window, of one or of many small ones.
+
+        They are asked for again when a window is counted and then cut, or when the last pack of a window ends in
+        the next. Two threads may read at the same time: the list is replaced at once.
+        """
+        return []
 
 
 @dataclass(frozen=True, kw_only=True)
