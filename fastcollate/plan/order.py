@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
-from fastcollate.plan.landmarks import START, Landmark, Landmarks
-from fastcollate.plan.permutation import by_window, shuffle_records, shuffle_steps
+from fastcollate.plan.shuffling import by_window, shuffle_records, shuffle_steps
+from fastcollate.plan.state import START, Landmark, Landmarks
 from fastcollate.ragged import IntArray
 
 __all__ = ["TOGETHER", "Landmark", "Lengths", "PlannedBatch", "Window", "WindowedPlan", "longest_first"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from math import isqrt
 from typing import NamedTuple
@@ -11,16 +12,7 @@ from numpy.typing import NDArray
 
 from fastcollate.ragged import IntArray
 
-__all__ = [
-    "Purpose",
-    "by_window",
-    "derive_key",
-    "hash_integers",
-    "permute",
-    "shuffle_packs",
-    "shuffle_records",
-    "shuffle_steps",
-]
+__all__ = ["Permutations", "Purpose", "derive_key", "hash_integers", "permute"]
 
 Word = np.uint64
 Words = NDArray[Word]
@@ -31,6 +23,7 @@ _MIX_2 = 0x94D049BB133111EB
 _GOLDEN_WORD, _MIX_WORD, _29, _32 = (np.uint64(word) for word in (_GOLDEN, _MIX_1, 29, 32))
 _ROUNDS = 8
 _CHUNK = 16_384  # positions at a time: the working arrays stay in the cache
+_MANY = 4_096  # positions of several permutations at a time, or of one that is applied for itself
 _TABLE_SHARE = 0.5  # tables are made where a half has at most this many values for each position
 
 
@@ -103,98 +96,59 @@ def permute(positions: IntArray, size: int, key: int) -> IntArray:
     return out
 
 
-def shuffle_records(positions: IntArray, size: int, block: int, *, seed: int, epoch: int) -> IntArray:
-    """Return the records at `positions: int64[M]` of the epoch's order of all `size` records.
-
-    Runs of `block` consecutive records stay together, for storage that reads ahead. The first run begins at a
-    place that changes with the epoch, and the last wraps around at `size`. What is left when `size` is no multiple
-    of `block` comes last, which is another part in every epoch.
-
-    >>> shuffle_records(np.arange(8), 8, block=4, seed=0, epoch=0)
-    array([2, 3, 4, 5, 6, 7, 0, 1])
-    """
-    key = derive_key(seed, epoch, Purpose.RECORDS)
-    if block == 1:
-        return permute(positions, size, key)
-    full = size // block
-    runs, inside = np.divmod(positions, block)
-    if full > 1:
-        runs = np.where(runs < full, permute(np.minimum(runs, full - 1), full, key), runs)
-    return (runs * block + inside + derive_key(key, size) % size) % size
-
-
-def shuffle_steps(steps: IntArray, group: int, *, seed: int, epoch: int, window: int) -> IntArray:
-    """Return int64[steps * group]: the batches of all steps, steps in random order and each step's batches too.
+class Permutations:
+    """`Permutations` are keyed bijections of several ranges, applied to the positions of many at once.
 
     Args:
-        steps: How many steps each of some windows has, which are shuffled each for itself: int64[M].
-        group: The batches of a step.
-        seed: The plan's seed.
-        epoch: The plan's epoch.
-        window: The number of the first of the windows.
+        sizes: The size of each range, from 1 to 2^40: int64[M].
+        keys: The key of each.
 
-    >>> shuffle_steps(np.array([3]), 2, seed=0, epoch=0, window=0)
-    array([2, 3, 4, 5, 1, 0])
+    >>> two = Permutations(np.array([10, 3]), [1, 2])
+    >>> two.at(np.array([0, 1, 0]), np.array([4, 2, 5])), permute(np.array([4, 5]), 10, key=1)
+    (array([2, 1, 9]), array([2, 9]))
     """
-    numbers = window + np.arange(len(steps))
-    step_keys, rank_keys = (
-        hash_integers(numbers, derive_key(seed, epoch, use)) for use in (Purpose.STEPS, Purpose.RANKS)
-    )  # as derive_key(seed, epoch, use, window) gives them
-    home = np.repeat(np.arange(len(steps)), steps)
-    within = np.arange(len(home)) - np.repeat(np.cumsum(steps) - steps, steps)
-    by_hash = by_window(np.argsort(hash_integers(within, step_keys[home]), kind="stable"), steps)
-    batches = within[:, None] * group + np.arange(group)
-    words = hash_integers(batches, rank_keys[home][:, None])
-    inside = np.argsort(words, axis=1, kind="stable") + np.arange(len(home))[:, None] * group
-    return inside[by_hash].ravel()
 
+    def __init__(self, sizes: IntArray, keys: Sequence[int]) -> None:
+        self._sizes, self._keys = sizes, keys
+        rows = np.sqrt(sizes - 1).astype(np.int64) + 1  # exact: a float64 holds more than 40 bits
+        self._radices = np.stack([rows, -(-sizes // rows)]).astype(np.uint64)
+        words = hash_integers(np.array(keys, np.uint64), 0)  # and then as derive_key(key, number)
+        self._round_keys = hash_integers(np.arange(_ROUNDS)[:, None] + np.zeros(len(keys), np.int64), words)
 
-def by_window(order: IntArray, sizes: IntArray) -> IntArray:
-    """Return int64[N]: an order over several windows as the same order within each, window after window.
+    def at(self, ranges: IntArray, positions: IntArray) -> IntArray:
+        """Return int64[M]: `permute` of each position in the range of that number, `int64[M]` both."""
+        out = np.empty(len(positions), np.int64)
+        rest = np.arange(len(positions))
+        if len(positions) >= _MANY:  # a range with many positions makes tables
+            counts = np.bincount(ranges)
+            for number in np.flatnonzero(counts >= _MANY).tolist():
+                mine = ranges == number
+                out[mine] = permute(positions[mine], int(self._sizes[number]), self._keys[number])
+            rest = np.flatnonzero(counts[ranges] < _MANY)
+        inputs = positions
+        while len(rest):
+            for begin in range(0, len(rest), _MANY):
+                places = rest[begin : begin + _MANY]
+                out[places] = self._walk(ranges[places], inputs[places])
+            rest, inputs = rest[out[rest] >= self._sizes[ranges[rest]]], out
+        return out
 
-    Args:
-        order: The order of the members of all windows, which are numbered through: int64[N].
-        sizes: How many members each window has: int64[M].
-
-    >>> by_window(np.array([3, 0, 4, 2, 1]), np.array([3, 2]))
-    array([0, 2, 1, 3, 4])
-    """
-    if len(sizes) == 1:
-        return order
-    narrow = np.uint16 if len(sizes) <= 2**16 else np.int64  # NumPy sorts 16-bit integers by radix
-    home = np.repeat(np.arange(len(sizes), dtype=narrow), sizes)
-    return order[np.argsort(home[order], kind="stable")]
-
-
-def shuffle_packs(
-    packs: IntArray, count: int, documents: IntArray, *, seed: int, epoch: int, window: int
-) -> tuple[IntArray, IntArray]:
-    """Return `count` packs in random order and each pack's documents too: int64[D] both.
-
-    The first result is the new pack of each document, the second the documents' order by pack.
-
-    Args:
-        packs: The pack of each document, from 0: int64[D].
-        count: How many packs there are.
-        documents: A number for each document that no other has: int64[D].
-        seed: The plan's seed.
-        epoch: The plan's epoch.
-        window: The window of the plan.
-
-    >>> shuffle_packs(np.array([0, 1, 1]), 2, np.array([7, 8, 9]), seed=0, epoch=0, window=0)
-    (array([1, 0, 0]), array([2, 1, 0]))
-    """
-    key = derive_key(seed, epoch, Purpose.DOCUMENTS, window)
-    packs = np.argsort(np.argsort(hash_integers(np.arange(count), key), kind="stable"))[packs]
-    words = hash_integers(documents, key) >> np.uint64(32)
-    return packs, np.argsort(packs.astype(np.uint64) << np.uint64(32) | words, kind="stable")
+    def _walk(self, ranges: IntArray, positions: IntArray) -> IntArray:
+        """The network's value at each position, which may be outside its range still."""
+        found = np.empty(len(positions), np.int64)
+        rows, columns = self._radices[:, ranges]
+        _apply(_Network((rows, columns), list(self._round_keys[:, ranges]), []), positions, found)
+        return found
 
 
 class _Network(NamedTuple):
-    """The rounds of one permutation: by tables of all hashes where that is cheaper, or else by their keys."""
+    """The rounds of a permutation: by tables of all hashes where that is cheaper, or else by their keys.
 
-    radices: tuple[Word, Word]  # rows and columns
-    keys: list[Word]
+    Where positions of several permutations are in one chunk, radices and keys are uint64[M], one for each.
+    """
+
+    radices: tuple[Word | Words, Word | Words]  # rows and columns
+    keys: Sequence[Word | Words]
     tables: list[Words]  # uint64[columns] and uint64[rows] in turn, or none
 
 
@@ -251,7 +205,7 @@ def _hash_half(network: _Network, number: int, half: Words, words: Words, spare:
     words >>= _32
 
 
-def _add_below(half: Words, words: Words, radix: Word) -> None:
+def _add_below(half: Words, words: Words, radix: Word | Words) -> None:
     """`half = (half + words) % radix` in place, without a division; `words` is overwritten.
 
     The sum s is below 2 * radix, and the smaller of s and s - radix (which wraps to a huge number when s < radix)

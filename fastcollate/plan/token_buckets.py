@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from fastcollate.plan.bucket_plan import Buckets, BucketWindow
-from fastcollate.plan.landmarks import Landmark
+from fastcollate.plan.state import Landmark
 from fastcollate.ragged import IntArray
 
 __all__ = ["TokenBuckets"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from plans import Known, fields, global_batches
 
-from fastcollate.plan.landmarks import Landmark, Landmarks
+from fastcollate.plan.state import Landmark, Landmarks
 from fastcollate.plan.token_buckets import TokenBuckets
 
 START = Landmark()

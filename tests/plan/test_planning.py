@@ -9,9 +9,9 @@ from plans import Known, global_batches
 
 from fastcollate import PlanError
 from fastcollate.plan.bucket_plan import RowBuckets
-from fastcollate.plan.landmarks import Landmark
 from fastcollate.plan.pack_plan import BestFitPacks, WrappedPacks
 from fastcollate.plan.planning import check_world, plan_buckets, plan_packs
+from fastcollate.plan.state import Landmark
 from fastcollate.plan.token_buckets import TokenBuckets
 
 RECORDS = Known([3, 9, 4, 8, 30])
