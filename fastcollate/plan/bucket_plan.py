@@ -14,11 +14,13 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from fastcollate.plan.order import TOGETHER, Landmark, PlannedBatch, Window, WindowedPlan, longest_first
+from fastcollate.plan.order import TOGETHER, Landmark, PlannedBatch, Window, WindowedPlan
+from fastcollate.plan.sorting import longest_between, longest_first
 from fastcollate.ragged import IntArray
 
 __all__ = ["BucketWindow", "Buckets", "RowBuckets"]
@@ -117,10 +119,13 @@ class Buckets(WindowedPlan[PlannedBatch]):
 
     def plan_window(self, number: int) -> BucketWindow:
         """Return the batches of window `number`, in global order."""
-        return self.plan_together(number, number + 1)[0]
+        return self._planned(number, number + 1)[0]
 
-    def plan_together(self, first: int, last: int) -> tuple[BucketWindow, IntArray]:
+    def plan_together(self, first: int, last: int) -> tuple[Window[PlannedBatch], IntArray]:
         """Return the batches of windows `first` to `last`, and how many each has: int64[M]."""
+        return self._planned(first, last)
+
+    def _planned(self, first: int, last: int) -> tuple[BucketWindow, IntArray]:
         planned, counts = self.cut(first, last)
         if not self.longest_first or not len(planned):
             return planned, counts
@@ -174,8 +179,6 @@ class Buckets(WindowedPlan[PlannedBatch]):
 
         Window `i` has the positions `edges[i]` to `edges[i + 1]` of the epoch's order.
         """
-        if edges[0] == edges[-1]:
-            return np.arange(0), np.arange(0)
         ids = self.order(edges[0], edges[-1])
         lengths = self.lengths_at(ids)
         order = longest_first(lengths, np.diff(edges))
@@ -200,7 +203,6 @@ class RowBuckets(Buckets):
 
     kind = "row buckets"
     must_count = False
-
     batch_size: int
 
     @cached_property
@@ -229,6 +231,13 @@ class RowBuckets(Buckets):
         steps = window * self._full_steps // self.num_windows + (window == self.num_windows and self._has_rest)
         return Landmark(window, steps * self.group)
 
+    def plan_together(self, first: int, last: int) -> tuple[Window[PlannedBatch], IntArray]:
+        """Return the batches of windows `first` to `last`, and how many each has: int64[M]."""
+        large_steps = self.at_once == 1 and self.num_windows == self._full_steps
+        if self.longest_first or not large_steps or (last == self.num_windows and self._has_rest):
+            return super().plan_together(first, last)
+        return OneStep(self, first), np.array([self.group])
+
     def after(self, here: Landmark, counts: IntArray) -> Landmark:
         """Return where the windows from `here` on end, which have `counts: int64[M]` batches."""
         return self.landmark_of(here.window + len(counts))
@@ -241,8 +250,7 @@ class RowBuckets(Buckets):
 
     def cut(self, first: int, last: int) -> tuple[BucketWindow, IntArray]:
         """Return steps of `group * batch_size` records, and at the epoch's end one that is not full."""
-        full, windows = self._full_steps, self.num_windows
-        before = [window * full // windows for window in range(first, last + 1)]
+        before = [window * self._full_steps // self.num_windows for window in range(first, last + 1)]
         edges = [steps * self.group * self.batch_size for steps in before]
         steps = np.diff(before)
         ids, lengths = self.longest_of(edges)
@@ -257,3 +265,36 @@ class RowBuckets(Buckets):
         rows = np.full(len(starts), self.batch_size) if self.static else np.maximum(stops - starts, 1)
         longest = lengths[np.minimum(starts, len(lengths) - 1)] if len(lengths) else starts
         return BucketWindow(ids, starts, stops, rows, self.widths_for(longest)), counts
+
+
+class OneStep(Window[PlannedBatch]):
+    """`OneStep` is a window of a single large step, of which each of many ranks takes one batch.
+
+    The first batch that is asked for is found among the unsorted records; a second has all of them sorted.
+    """
+
+    def __init__(self, plan: RowBuckets, number: int) -> None:
+        self._plan, self._number, self._asked = plan, number, False
+        self.starts = plan.shuffled(number, np.array([1])) * plan.batch_size
+        self.stops = self.starts + plan.batch_size
+
+    def __getitem__(self, number: int) -> PlannedBatch:
+        """Return batch `number` of the window; a full step needs no filler rows."""
+        if self._asked:
+            return self._sorted[number]
+        self._asked, plan = True, self._plan
+        begin, end = (window * len(self) * plan.batch_size for window in (self._number, self._number + 1))
+        edges = [*range(begin, end, TOGETHER), end]
+        lengths = np.concatenate([plan.lengths_at(plan.order(*places)) for places in pairwise(edges)])
+        chosen = longest_between(lengths, int(self.starts[number]), int(self.stops[number]))
+        width = int(plan.widths_for(lengths[chosen[:1]])[0])
+        return PlannedBatch(plan.records_at(begin + chosen), width or None)
+
+    @property
+    def record_ids(self) -> IntArray:
+        """int64[N], the window's records, longest first."""
+        return self._sorted.record_ids
+
+    @cached_property
+    def _sorted(self) -> BucketWindow:
+        return self._plan.plan_window(self._number)

@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
-from fastcollate.plan.shuffling import by_window, shuffle_records, shuffle_steps
+from fastcollate.plan.sorting import shuffle_records, shuffle_steps
 from fastcollate.plan.state import START, Landmark, Landmarks
 from fastcollate.ragged import IntArray
 
-__all__ = ["TOGETHER", "Landmark", "Lengths", "PlannedBatch", "Window", "WindowedPlan", "longest_first"]
+__all__ = ["TOGETHER", "Landmark", "Lengths", "PlannedBatch", "Window", "WindowedPlan"]
 
 TOGETHER = 65_536  # records of small windows that are planned together
 
@@ -226,7 +226,10 @@ class WindowedPlan(ABC, Generic[AnyBatch]):
 
     def order(self, begin: int, end: int) -> IntArray:
         """Return int64[end - begin]: the records at positions [begin, end) of the epoch's order."""
-        positions = np.arange(begin, end)
+        return self.records_at(np.arange(begin, end))
+
+    def records_at(self, positions: IntArray) -> IntArray:
+        """Return int64[M]: the records at `positions: int64[M]` of the epoch's order."""
         if not self.shuffle:
             return positions
         size, block = self.num_records, self.shuffle_block
@@ -240,20 +243,3 @@ class WindowedPlan(ABC, Generic[AnyBatch]):
         if not self.shuffle:
             return np.arange(int(steps.sum()) * self.group)
         return shuffle_steps(steps, self.group, seed=self.seed, epoch=self.epoch, window=number)
-
-
-def longest_first(lengths: IntArray, sizes: IntArray | None = None) -> IntArray:
-    """Return int64[N]: the stable order of `lengths: int64[N]` from the longest on.
-
-    Args:
-        lengths: The lengths.
-        sizes: How many of them each of several windows has, one after another, which are sorted each for itself:
-            int64[M]; by default there is one window.
-
-    >>> longest_first(np.array([1, 3, 2, 4, 4])), longest_first(np.array([1, 3, 2, 4, 4]), np.array([3, 2]))
-    (array([3, 4, 1, 2, 0]), array([1, 2, 0, 3, 4]))
-    """
-    longest = int(lengths.max(initial=0))
-    narrow = np.uint16 if longest < 2**16 else np.int64  # NumPy sorts 16-bit integers by radix
-    order = np.argsort((longest - lengths).astype(narrow), kind="stable")
-    return order if sizes is None else by_window(order, sizes)

@@ -10,8 +10,8 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from fastcollate.plan.best_fit import best_fit_decreasing
-from fastcollate.plan.order import TOGETHER, Landmark, PlannedBatch, Window, WindowedPlan, longest_first
-from fastcollate.plan.shuffling import shuffle_packs
+from fastcollate.plan.order import TOGETHER, Landmark, PlannedBatch, Window, WindowedPlan
+from fastcollate.plan.sorting import longest_first, shuffle_packs
 from fastcollate.ragged import IntArray, Packs
 
 __all__ = ["BestFitPacks", "PackPlan", "PackedBatch", "PackedWindow", "Pieces", "WrappedPacks"]

@@ -1,4 +1,4 @@
-"""Small windows are planned many at a time, and none is another one for it."""
+"""Small windows are planned many at a time, a large one for one batch; none is another window for it."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plans import Known, bucket_plans, fields, global_batches, rows_of
 
-from fastcollate.plan.bucket_plan import RowBuckets
+from fastcollate.plan.bucket_plan import OneStep, RowBuckets
 from fastcollate.plan.permutation import Purpose, derive_key, hash_integers
+from fastcollate.plan.sorting import longest_between
 from fastcollate.plan.token_buckets import TokenBuckets
 
 SMALL = st.integers(9, 30)
@@ -113,3 +114,36 @@ def test_how_many_come_together_changes_nothing(monkeypatch, kind, longest_first
         found = planned()
         assert found[0] == pytest.approx(at_once, abs=1)
         assert found[1:] == usual[1:]
+
+
+@settings(max_examples=200)
+@given(st.lists(st.sampled_from([1, 2, 3, 40, 2**16, 2**20]), min_size=1, max_size=60), st.data())
+def test_a_few_of_the_longest_are_found_without_sorting_all(lengths, data):
+    lengths = np.array(lengths[: data.draw(st.integers(1, len(lengths)))])
+    first = data.draw(st.integers(0, len(lengths) - 1))
+    last = data.draw(st.integers(first + 1, len(lengths)))
+    whole = np.array(sorted(range(len(lengths)), key=lambda place: -lengths[place]))
+    np.testing.assert_array_equal(longest_between(lengths, first, last), whole[first:last], strict=True)
+
+
+@pytest.mark.parametrize("widths", [None, [16, 90]])
+@pytest.mark.parametrize("records", [400, 403])
+@pytest.mark.parametrize("shuffle_block", [1, 8])
+def test_a_window_of_one_large_step_has_the_batches_of_a_sorted_one(monkeypatch, widths, records, shuffle_block):
+    """The first batch that is asked for, any other one, and the records as a whole."""
+    monkeypatch.setattr("fastcollate.plan.bucket_plan.TOGETHER", 7)
+    known = Known(np.arange(records) * 7919 % 83 + 1)
+    common = fields(known, window=10, group=25, seed=4, shuffle_block=shuffle_block)
+    plan = RowBuckets(**common, batch_size=4, widths=widths)
+    for number in range(4):
+        expected = plan.plan_window(number)
+        whole, counts = plan.plan_together(number, number + 1)
+        assert isinstance(whole, OneStep) == (number < 3 or records == 400)
+        assert counts.tolist() == [len(expected)] == [len(whole)]
+        np.testing.assert_array_equal(whole.record_ids, expected.record_ids, strict=True)
+        np.testing.assert_array_equal(whole.real_rows, expected.real_rows, strict=True)
+        for rank in range(25):
+            window, _ = plan.plan_together(number, number + 1)
+            for batch in (rank, (rank + 7) % 25):
+                np.testing.assert_array_equal(window[batch].record_ids, expected[batch].record_ids, strict=True)
+                assert window[batch].width == expected[batch].width

@@ -1,4 +1,4 @@
-"""Records, steps and packs in random order, each order a pure function of seed, epoch and position."""
+"""Records by length, and records, steps and packs at random: a pure function of seed, epoch and position."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from fastcollate.plan.permutation import Purpose, derive_key, hash_integers, permute
 from fastcollate.ragged import IntArray
 
-__all__ = ["by_window", "shuffle_packs", "shuffle_records", "shuffle_steps"]
+__all__ = ["by_window", "longest_between", "longest_first", "shuffle_packs", "shuffle_records", "shuffle_steps"]
 
 
 def shuffle_records(positions: IntArray, size: int, block: int, *, seed: int, epoch: int) -> IntArray:
@@ -95,3 +95,37 @@ def shuffle_packs(
     packs = np.argsort(np.argsort(hash_integers(np.arange(count), key), kind="stable"))[packs]
     words = hash_integers(documents, key) >> np.uint64(32)
     return packs, np.argsort(packs.astype(np.uint64) << np.uint64(32) | words, kind="stable")
+
+
+def longest_first(lengths: IntArray, sizes: IntArray | None = None) -> IntArray:
+    """Return int64[N]: the stable order of `lengths: int64[N]` from the longest on.
+
+    Args:
+        lengths: The lengths.
+        sizes: How many of them each of several windows has, one after another, which are sorted each for itself:
+            int64[M]; by default there is one window.
+
+    >>> longest_first(np.array([1, 3, 2, 4, 4])), longest_first(np.array([1, 3, 2, 4, 4]), np.array([3, 2]))
+    (array([3, 4, 1, 2, 0]), array([1, 2, 0, 3, 4]))
+    """
+    longest = int(lengths.max(initial=0))
+    narrow = np.uint16 if longest < 2**16 else np.int64  # NumPy sorts 16-bit integers by radix
+    order = np.argsort((longest - lengths).astype(narrow), kind="stable")
+    return order if sizes is None else by_window(order, sizes)
+
+
+def longest_between(lengths: IntArray, first: int, last: int) -> IntArray:
+    """Return int64[last - first]: `longest_first(lengths)[first:last]`, for a few of many without sorting all.
+
+    >>> longest_between(np.array([1, 3, 2, 4, 4]), 1, 3)
+    array([4, 1])
+    """
+    longest = int(lengths.max())
+    if longest >= 2**16:  # the lengths below it would be too many to count
+        return longest_first(lengths)[first:last]
+    falling = longest - lengths
+    ends = np.cumsum(np.bincount(falling))
+    least, most = np.searchsorted(ends, (first, last - 1), side="right")
+    near = np.flatnonzero((falling >= least) & (falling <= most))
+    before = int(ends[least - 1]) if least else 0
+    return near[longest_first(lengths[near])[first - before : last - before]]
