@@ -123,9 +123,8 @@ def longest_between(lengths: IntArray, first: int, last: int) -> IntArray:
     longest = int(lengths.max())
     if longest >= 2**16:  # the lengths below it would be too many to count
         return longest_first(lengths)[first:last]
-    falling = longest - lengths
-    ends = np.cumsum(np.bincount(falling))
-    least, most = np.searchsorted(ends, (first, last - 1), side="right")
-    near = np.flatnonzero((falling >= least) & (falling <= most))
-    before = int(ends[least - 1]) if least else 0
+    longer = np.cumsum(np.bincount(lengths)[::-1])[::-1]  # how many have each length or more
+    most, least = (longest - np.searchsorted(longer[::-1], place, side="right") for place in (first, last - 1))
+    near = np.flatnonzero((lengths >= least) & (lengths <= most))
+    before = int(longer[most + 1]) if most < longest else 0
     return near[longest_first(lengths[near])[first - before : last - before]]
