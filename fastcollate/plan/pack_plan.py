@@ -135,19 +135,20 @@ class PackPlan(WindowedPlan[PackedBatch]):
 
     def documents(self, number: int) -> Pieces:
         """Return the documents of window `number` in the epoch's order, whole."""
+        begin, end = self.bounds(number)
+        for first, found in tuple(self._read):
+            if first <= begin and end <= first + len(found.records):
+                return found.at(slice(begin - first, end - first))
         at_once = max(1, TOGETHER * self.num_windows // self.num_records)
-        first = number - number % at_once
-        begin = self.bounds(first)[0]
-        found = dict(self._read).get(first)
-        if found is None:
-            records = self.order(begin, self.bounds(min(first + at_once, self.num_windows) - 1)[1])
-            found = Pieces(records, np.zeros(len(records), np.int64), self.lengths_at(records))
-            self._read[:] = [*self._read[-1:], (first, found)]
-        return found.at(slice(*(place - begin for place in self.bounds(number))))
+        last = min(number + at_once, self.num_windows) - 1
+        records = self.order(begin, self.bounds(last)[1])
+        found = Pieces(records, np.zeros(len(records), np.int64), self.lengths_at(records))
+        self._read[:] = [*self._read[-1:], (begin, found)]
+        return found.at(slice(end - begin))
 
     @cached_property
     def _read(self) -> list[tuple[int, Pieces]]:
-        """The documents that were read last, twice at most: by the first window, of one or of many small ones.
+        """The documents that were read last, twice at most, of one window or many small ones: from which place on.
 
         They are asked for again when a window is counted and then cut, or when the last pack of a window ends in
         the next. Two threads may read at the same time: the list is replaced at once.
