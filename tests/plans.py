@@ -5,9 +5,9 @@ from itertools import pairwise
 import numpy as np
 from hypothesis import strategies as st
 
-from fastcollate.plan.bucket_plan import RowBuckets
+from fastcollate.plan.buckets.row_buckets import RowBuckets
+from fastcollate.plan.buckets.token_buckets import TokenBuckets
 from fastcollate.plan.pack_plan import BestFitPacks, WrappedPacks
-from fastcollate.plan.token_buckets import TokenBuckets
 
 ANY, MANY = st.integers(1, 100), st.integers(9, 100)  # records of a window; the least batches of rows need 9
 

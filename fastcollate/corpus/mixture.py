@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, Never
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastcollate.corpus.corpus import Corpus, Records, as_corpus
 from fastcollate.errors import InputError
-from fastcollate.plan.permutation import Purpose, derive_key, permute
+from fastcollate.plan.permutation import Permutations, Purpose, derive_key
 from fastcollate.ragged import Column, Found, IntArray, RaggedBatch
 
 __all__ = ["Mixture", "mix"]
@@ -193,53 +193,61 @@ class Mixture:
         return MixtureRecords(self, [source.corpus.at_epoch(seed, epoch) for source in self.sources], keys)
 
 
-class _Taken(NamedTuple):
-    """What a selection takes of one source: where in the selection, and which of the source's records."""
-
-    source: int
-    places: IntArray
-    records: IntArray
-
-
 class MixtureRecords:
     """The records of a mixture in one epoch, numbered from 0 source after source."""
 
     def __init__(self, mixture: Mixture, records: list[Records], keys: list[int]) -> None:
         self._records = records
-        self._sizes = [len(source.corpus) for source in mixture.sources]
-        self._keys = keys
+        sizes = [len(source.corpus) for source in mixture.sources]
+        self._sizes = np.maximum(sizes, 1)  # nobody asks for a record of an empty source
         self._begins = np.cumsum([0, *mixture.counts])
-        self._bases = np.cumsum([0, *self._sizes])
+        self._bases = np.cumsum([0, *sizes])
+        self._whole = np.array(mixture.counts) // self._sizes  # epochs of each source that are not a part of it
+        self._choice = Permutations(self._sizes, keys)
 
     def lengths_at(self, indices: IntArray) -> IntArray:
         """Return the tokens of the records `indices: int64[M]`, int64[M]."""
         out = np.empty(len(indices), np.int64)
-        for source, places, records in self._by_source(indices):
-            out[places] = self._records[source].lengths_at(records)
+        sources, rows = self.locate(indices)
+        for number, places in _places_of(sources):
+            out[places] = self._records[number].lengths_at(rows[places])
         return out
 
     def find(self, indices: IntArray, columns: Collection[str] = ()) -> Found:
         """Return where the records `indices: int64[R]` lie in their sources, with the `columns` asked for."""
+        sources, rows = self.locate(indices)
         parts: list[tuple[IntArray, Found]] = []
-        for source, places, records in self._by_source(indices):
-            found = self._records[source].find(records, columns)
-            parts.append((places, found._replace(record_ids=records + self._bases[source])))
-        return Found.merged(len(indices), parts) if parts else self._records[0].find(indices, columns)
+        for number, places in _places_of(sources):
+            parts.append((places, self._records[number].find(rows[places], columns)))
+        if not parts:
+            return self._records[0].find(indices, columns)
+        return Found.merged(len(indices), parts)._replace(record_ids=rows + self._bases[sources])
 
     def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:
         """Return the records `indices: int64[B]` as a batch, with the `columns` asked for."""
         return self.find(indices, columns).batch()
 
-    def _by_source(self, indices: IntArray) -> list[_Taken]:
-        """What the selection takes of each source that occurs in it."""
-        homes = np.searchsorted(self._begins, indices, side="right") - 1
-        found = []
-        for number in np.unique(homes).tolist():
-            places = np.flatnonzero(homes == number)
-            size = self._sizes[number]
-            turn, inside = np.divmod(indices[places] - self._begins[number], size)
-            whole = (self._begins[number + 1] - self._begins[number]) // size
-            chosen = turn == whole  # beyond the whole epochs: a part of the source, another each epoch
-            inside[chosen] = permute(inside[chosen], size, self._keys[number])
-            found.append(_Taken(number, places, inside))
-        return found
+    def locate(self, indices: IntArray) -> tuple[IntArray, IntArray]:
+        """Return the number of each record's source, and its number in that source: int64[M] both.
+
+        Beyond the whole epochs of a source its records are a part of it, another one each epoch.
+
+        Args:
+            indices: The records: int64[M].
+        """
+        sources = np.searchsorted(self._begins, indices, side="right") - 1
+        turns, rows = np.divmod(indices - self._begins[sources], self._sizes[sources])
+        chosen = np.flatnonzero(turns == self._whole[sources])
+        rows[chosen] = self._choice.at(sources[chosen], rows[chosen])
+        return sources, rows
+
+
+def _places_of(sources: IntArray) -> Iterator[tuple[int, IntArray]]:
+    """The places of each source that occurs in `sources: int64[M]`, the lowest number first."""
+    if len(sources) == 0:
+        return
+    narrow = sources.astype(np.uint16) if int(sources.max()) < 2**16 else sources  # sorted by radix
+    order = np.argsort(narrow, kind="stable")
+    grouped = sources[order]
+    firsts = np.flatnonzero(np.diff(grouped, prepend=-1))
+    yield from zip(grouped[firsts].tolist(), np.split(order, firsts[1:]), strict=True)

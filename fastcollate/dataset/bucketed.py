@@ -9,9 +9,9 @@ from fastcollate.corpus.corpus import Corpus, as_corpus
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.dataset.world import find_world
 from fastcollate.errors import PlanError
-from fastcollate.plan.bucket_plan import RowBuckets
+from fastcollate.plan.buckets.row_buckets import RowBuckets
+from fastcollate.plan.buckets.token_buckets import TokenBuckets
 from fastcollate.plan.planning import plan_buckets
-from fastcollate.plan.token_buckets import TokenBuckets
 from fastcollate.ragged import Ragged
 
 __all__ = ["BucketedDataset"]

@@ -1,21 +1,23 @@
-"""What all plans of an epoch share: an order of records, windows planned one by one, landmarks between them."""
+"""What all plans of an epoch share: an order of records, and windows planned one by one or many together."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
-from fastcollate.plan.permutation import shuffle_records, shuffle_steps
 from fastcollate.plan.shares import Share
+from fastcollate.plan.sorting import shuffle_records, shuffle_steps
+from fastcollate.plan.state import START, Landmark, Landmarks
 from fastcollate.ragged import IntArray
 
-__all__ = ["Landmark", "Landmarks", "Lengths", "PlannedBatch", "Window", "WindowedPlan", "longest_first"]
+__all__ = ["TOGETHER", "Landmark", "Lengths", "PlannedBatch", "Window", "WindowedPlan"]
+
+TOGETHER = 65_536  # records of small windows that are planned together
 
 AnyBatch = TypeVar("AnyBatch", bound="PlannedBatch")
 
@@ -25,67 +27,6 @@ class Lengths(Protocol):
 
     def lengths_at(self, indices: IntArray) -> IntArray:
         """Return int64[M], the tokens of the records `indices: int64[M]`."""
-
-
-class Landmark(NamedTuple):
-    """A `Landmark` says where a window begins: its number, its first global batch, its first token.
-
-    Tokens are counted only where documents are joined. Where lengths decide how many batches a window has, one
-    landmark saves counting all windows before it.
-    """
-
-    window: int = 0
-    batch: int = 0
-    token: int = 0
-
-
-_START = Landmark()
-
-
-class Landmarks:
-    """`Landmarks` count where the windows of one epoch begin, each window once.
-
-    Two threads may count at the same time: whoever adds a landmark adds the same.
-
-    Args:
-        num_windows: How many windows the epoch has; the beginning of window `num_windows` is the epoch's end.
-        known: A landmark to count from; the beginning of window 0 always is one.
-        next_after: Where the window after a landmark's begins; it costs what planning a window costs.
-    """
-
-    def __init__(self, num_windows: int, *, known: Landmark, next_after: Callable[[Landmark], Landmark]) -> None:
-        self._num_windows = num_windows
-        self._known = {0: _START, known.window: known}
-        self._next_after = next_after
-
-    def __contains__(self, window: int) -> bool:
-        """Whether nothing need be counted to tell where `window` begins."""
-        return window in self._known
-
-    def add(self, landmark: Landmark) -> Landmark:
-        """Return the landmark of that window: this one, unless another was known."""
-        return self._known.setdefault(landmark.window, landmark)
-
-    def of(self, window: int) -> Landmark:
-        """Return where `window` begins, counted from the nearest landmark before it."""
-        here = self._known[next(number for number in range(window, -1, -1) if number in self._known)]
-        while here.window < window:
-            here = self._after(here)
-        return here
-
-    def before(self, batch: int) -> Landmark:
-        """Return the last landmark before global batch `batch`, or window 0's, counted from the nearest one."""
-        numbers = sorted(self._known)
-        nearest = bisect_left(numbers, batch, key=lambda window: self._known[window].batch)
-        here = self._known[numbers[max(0, nearest - 1)]]
-        while batch and here.window < self._num_windows and (after := self._after(here)).batch < batch:
-            here = after
-        return here
-
-    def _after(self, here: Landmark) -> Landmark:
-        if here.window + 1 not in self._known:
-            self._known[here.window + 1] = self._next_after(here)
-        return self._known[here.window + 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +130,7 @@ class WindowedPlan(ABC, Generic[AnyBatch]):
     epoch: int
     group: int
     records: Lengths
-    landmark: Landmark = _START
+    landmark: Landmark = START
 
     def at(self, *, epoch: int, group: int, records: Lengths, landmark: Landmark) -> Self:
         """Return the same plan of another pass."""
@@ -209,6 +150,16 @@ class WindowedPlan(ABC, Generic[AnyBatch]):
     @abstractmethod
     def plan_window(self, number: int) -> Window[AnyBatch]:
         """Return the batches of window `number`, in global order."""
+
+    @property
+    def at_once(self) -> int:
+        """How many windows are planned together: many small ones cost as much as one of as many records."""
+        return 1
+
+    def plan_together(self, first: int, last: int) -> tuple[Window[AnyBatch], IntArray]:  # noqa: ARG002  # one
+        """Return the batches of windows `first` to `last`, `at_once` at most, and how many each has: int64[M]."""
+        window = self.plan_window(first)
+        return window, np.array([len(window)])
 
     def next_after(self, here: Landmark) -> Landmark:
         """Return where the window after `here` begins; it costs what planning `here` costs."""
@@ -254,13 +205,20 @@ class WindowedPlan(ABC, Generic[AnyBatch]):
     def windows(self, start: int = 0) -> Iterator[tuple[int, Window[AnyBatch]]]:
         """Plan window after window: yield the number of its first global batch, and its batches.
 
-        The first one is the last that begins before global batch `start`.
+        The first one is the last that begins before global batch `start`. Small windows come together, as one.
         """
         here = self.landmark_before(start)
         while here.window < self.num_windows:
-            window, first = self.plan_window(here.window), here.batch
-            here = self._landmarks.add(Landmark(here.window + 1, first + len(window)))
-            yield first, window
+            first = here.batch
+            together, counts = self.plan_together(here.window, min(here.window + self.at_once, self.num_windows))
+            here = self.after(here, counts)
+            yield first, together
+
+    def after(self, here: Landmark, counts: IntArray) -> Landmark:
+        """Return where the windows from `here` on end, which have `counts: int64[M]` batches: all landmarks."""
+        for count in counts.tolist():
+            here = self._landmarks.add(Landmark(here.window + 1, here.batch + count))
+        return here
 
     @property
     def num_batches(self) -> int:
@@ -276,28 +234,22 @@ class WindowedPlan(ABC, Generic[AnyBatch]):
         here = self.landmark_before(batch)
         return (batch, here) if here.window < self.num_windows else (here.batch, self.landmark_before(here.batch))
 
-    def records_of(self, number: int) -> tuple[IntArray, IntArray]:
-        """Return the records of window `number` in the epoch's order, and their tokens: int64[N] both."""
-        records = self.order(*self.bounds(number))
-        return records, self.lengths_at(records)
-
     def order(self, begin: int, end: int) -> IntArray:
         """Return int64[end - begin]: the records at positions [begin, end) of the epoch's order."""
-        positions = np.arange(begin, end)
+        return self.records_at(np.arange(begin, end))
+
+    def records_at(self, positions: IntArray) -> IntArray:
+        """Return int64[M]: the records at `positions: int64[M]` of the epoch's order."""
         if not self.shuffle:
             return positions
         size, block = self.num_records, self.shuffle_block
         return shuffle_records(positions, size, block, seed=self.seed, epoch=self.epoch)
 
-    def shuffled(self, number: int, steps: int) -> IntArray:
-        """Return int64[steps * group]: batches of window `number`, steps in random order and each step within."""
+    def shuffled(self, number: int, steps: IntArray) -> IntArray:
+        """Return int64[steps * group]: the batches of windows from `number` on, steps at random and each within.
+
+        Each window has its number of `steps: int64[M]`. Batches are numbered through and stay in their window.
+        """
         if not self.shuffle:
-            return np.arange(steps * self.group)
+            return np.arange(int(steps.sum()) * self.group)
         return shuffle_steps(steps, self.group, seed=self.seed, epoch=self.epoch, window=number)
-
-
-def longest_first(lengths: IntArray) -> IntArray:
-    """Return int64[N]: the stable order of `lengths: int64[N]` from the longest on."""
-    longest = int(lengths.max(initial=0))
-    narrow = np.uint16 if longest < 2**16 else np.int64  # NumPy sorts 16-bit integers by radix
-    return np.argsort((longest - lengths).astype(narrow), kind="stable")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
 
 from fastcollate.plan.best_fit import best_fit_decreasing
-from fastcollate.plan.order import Landmark, PlannedBatch, Window, WindowedPlan, longest_first
-from fastcollate.plan.permutation import shuffle_packs
+from fastcollate.plan.order import TOGETHER, Landmark, PlannedBatch, Window, WindowedPlan
 from fastcollate.plan.shares import Pieces, Share, rows_between
+from fastcollate.plan.sorting import longest_first, shuffle_packs
 from fastcollate.ragged import IntArray, Packs, offsets_of
 
 __all__ = ["BestFitPacks", "PackPlan", "PackedBatch", "PackedWindow", "WrappedPacks"]
@@ -130,15 +131,32 @@ class PackPlan(WindowedPlan[PackedBatch]):
         sizes = np.minimum(count - firsts, step)
         cuts = firsts[:, None] + np.arange(self.group + 1) * sizes[:, None] // self.group
         partial = steps > 0 and int(sizes[-1]) < step
-        order = self.shuffled(number, steps - partial)
+        order = self.shuffled(number, np.array([steps - partial]))
         if partial and not (self.drop_last and number == self.num_windows - 1):
             order = np.concatenate([order, np.arange(len(order), len(order) + self.group)])
         return PackedWindow(whole, cuts[:, :-1].ravel()[order], cuts[:, 1:].ravel()[order])
 
     def documents(self, number: int) -> Pieces:
         """Return the documents of window `number` in the epoch's order, whole."""
-        records, lengths = self.records_of(number)
-        return Pieces(records, np.zeros(len(records), np.int64), lengths)
+        begin, end = self.bounds(number)
+        for first, found in tuple(self._read):
+            if first <= begin and end <= first + len(found.records):
+                return found.at(slice(begin - first, end - first))
+        at_once = max(1, TOGETHER * self.num_windows // self.num_records)
+        last = min(number + at_once, self.num_windows) - 1
+        records = self.order(begin, self.bounds(last)[1])
+        found = Pieces(records, np.zeros(len(records), np.int64), self.lengths_at(records))
+        self._read[:] = [*self._read[-1:], (begin, found)]
+        return found.at(slice(end - begin))
+
+    @cached_property
+    def _read(self) -> list[tuple[int, Pieces]]:
+        """The documents that were read last, twice at most, of one window or many small ones: from which place on.
+
+        They are asked for again when a window is counted and then cut, or when the last pack of a window ends in
+        the next. Two threads may read at the same time: the list is replaced at once.
+        """
+        return []
 
 
 @dataclass(frozen=True, kw_only=True)

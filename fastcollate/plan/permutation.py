@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from math import isqrt
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.ragged import IntArray
 
-__all__ = [
-    "Purpose",
-    "derive_key",
-    "hash_integers",
-    "permute",
-    "shuffle_packs",
-    "shuffle_records",
-    "shuffle_steps",
-]
+__all__ = ["Permutations", "Purpose", "derive_key", "hash_integers", "permute"]
 
-Words = NDArray[np.uint64]
+Word = np.uint64
+Words = NDArray[Word]
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIX_1 = 0xBF58476D1CE4E5B9
 _MIX_2 = 0x94D049BB133111EB
+_GOLDEN_WORD, _MIX_WORD, _29, _32 = (np.uint64(word) for word in (_GOLDEN, _MIX_1, 29, 32))
 _ROUNDS = 8
 _CHUNK = 16_384  # positions at a time: the working arrays stay in the cache
+_MANY = 4_096  # positions of several permutations at a time, or of one that is applied for itself
+_TABLE_SHARE = 0.5  # tables are made where a half has at most this many values for each position
 
 
 class Purpose(IntEnum):
@@ -57,14 +55,14 @@ def derive_key(*parts: int) -> int:
     return key
 
 
-def hash_integers(values: IntArray, key: int) -> Words:
-    """Return uint64[...], a well-mixed word for each of `values: int64[...]` under `key`.
+def hash_integers(values: IntArray, key: int | Words) -> Words:
+    """Return uint64[...], a well-mixed word for each of `values: int64[...]` under `key`, one or one for each.
 
     >>> hash_integers(np.arange(2), 7)
     array([ 7191089600892374487, 13647215125184110592], dtype=uint64)
     """
     words = values.astype(np.uint64)
-    words ^= np.uint64(key)
+    words ^= np.asarray(key, np.uint64)
     words += np.uint64(_GOLDEN)
     words ^= words >> np.uint64(30)
     words *= np.uint64(_MIX_1)
@@ -85,97 +83,134 @@ def permute(positions: IntArray, size: int, key: int) -> IntArray:
     >>> np.sort(permute(np.arange(10), 10, key=1))
     array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     """
-    rows = isqrt(size - 1) + 1
-    columns = -(-size // rows)
-    keys = [derive_key(key, number) for number in range(_ROUNDS)]
+    positions = np.asarray(positions, np.int64)
+    network = _network(size, key, len(positions))
     out = np.empty(len(positions), np.int64)
-    for begin in range(0, len(positions), _CHUNK):
-        chunk = positions[begin : begin + _CHUNK].astype(np.uint64)
-        found = _feistel(chunk, rows, columns, keys)
-        while len(outside := np.flatnonzero(found >= size)):
-            found[outside] = _feistel(found[outside], rows, columns, keys)
-        out[begin : begin + _CHUNK] = found
+    _apply(network, positions, out)
+    outside = np.flatnonzero(out >= size)
+    while len(outside):
+        found = np.empty(len(outside), np.int64)
+        _apply(network, out[outside], found)
+        out[outside] = found
+        outside = outside[found >= size]
     return out
 
 
-def shuffle_records(positions: IntArray, size: int, block: int, *, seed: int, epoch: int) -> IntArray:
-    """Return the records at `positions: int64[M]` of the epoch's order of all `size` records.
-
-    Runs of `block` consecutive records stay together, for storage that reads ahead. The first run begins at a
-    place that changes with the epoch, and the last wraps around at `size`. What is left when `size` is no multiple
-    of `block` comes last, which is another part in every epoch.
-
-    >>> shuffle_records(np.arange(8), 8, block=4, seed=0, epoch=0)
-    array([2, 3, 4, 5, 6, 7, 0, 1])
-    """
-    key = derive_key(seed, epoch, Purpose.RECORDS)
-    if block == 1:
-        return permute(positions, size, key)
-    full = size // block
-    runs, inside = np.divmod(positions, block)
-    if full > 1:
-        runs = np.where(runs < full, permute(np.minimum(runs, full - 1), full, key), runs)
-    return (runs * block + inside + derive_key(key, size) % size) % size
-
-
-def shuffle_steps(steps: int, group: int, *, seed: int, epoch: int, window: int) -> IntArray:
-    """Return int64[steps * group]: the batches of all steps, steps in random order and each step's batches too.
-
-    >>> shuffle_steps(3, 2, seed=0, epoch=0, window=0)
-    array([2, 3, 4, 5, 1, 0])
-    """
-    step_key, rank_key = (derive_key(seed, epoch, use, window) for use in (Purpose.STEPS, Purpose.RANKS))
-    by_hash = np.argsort(hash_integers(np.arange(steps), step_key), kind="stable")
-    words = hash_integers(np.arange(steps * group), rank_key).reshape(steps, group)
-    inside = np.argsort(words, axis=1, kind="stable") + np.arange(steps)[:, None] * group
-    return inside[by_hash].ravel()
-
-
-def shuffle_packs(
-    packs: IntArray, count: int, documents: IntArray, *, seed: int, epoch: int, window: int
-) -> tuple[IntArray, IntArray]:
-    """Return `count` packs in random order and each pack's documents too: int64[D] both.
-
-    The first result is the new pack of each document, the second the documents' order by pack.
+class Permutations:
+    """`Permutations` are keyed bijections of several ranges, applied to the positions of many at once.
 
     Args:
-        packs: The pack of each document, from 0: int64[D].
-        count: How many packs there are.
-        documents: A number for each document that no other has: int64[D].
-        seed: The plan's seed.
-        epoch: The plan's epoch.
-        window: The window of the plan.
+        sizes: The size of each range, from 1 to 2^40: int64[M].
+        keys: The key of each.
 
-    >>> shuffle_packs(np.array([0, 1, 1]), 2, np.array([7, 8, 9]), seed=0, epoch=0, window=0)
-    (array([1, 0, 0]), array([2, 1, 0]))
+    >>> two = Permutations(np.array([10, 3]), [1, 2])
+    >>> two.at(np.array([0, 1, 0]), np.array([4, 2, 5])), permute(np.array([4, 5]), 10, key=1)
+    (array([2, 1, 9]), array([2, 9]))
     """
-    key = derive_key(seed, epoch, Purpose.DOCUMENTS, window)
-    packs = np.argsort(np.argsort(hash_integers(np.arange(count), key), kind="stable"))[packs]
-    words = hash_integers(documents, key) >> np.uint64(32)
-    return packs, np.argsort(packs.astype(np.uint64) << np.uint64(32) | words, kind="stable")
+
+    def __init__(self, sizes: IntArray, keys: Sequence[int]) -> None:
+        self._sizes, self._keys = sizes, keys
+        rows = np.sqrt(sizes - 1).astype(np.int64) + 1  # exact: a float64 holds more than 40 bits
+        self._radices = np.stack([rows, -(-sizes // rows)]).astype(np.uint64)
+        words = hash_integers(np.array(keys, np.uint64), 0)  # and then as derive_key(key, number)
+        self._round_keys = hash_integers(np.arange(_ROUNDS)[:, None] + np.zeros(len(keys), np.int64), words)
+
+    def at(self, ranges: IntArray, positions: IntArray) -> IntArray:
+        """Return int64[M]: `permute` of each position in the range of that number, `int64[M]` both."""
+        out = np.empty(len(positions), np.int64)
+        rest = np.arange(len(positions))
+        if len(positions) >= _MANY:  # a range with many positions makes tables
+            counts = np.bincount(ranges)
+            for number in np.flatnonzero(counts >= _MANY).tolist():
+                mine = ranges == number
+                out[mine] = permute(positions[mine], int(self._sizes[number]), self._keys[number])
+            rest = np.flatnonzero(counts[ranges] < _MANY)
+        inputs = positions
+        while len(rest):
+            for begin in range(0, len(rest), _MANY):
+                places = rest[begin : begin + _MANY]
+                out[places] = self._walk(ranges[places], inputs[places])
+            rest, inputs = rest[out[rest] >= self._sizes[ranges[rest]]], out
+        return out
+
+    def _walk(self, ranges: IntArray, positions: IntArray) -> IntArray:
+        """The network's value at each position, which may be outside its range still."""
+        found = np.empty(len(positions), np.int64)
+        rows, columns = self._radices[:, ranges]
+        _apply(_Network((rows, columns), list(self._round_keys[:, ranges]), []), positions, found)
+        return found
 
 
-def _feistel(words: Words, rows: int, columns: int, keys: list[int]) -> Words:
-    left = words // np.uint64(columns)
-    right = words - left * np.uint64(columns)
-    for even, odd in zip(keys[::2], keys[1::2], strict=True):
-        _add_hash(left, right, even, rows)
-        _add_hash(right, left, odd, columns)
-    return left * np.uint64(columns) + right
+class _Network(NamedTuple):
+    """The rounds of a permutation: by tables of all hashes where that is cheaper, or else by their keys.
 
-
-def _add_hash(half: Words, other: Words, key: int, radix: int) -> None:
-    """`half = (half + hash(other)) % radix` in place, without a division.
-
-    A hash h of 32 bits becomes h * radix >> 32, a number below radix; the sum is below 2 * radix, and the
-    smaller of s and s - radix (which wraps to a huge number when s < radix) is s % radix.
+    Where positions of several permutations are in one chunk, radices and keys are uint64[M], one for each.
     """
-    words = other ^ np.uint64(key)
-    words *= np.uint64(_GOLDEN)
-    words ^= words >> np.uint64(29)
-    words *= np.uint64(_MIX_1)
-    words >>= np.uint64(32)
-    words *= np.uint64(radix)
-    words >>= np.uint64(32)
+
+    radices: tuple[Word | Words, Word | Words]  # rows and columns
+    keys: Sequence[Word | Words]
+    tables: list[Words]  # uint64[columns] and uint64[rows] in turn, or none
+
+
+def _network(size: int, key: int, count: int) -> _Network:
+    """The network of [0, size) for `count` positions; a half has few values, so many positions share hashes."""
+    rows = isqrt(size - 1) + 1
+    columns = -(-size // rows)
+    network = _Network(
+        (np.uint64(rows), np.uint64(columns)), [np.uint64(derive_key(key, n)) for n in range(_ROUNDS)], []
+    )
+    if rows > count * _TABLE_SHARE:
+        return network
+    halves = np.arange(rows).astype(np.uint64)
+    tables = [np.empty_like(halves[: rows if number % 2 else columns]) for number in range(_ROUNDS)]
+    for number, table in enumerate(tables):
+        _hash_half(network, number, halves[: len(table)], table, np.empty_like(table))
+    return network._replace(tables=tables)
+
+
+def _apply(network: _Network, positions: IntArray, out: IntArray) -> None:
+    """Write the network's value at each position to `out`, in chunks that the cache holds, without new arrays."""
+    rows, columns = network.radices
+    scratch = np.empty((4, min(_CHUNK, len(positions))), np.uint64)
+    for begin in range(0, len(positions), _CHUNK):
+        chunk = positions[begin : begin + _CHUNK].view(np.uint64)
+        left, right, words, spare = scratch[:, : len(chunk)]
+        np.floor_divide(chunk, columns, out=left)
+        np.multiply(left, columns, out=right)
+        np.subtract(chunk, right, out=right)
+        for number in range(0, _ROUNDS, 2):
+            _hash_half(network, number, right, words, spare)
+            _add_below(left, words, rows)
+            _hash_half(network, number + 1, left, words, spare)
+            _add_below(right, words, columns)
+        left *= columns
+        np.add(left, right, out=out[begin : begin + _CHUNK].view(np.uint64))
+
+
+def _hash_half(network: _Network, number: int, half: Words, words: Words, spare: Words) -> None:
+    """Write the hash of round `number` for each value of `half` to `words`; `spare` is overwritten.
+
+    A hash h of 32 bits becomes h * radix >> 32, a number below the radix of the other half.
+    """
+    if network.tables:  # no value is outside; only this mode writes without a copy
+        network.tables[number].take(half.view(np.int64), out=words, mode="clip")
+        return
+    np.bitwise_xor(half, network.keys[number], out=words)
+    words *= _GOLDEN_WORD
+    np.right_shift(words, _29, out=spare)
+    words ^= spare
+    words *= _MIX_WORD
+    words >>= _32
+    words *= network.radices[number % 2]
+    words >>= _32
+
+
+def _add_below(half: Words, words: Words, radix: Word | Words) -> None:
+    """`half = (half + words) % radix` in place, without a division; `words` is overwritten.
+
+    The sum s is below 2 * radix, and the smaller of s and s - radix (which wraps to a huge number when s < radix)
+    is s % radix.
+    """
     half += words
-    np.minimum(half, half - np.uint64(radix), out=half)
+    np.subtract(half, radix, out=words)
+    np.minimum(half, words, out=half)

@@ -9,10 +9,10 @@ import numpy as np
 
 from fastcollate.arguments import check_choice, check_count, check_flag
 from fastcollate.errors import PlanError
-from fastcollate.plan.bucket_plan import RowBuckets
+from fastcollate.plan.buckets.row_buckets import RowBuckets
+from fastcollate.plan.buckets.token_buckets import TokenBuckets
 from fastcollate.plan.order import Lengths
 from fastcollate.plan.pack_plan import BestFitPacks, WrappedPacks
-from fastcollate.plan.token_buckets import TokenBuckets
 from fastcollate.plan.widths import choose_widths
 from fastcollate.ragged import IntArray
 

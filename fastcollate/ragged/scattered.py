@@ -39,28 +39,28 @@ class Scattered(NamedTuple):
     lengths: IntArray
 
     @classmethod
-    def of(cls, rows: Rows) -> Self:
+    def of(cls, rows: Rows) -> Scattered:
         """Return the rows of one array."""
-        return cls([rows.values], rows.values.dtype, None, rows.starts, rows.lengths)
+        return Scattered([rows.values], rows.values.dtype, None, rows.starts, rows.lengths)
 
     @classmethod
-    def merged(cls, count: int, parts: Sequence[tuple[slice | IntArray, Rows | Scattered]]) -> Self:
+    def merged(cls, count: int, parts: Sequence[tuple[slice | IntArray, Rows | Scattered]]) -> Scattered:
         """Return rows of several arrays as one selection of `count` rows: each part has its places in it."""
         several = [(places, part if isinstance(part, Scattered) else cls.of(part)) for places, part in parts]
         if len(several) == 1:
             places, rows = several[0]
             if isinstance(places, slice):
-                return rows  # type: ignore[return-value]
+                return rows
             order = np.empty(count, np.int64)
             order[places] = np.arange(count)
-            return rows.at(order)  # type: ignore[return-value]
+            return rows.at(order)
         buffers = list[NDArray[Any]]()
         homes, starts, lengths = (np.empty(count, np.int64) for _ in range(3))
         for places, rows in several:
             homes[places] = len(buffers) if rows.homes is None else rows.homes + len(buffers)
             starts[places], lengths[places] = rows.starts, rows.lengths
             buffers += rows.buffers
-        return cls(buffers, np.result_type(*(rows.dtype for _, rows in several)), homes, starts, lengths)
+        return Scattered(buffers, np.result_type(*(rows.dtype for _, rows in several)), homes, starts, lengths)
 
     def at(self, chosen: IntArray | slice) -> Self:
         """Return the chosen rows."""

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fastcollate.plan.bucket_plan import Buckets, BucketWindow
+from fastcollate.plan.buckets.bucket_plan import Buckets
+from fastcollate.plan.buckets.bucket_window import BucketWindow
 from fastcollate.plan.pack_plan import PackPlan
 from fastcollate.ragged import IntArray
 

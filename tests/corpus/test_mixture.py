@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from stores import write_store
 
 from fastcollate import BucketedDataset, InputError, PaddingCollator, Ragged, StateMismatchError, StoreWriter, mix
+from fastcollate.plan.permutation import Purpose, derive_key, permute
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,40 @@ def test_rows_are_the_sources_rows(stores):
             np.testing.assert_array_equal(batch[row], everything[record])
             np.testing.assert_array_equal(batch.spans[row].reshape(-1, 2), spans[record])
         PaddingCollator(256, supervise="response")(batch)
+
+
+def slow_locate(mixture, seed, epoch, index):
+    """The source of one record and its number there: source after source, its whole epochs and then a choice."""
+    for number, (source, count) in enumerate(zip(mixture.sources, mixture.counts, strict=True)):
+        if index < count:
+            turn, row = divmod(index, len(source.corpus))
+            if turn == count // len(source.corpus):
+                key = derive_key(seed, epoch, Purpose.CHOICE, number)
+                row = int(permute(np.array([row]), len(source.corpus), key)[0])
+            return number, row
+        index -= count
+    raise AssertionError(index)
+
+
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_records_are_located_all_at_once(stores, epoch):
+    rows = [Ragged.from_rows([[source]] * (source % 5)) for source in range(90)]  # some of them have none
+    in_memory = mix([(part, 0.3 + source % 7) for source, part in enumerate(rows)])
+    mixtures = [mix([(stores[0], 1), (stores[1], 2.4), (stores[2], 0.5), (stores[1], 0.1)]), in_memory]
+    for mixture in mixtures:
+        indices = np.arange(len(mixture)) * 7919 % len(mixture)
+        records = mixture.at_epoch(5, epoch)
+        expected = [slow_locate(mixture, 5, epoch, index) for index in indices.tolist()]
+        sources, found = records.locate(indices)
+        np.testing.assert_array_equal(np.stack([sources, found], axis=1), np.array(expected), strict=True)
+        lengths = [len(mixture.sources[number].corpus[row]) for number, row in expected]
+        np.testing.assert_array_equal(records.lengths_at(indices), np.array(lengths), strict=True)
+        batch = records.gather(indices)
+        bases = np.cumsum([0, *(len(source.corpus) for source in mixture.sources)])
+        ids = [bases[number] + row for number, row in expected]
+        np.testing.assert_array_equal(batch.record_ids, np.array(ids), strict=True)
+        assert [row.tolist() for row in batch] == [mixture[record].tolist() for record in ids]
+        assert len(records.lengths_at(np.arange(0))) == 0
 
 
 def test_fractions_are_chosen_anew_each_epoch_and_come_back(stores):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from plans import Known, fields, global_batches
 
-from fastcollate.plan.order import Landmark, Landmarks
-from fastcollate.plan.token_buckets import TokenBuckets
+from fastcollate.plan.buckets.token_buckets import TokenBuckets
+from fastcollate.plan.state import Landmark, Landmarks
 
 START = Landmark()
 SIZES = [3, 0, 2, 5, 1]  # batches of each window

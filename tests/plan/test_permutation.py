@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastcollate.plan.permutation import derive_key, hash_integers, permute
+from fastcollate.plan.permutation import Permutations, derive_key, hash_integers, permute
 
 WORD = 2**64 - 1
 
@@ -43,6 +43,44 @@ def test_it_equals_the_slow_network(size, key):
     found = permute(np.arange(size), size, key)
     assert found.dtype == np.int64
     np.testing.assert_array_equal(found, expected)
+
+
+@given(st.integers(1, 2**40), st.integers(0, WORD), st.integers(0, 2**40), st.integers(1, 40))
+def test_few_positions_of_any_size_equal_the_slow_network(size, key, begin, count):
+    positions = np.arange(begin % size, min(begin % size + count, size))
+    expected = np.array([slow_permute(p, size, key) for p in positions.tolist()])
+    np.testing.assert_array_equal(permute(positions, size, key), expected, strict=True)
+
+
+@pytest.mark.parametrize("size", [16_383, 16_385, 50_000, 2**16, 1_000_003])
+def test_many_positions_at_once_equal_a_few_at_a_time(size):
+    """Many share tables of hashes and take several chunks; a few hash for themselves."""
+    few = [np.arange(begin, min(begin + 50, size)) for begin in range(0, size, max(50, size // 200))]
+    whole = permute(np.arange(size), size, 9)
+    for positions in few:
+        np.testing.assert_array_equal(permute(positions, size, 9), whole[positions], strict=True)
+
+
+@pytest.mark.parametrize("many", [3, 20, 4096])
+def test_several_ranges_at_once_equal_one_after_another(monkeypatch, many):
+    """Whether a range is applied for itself or beside others, in one chunk or several."""
+    monkeypatch.setattr("fastcollate.plan.permutation._MANY", many)
+    sizes = [1, 2, 3, 7, 50, 1000, 12_345, 2**40 - 1, 2**40]
+    keys = [derive_key(8, number) for number in range(len(sizes))]
+    ranges = np.arange(700) * 7919 % 83 % len(sizes)
+    positions = np.arange(700) * 999_983 % np.array(sizes)[ranges]
+    expected = [permute(np.array([p]), sizes[r], keys[r])[0] for r, p in zip(ranges, positions, strict=True)]
+    together = Permutations(np.array(sizes), keys)
+    np.testing.assert_array_equal(together.at(ranges, positions), np.array(expected), strict=True)
+    assert together.at(np.arange(0), np.arange(0)).dtype == np.int64
+
+
+def test_positions_of_any_integers_stay_as_they_are():
+    positions = np.arange(90, dtype=np.int32)[::-2]
+    expected = permute(np.arange(90), 100, 3)[positions]
+    np.testing.assert_array_equal(permute(positions, 100, 3), expected, strict=True)
+    np.testing.assert_array_equal(positions, np.arange(90, dtype=np.int32)[::-2], strict=True)
+    assert permute(np.arange(0), 100, 3).dtype == np.int64
 
 
 @pytest.mark.parametrize("size", [2**40, 2**40 - 1, 10**12 + 39])

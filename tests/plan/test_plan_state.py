@@ -5,8 +5,7 @@ import json
 import pytest
 
 from fastcollate import StateError, StateMismatchError
-from fastcollate.plan.order import Landmark
-from fastcollate.plan.state import Position, check_state, make_state
+from fastcollate.plan.state import Landmark, Position, check_state, make_state
 
 POSITION = Position(2, 40, 4, Landmark(3, 36, 900))
 BELONGS = {"seed": 7, "fingerprint": {"plan": "token buckets", "widths": [8, 16]}}

@@ -8,11 +8,11 @@ import pytest
 from plans import Known, global_batches
 
 from fastcollate import PlanError
-from fastcollate.plan.bucket_plan import RowBuckets
-from fastcollate.plan.order import Landmark
+from fastcollate.plan.buckets.row_buckets import RowBuckets
+from fastcollate.plan.buckets.token_buckets import TokenBuckets
 from fastcollate.plan.pack_plan import BestFitPacks, WrappedPacks
 from fastcollate.plan.planning import check_world, plan_buckets, plan_packs
-from fastcollate.plan.token_buckets import TokenBuckets
+from fastcollate.plan.state import Landmark
 
 RECORDS = Known([3, 9, 4, 8, 30])
 KINDS = [

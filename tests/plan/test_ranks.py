@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plans import Known, any_plans, fields, global_batches, rows_of
 
-from fastcollate.plan.bucket_plan import RowBuckets
+from fastcollate.plan.buckets.row_buckets import RowBuckets
+from fastcollate.plan.buckets.token_buckets import TokenBuckets
 from fastcollate.plan.order import PlannedBatch
 from fastcollate.plan.pack_plan import PackPlan
 from fastcollate.plan.ranks import deal_rows, rank_batches, rank_shares
-from fastcollate.plan.token_buckets import TokenBuckets
 
 
 def shares_of(plan, start, world_size, workers=1):

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from fastcollate.plan.buckets.bucket_plan import Buckets
+from fastcollate.plan.buckets.bucket_window import BucketWindow
+from fastcollate.plan.state import Landmark
+from fastcollate.ragged import IntArray
+
+__all__ = ["TokenBuckets"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenBuckets(Buckets):
+    """`TokenBuckets` plan batches of as many rows as their width leaves room for.
+
+    See `Buckets` for the other fields.
+
+    Attributes:
+        max_tokens: The padded tokens of a batch at most.
+    """
+
+    kind = "token buckets"
+
+    max_tokens: int
+
+    def room(self, width: int) -> int:
+        """Return how many rows a batch of this width has room for."""
+        return self.max_tokens // width
+
+    def tokens_per_batch(self, mean_length: float) -> float:  # noqa: ARG002  # filled up, whatever the records
+        """Return how many tokens a batch has at most, whatever its records' lengths are."""
+        return self.max_tokens
+
+    def next_after(self, here: Landmark) -> Landmark:
+        """Return where the window after `here` begins; small windows are counted together."""
+        if here.window not in self._counts:
+            _, counts = self.cut(here.window, min(here.window + self.at_once, self.num_windows))
+            self._counts.update(enumerate(counts.tolist(), here.window))
+        return Landmark(here.window + 1, here.batch + self._counts[here.window])
+
+    @cached_property
+    def _counts(self) -> dict[int, int]:
+        """How many batches windows have, as far as was counted."""
+        return {}
+
+    def cut(self, first: int, last: int) -> tuple[BucketWindow, IntArray]:
+        """Return steps of `group` batches, each with as many rows as its width leaves room for.
+
+        The last step of a window may have fewer rows: they are dealt evenly, and stay last.
+        """
+        edges = [self.bounds(window)[0] for window in range(first, last + 1)]
+        ids, lengths = self.longest_of(edges)
+        ends = np.array(edges[1:]) - edges[0]
+        firsts, capacities = self._greedy_steps(lengths, ends.tolist())
+        sizes = np.diff(firsts, append=len(ids))
+        home = np.searchsorted(ends, firsts, side="right")
+        partial = sizes < capacities * self.group
+        full = np.bincount(home[~partial], minlength=len(ends))
+        batches = np.arange(len(firsts) * self.group).reshape(-1, self.group)
+        order = batches[~partial].ravel()[self.shuffled(first, full)]
+        last_steps = np.flatnonzero(partial)
+        if self.drop_last and last == self.num_windows and len(partial) and partial[-1]:
+            last_steps = last_steps[:-1]
+        places = np.repeat(np.cumsum(full)[home[last_steps]] * self.group, self.group)
+        order = np.insert(order, places, batches[last_steps].ravel())
+        counts = (full + np.bincount(home[last_steps], minlength=len(ends))) * self.group
+        cuts = firsts[:, None] + np.arange(self.group + 1) * sizes[:, None] // self.group
+        starts, stops = cuts[:, :-1].ravel()[order], cuts[:, 1:].ravel()[order]
+        widths = self.widths_for(np.repeat(lengths[firsts], self.group)[order])
+        rows = np.repeat(capacities, self.group)[order] if self.static else np.maximum(stops - starts, 1)
+        return BucketWindow(ids, starts, stops, rows, widths), counts
+
+    def _greedy_steps(self, lengths: IntArray, ends: list[int]) -> tuple[IntArray, IntArray]:
+        """The first record of each step and the rows its batches have room for; windows end at `ends`."""
+        firsts: list[int] = []
+        capacities: list[int] = []
+        widths = self.widths_for(lengths) if self.static else lengths
+        at = 0
+        for end in ends:
+            while at < end:
+                capacity = self.room(int(widths[at]))
+                firsts.append(at)
+                capacities.append(capacity)
+                at = min(at + capacity * self.group, end)
+        return np.array(firsts, np.int64), np.array(capacities, np.int64)
