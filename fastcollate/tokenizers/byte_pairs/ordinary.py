@@ -54,18 +54,19 @@ class Reference:
             return self._encode_apart(text, self._known)
         return self._encode_whole(text)
 
-    def encode_batch(self, texts: Sequence[str]) -> Ragged:
-        """Return the uint32 ids of many texts.
+    def encode_batch(self, texts: Sequence[str], end: int | None = None) -> Ragged:
+        """Return the uint32 ids of many texts, each with the token `end` after it; None (default) is without.
 
         Raises:
             EncodingError: tiktoken cannot encode a text; `document` is its number.
         """
         cut = self._shared(texts)
         head, tokens, ends = array("I", self.encode(texts[0][:cut]) if cut else ()), array("I"), [0]
+        ending = [] if end is None else [end]
         for text in texts:
             tokens.extend(head)
             try:
-                tokens.fromlist(self.encode(text[cut:]))
+                tokens.fromlist(self.encode(text[cut:]) + ending)
             except EncodingError as error:
                 raise EncodingError(str(error), document=len(ends) - 1) from None
             ends.append(len(tokens))
