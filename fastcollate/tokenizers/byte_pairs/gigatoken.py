@@ -114,7 +114,7 @@ class Gigatoken:
     """`Gigatoken` encodes as its reference does, and faster.
 
     Measured on a core of a virtual machine, with gpt2 over 4 MB of instructions, where tiktoken does 12 MB/s:
-    160 MB/s the first time, then 500. Random words, all distinct, are 15 MB/s. Long texts of one letter, of
+    160 MB/s the first time, then 300. Random words, all distinct, are 15 MB/s. Long texts of one letter, of
     blanks, of random letters and of Chinese take a third to a tenth of tiktoken's time.
 
     Texts with a doubtful character go to the reference. Of the others a sample is encoded by both; where one
