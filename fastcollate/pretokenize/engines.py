@@ -60,7 +60,8 @@ class Processes:
     Args:
         workers: The number of processes.
         timeout: The seconds to wait for a worker before it is taken for stuck.
-        spared: How many tasks are done in this process before any other is started.
+        spared: How much is done in this process before any other is started.
+        size: A function that says how much that is of what became of a task; each counts 1 by default.
 
     >>> list(Processes(2, timeout=60, spared=1).run(abs, [-1, 2]))
     [1, 2]
@@ -69,6 +70,7 @@ class Processes:
     workers: int
     timeout: int
     spared: int = 0
+    size: Callable[[Any], int] = lambda _: 1
 
     def run(self, work: Callable[[Task], Done], tasks: Iterable[Task]) -> Iterator[Done]:
         """Yield what `work` makes of each task, with at most two tasks a worker in flight.
@@ -77,7 +79,7 @@ class Processes:
             WorkerError: A worker died or gives no answer, or `work` or a task cannot be sent to one.
         """
         tasks = iter(tasks)
-        yield from map(work, islice(tasks, self.spared))
+        yield from self._spared(work, tasks)
         team: list[_Worker] = []
         try:
             first = []
@@ -90,6 +92,16 @@ class Processes:
         finally:
             for worker in team:
                 worker.end()
+
+    def _spared(self, work: Callable[[Task], Done], tasks: Iterator[Task]) -> Iterator[Done]:
+        """Yield what becomes of the first tasks, done here."""
+        left = self.spared
+        for task in tasks if left else ():
+            done = work(task)
+            left -= self.size(done)
+            yield done
+            if left <= 0:
+                return
 
 
 def _in_turn(team: list[_Worker], tasks: Iterable[Any]) -> Iterator[Any]:

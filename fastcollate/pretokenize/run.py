@@ -27,7 +27,7 @@ from fastcollate.tokenizers.load import AnyEncoding
 
 __all__ = ["prepare"]
 
-_BEFORE_WORKERS = 16  # chunks encoded here by default: workers take half a second to start
+_BEFORE_WORKERS = 1 << 22  # tokens made here by default, of about 32,000 short records: workers take time to start
 
 
 def prepare(
@@ -159,8 +159,12 @@ def _runner(recipe: Recipe, workers: int | None, timeout: int) -> Engine:
     if workers is None:
         # Not every system can tell the cores this process may use from the machine's.
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return ThisProcess() if cores == 1 else Processes(cores, timeout, spared=_BEFORE_WORKERS)
+        return ThisProcess() if cores == 1 else Processes(cores, timeout, _BEFORE_WORKERS, _tokens)
     return Processes(workers, timeout)
+
+
+def _tokens(done: Encoded) -> int:
+    return len(done.tokens.values)
 
 
 def _write(

@@ -76,11 +76,9 @@ def encode_documents(
     if not getattr(tokenizer, "knows_places", True):
         _check_whole(tokenizer.name, pieces)
     try:
-        laid = _laid_out(tokenizer, pieces, in_bytes=lengths is not None)
+        laid = _encoded(tokenizer, pieces, end_token_id, in_bytes=lengths is not None)
     except EncodingError as error:
         raise _of_document(error, pieces) from None
-    if end_token_id is not None:
-        laid = _with_ends(laid, *_ends(pieces, end_token_id), end_token_id)
     kept = laid.sizes > 0  # an empty segment parts nothing
     owners = np.repeat(np.arange(len(pieces.spelt)), np.diff(laid.segment_offsets))
     parts = Parts(np.cumsum(laid.sizes)[kept], laid.weights[kept], owners[kept])
@@ -124,6 +122,30 @@ class _Laid(NamedTuple):
     sizes: IntArray
     weights: FloatArray
     segment_offsets: IntArray
+
+
+def _encoded(tokenizer: Tokenizer, pieces: Pieces, end_token_id: int | None, *, in_bytes: bool) -> _Laid:
+    """Encode the documents, and give each its end: at once, where the tokenizer can and each is one text."""
+    if end_token_id is None:
+        return _laid_out(tokenizer, pieces, in_bytes=in_bytes)
+    weights, ended = _ends(pieces, end_token_id)
+    at_once = getattr(tokenizer, "encode_ended", None)
+    whole = not len(pieces.marked) and len(pieces.texts) == len(pieces.spelt)
+    if at_once is not None and whole and in_bytes and end_token_id == tokenizer.eot_token_id:
+        tokens: Ragged | None = at_once(pieces.texts)
+        if tokens is not None:
+            ends, own = tokens.offsets[1:] - 1, np.ones(len(weights), bool)
+            return _Laid(tokens.values, tokens.offsets, ends, None, *_segments_with_ends(pieces, weights, own))
+    return _with_ends(_laid_out(tokenizer, pieces, in_bytes=in_bytes), weights, ended, end_token_id)
+
+
+def _segments_with_ends(
+    segments: Pieces | _Laid, weights: FloatArray, added: NDArray[np.bool_]
+) -> tuple[IntArray, FloatArray, IntArray]:
+    """Return sizes, weights and offsets of the segments with an end after each document in `added`."""
+    at, offsets = segments.segment_offsets[1:][added], segments.segment_offsets
+    sizes, weights = np.insert(segments.sizes, at, 1), np.insert(segments.weights, at, weights[added])
+    return sizes, weights, offsets + offsets_of(added)
 
 
 def _laid_out(tokenizer: Tokenizer, pieces: Pieces, *, in_bytes: bool) -> _Laid:
@@ -214,7 +236,7 @@ def _with_ends(laid: _Laid, weights: FloatArray, ended: NDArray[np.bool_], end_t
     added = ~ended
     added[filled] &= ids[offsets[1:][filled] - 1] != end_token_id
     shift = offsets_of(added)
-    at, segments_at = offsets[1:][added], laid.segment_offsets[1:][added]
+    at = offsets[1:][added]
     places = laid.places
     if places is not None:
         ends = (offsets_of(laid.sizes)[laid.segment_offsets[1:]] + shift[:-1])[added]
@@ -225,9 +247,7 @@ def _with_ends(laid: _Laid, weights: FloatArray, ended: NDArray[np.bool_], end_t
         offsets + shift,
         np.concatenate([laid.single + np.searchsorted(at, laid.single, "right"), at + np.arange(len(at))]),
         places,
-        np.insert(laid.sizes, segments_at, 1),
-        np.insert(laid.weights, segments_at, weights[added]),
-        laid.segment_offsets + shift,
+        *_segments_with_ends(laid, weights, added),
     )
 
 

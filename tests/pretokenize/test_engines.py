@@ -62,6 +62,18 @@ def test_few_tasks_start_no_process(monkeypatch):
     assert list(Processes(2, timeout=60, spared=3).run(abs, [-1, -2, -3])) == [1, 2, 3]
 
 
+@needs_proc
+def test_a_process_starts_once_so_much_is_done():
+    results = Processes(2, timeout=60, spared=7, size=abs).run(double, [1, -2, 3, 4])
+    assert [next(results), next(results)] == [2, -4]
+    assert not children()  # 6 of 7 are done
+    assert next(results) == 6
+    assert not children()
+    assert next(results) == 8
+    assert len(children()) == 1
+    assert list(results) == []
+
+
 # How a run ends
 
 

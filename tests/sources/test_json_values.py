@@ -119,6 +119,26 @@ def test_ordinary_records_are_read_together():
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        b'{"a": 1, "a": 2}',
+        b'{"a" : 1, "a" : 2}',
+        b'{"a" : 1, "a": 2}',
+        b'{"a"\t:1, "b": "\\":", "b": 1}',
+        b'{"a" : ":", "a": 1}',
+        b'{"a": ":", "a": 1}',
+        b'{"a" :1},',
+        b'{"a": "x\n{"}\n{"b": 1},{"c": 2}',
+        b'{"a": "x\n"}\n{"b": 1},{"c": 2}',
+    ],
+)
+def test_lines_that_are_other_than_they_look_are_not_read_together(line):
+    plain = b'{"a": ":", "b": "\\":", "c": " : "}'
+    assert load_lines(plain + b"\n" + plain) == 2 * [{"a": ":", "b": '":', "c": " : "}]
+    assert load_lines(line + b"\n" + plain) is None
+
+
+@pytest.mark.parametrize(
     ("text", "reason", "why"),
     [
         ('{"a": 1, "b": {"c": 1, "c": 2}}', "duplicate_key", 'the key "c" stands twice in one object'),

@@ -18,6 +18,8 @@ CONDITIONAL = PromptTemplate(
         Part("{b}%s ", supervised=True, when="b"),
         Part("{{%}} ", when="c"),
         Part("{a}é{c}", supervised=True, when="c"),
+        Part("[{a}]{b}", when="c", unless="b"),
+        Part("{b}?", when="b", unless="c"),
         Part("!"),
     ),
 )

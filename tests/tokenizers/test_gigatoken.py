@@ -74,11 +74,19 @@ def test_any_text_has_the_ids_of_gpt2(texts):
     assert ENGINES["gpt2 itself"].encode_batch(texts) == REFERENCES["gpt2 itself"].encode_batch(texts)
 
 
-def test_arrays_of_a_batch_are_those_of_single_texts():
-    texts = ["ab c", "", "\U000332ee's", "it's 12"] * 3
-    by_text, by_batch = engine("gpt2"), engine("gpt2")
-    by_batch._bytes = gigatoken._BATCHED_BYTES
-    assert by_text.encode_batch(texts) == by_batch.encode_batch(texts) == REFERENCES["gpt2"].encode_batch(texts)
+ODD = ["ab c", "", "\U000332ee's", "it's 12\n", "a\0end", "\0e", "\0end", "d\0en"]
+
+
+@pytest.mark.parametrize("texts", [[], [""], ODD * 3])
+def test_texts_get_their_end_in_the_stead_of_the_mark_between_them(texts):
+    fast, slow = ENGINES["gpt2"], REFERENCES["gpt2"]
+    end = len(PAIRS)
+    assert fast.encode_batch(texts) == slow.encode_batch(texts)
+    ended = fast.encode_batch(texts, end)
+    assert ended == slow.encode_batch(texts, end)
+    assert [row.tolist() for row in ended] == [[*slow.encode(text), end] for text in texts]
+    assert (ended.values.dtype, ended.offsets.dtype) == (np.uint32, np.int64)
+    assert fast._usable
 
 
 @pytest.mark.parametrize("code", [0x295, 0x88F, 0x1ACF, 0x10940, 0x16EC8, 0x2CEA2, 0x332EE, 0xD800])
@@ -175,7 +183,6 @@ def test_its_memory_is_bounded(monkeypatch):
 @pytest.mark.slow
 def test_random_words_take_no_more_than_150_megabytes():
     bounded, generator = engine("gpt2", published_ranks()), np.random.default_rng(0)
-    bounded._bytes = gigatoken._BATCHED_BYTES
     bounded.encode_batch(["a"])
     if not (before := gigatoken._resident()):
         pytest.skip("this system does not say what memory a process has")

@@ -3,6 +3,7 @@
 import pickle
 import time
 
+import numpy as np
 import pytest
 import tiktoken
 from hypothesis import given
@@ -50,6 +51,21 @@ def test_texts_that_begin_alike_have_the_ids_of_each(name, beginning, ends):
     texts = [beginning + end for end in ends]
     rows = Reference(encoding(name), known_pattern(PATTERNS[name])).encode_batch(texts)
     assert [row.tolist() for row in rows] == [encoding(name).encode_ordinary(text) for text in texts]
+
+
+@pytest.mark.parametrize("special", [{}, {"<|endoftext|>": 1000}])
+@pytest.mark.parametrize("beginning", ["", "A text that begins. "])
+def test_rows_have_the_ids_of_each_text_and_the_end_after_them(special, beginning):
+    whole = tiktoken.Encoding("gpt2", pat_str=PATTERNS["gpt2"], mergeable_ranks=RANKS, special_tokens=special)
+    reference = Reference(whole, known_pattern(PATTERNS["gpt2"]), stretch=20)
+    for ends in (["", "a <|endoftext|>", "é\ud83d", "\ud83d\ude00", " " * 50 + "a", ""], ["a"], []):
+        texts = [beginning + end for end in ends]
+        ids = [whole.encode_ordinary(text) for text in texts]
+        for end, after in ((None, []), (1000, [1000])):
+            found = reference.encode_batch(texts, end)
+            assert [row.tolist() for row in found] == [row + after for row in ids]
+            assert (found.values.dtype, found.offsets.dtype) == (np.uint32, np.int64)
+            assert len(found.values) == found.offsets[-1]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -24,7 +24,7 @@ DEEPEST = 256
 """The most levels of objects and lists in a record; parsers differ, so the rule is ours."""
 
 _FEW = 16  # pieces that are looked at one by one when one of them must be
-_COLON, _QUOTE, _BACKSLASH, _BRACE, _BRACKET, _LINE_FEED = b':"\\{[\n'
+_COLON, _COMMA, _QUOTE, _BACKSLASH, _BRACE, _BRACKET, _CLOSING_BRACKET, _LINE_FEED = b':,"\\{[]\n'
 _IS_BLANK = np.isin(np.arange(256), list(b" \t\r\n"))
 _NESTED = frozenset({dict, list})
 _LONG_INTEGER = re.compile(rb"[0-9]{19}")  # the shortest that may not fit into 64 bits with its sign
@@ -73,27 +73,43 @@ def load_lines(text: bytes) -> list[Any] | None:
     ([{'a': 1}, {'a': [2]}], None)
     """
     array = np.frombuffer(text, np.uint8)
-    starts = np.flatnonzero(array[:-1] == _LINE_FEED) + 1
-    lines = len(starts) + 1
-    if array[0] != _BRACE or not (array[starts] == _BRACE).all():
+    breaks = np.flatnonzero(array[:-1] == _LINE_FEED)
+    lines = len(breaks) + 1
+    braces = int(np.count_nonzero(array == _BRACE))
+    if array[0] != _BRACE or not (array[breaks + 1] == _BRACE).all() or braces > 2 * lines:
+        return None  # too many are not of texts in flat objects
+    if braces > lines and _outside(np.flatnonzero(array == _BRACE), _quotes(array)) != lines:
         return None
-    braces = np.flatnonzero(array == _BRACE)
-    if len(braces) > 2 * lines:  # too many for texts of flat objects
+    brackets = array == _BRACKET
+    if np.count_nonzero(brackets) >= DEEPEST and _outside(np.flatnonzero(brackets), _quotes(array)) >= DEEPEST:
         return None
-    quotes = _quotes(array)
-    if len(braces) > lines and _outside(braces, quotes) != lines:
-        return None
-    if _outside(np.flatnonzero(array == _BRACKET), quotes) >= DEEPEST:
-        return None
-    elements = text.replace(b"\n", b"\n,")  # the line breaks stay, so that one within a string is refused
-    stop = len(elements) - 2 * text.endswith(b"\n")
     try:
-        values: list[Any] = _parser()(b"".join((b"[", memoryview(elements)[:stop], b"]")))
+        values: list[Any] = _parser()(_as_array(text, array, breaks, kept=braces > lines))
     except ValueError:
         return None
-    objects = len(values) == lines and set(map(type, values)) == {dict}
-    same = objects and _keys(array, quotes) == sum(map(len, values))
-    return values if same and _is_plain(text, array, quotes) else None
+    if len(values) != lines or set(map(type, values)) != {dict}:
+        return None
+    members = sum(map(len, values))
+    same = _has_plain_keys(array, members) or _keys(array, _quotes(array)) == members
+    return values if same and _is_plain(text, array) else None
+
+
+def _as_array(
+    text: bytes, array: NDArray[np.uint8], breaks: NDArray[np.int64], *, kept: bool
+) -> bytes | bytearray:
+    """Return the lines as the elements of a JSON array, the breaks beside the commas if they are `kept`.
+
+    So one within a string is refused. Where each brace begins a line, there can be none.
+    """
+    if kept:
+        elements = text.replace(b"\n", b"\n,")
+        return b"".join((b"[", memoryview(elements)[: len(elements) - 2 * text.endswith(b"\n")], b"]"))
+    made = bytearray(len(text) + 2)
+    into = np.frombuffer(made, np.uint8)
+    into[1:-1] = array
+    into[breaks + 1] = _COMMA
+    into[[0, -1]] = _BRACKET, _CLOSING_BRACKET
+    return made
 
 
 def load_elements(text: bytes) -> list[Any] | None:
@@ -133,7 +149,7 @@ def agreed(values: Sequence[Any], text: bytes) -> bool:
     quotes = _quotes(array)
     braces, brackets = (_outside(np.flatnonzero(array == mark), quotes) for mark in (_BRACE, _BRACKET))
     members = _members(values, braces, brackets)
-    return _keys(array, quotes) == members and _is_plain(text, array, quotes)
+    return _keys(array, quotes) == members and _is_plain(text, array)
 
 
 def _quotes(array: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -168,7 +184,19 @@ def _keys(array: NDArray[np.uint8], quotes: NDArray[np.int64]) -> int:
     return int(np.count_nonzero(array[after] == _COLON))
 
 
-def _is_plain(text: bytes, array: NDArray[np.uint8], quotes: NDArray[np.int64]) -> bool:
+def _has_plain_keys(array: NDArray[np.uint8], members: int) -> bool:
+    """Whether there are as many keys as members, told by the colons alone; False may mean that it cannot be told.
+
+    A quote before a colon ends a key, unless a string begins with the colon or has both. Where no blank hides a
+    key, there are at least as many such quotes as keys, and as many keys as members: so where there are as many
+    quotes as members, no key stands twice.
+    """
+    colons = np.flatnonzero(array == _COLON)
+    before = array[colons - 1]
+    return np.count_nonzero(before == _QUOTE) == members and not _IS_BLANK[before].any()
+
+
+def _is_plain(text: bytes, array: NDArray[np.uint8]) -> bool:
     """Whether a text has neither an integer of 19 digits or more nor, for `json`, half of a character."""
     if _parser() is _load_plainly and _SURROGATE_ESCAPE.search(text):
         return False
@@ -177,8 +205,9 @@ def _is_plain(text: bytes, array: NDArray[np.uint8], quotes: NDArray[np.int64]) 
     starts = 4 * np.flatnonzero(digit[:-3] & digit[1:-2] & digit[2:-1] & digit[3:])
     for step in range(1, 12):
         starts = starts[(array[starts + step] - np.uint8(48)) < 10]
-    matches = (_LONG_INTEGER.search(text, max(start - 4, 0), start + 48) for start in starts.tolist())
-    return all(np.searchsorted(quotes, match.start()) % 2 for match in matches if match)
+    matches = [_LONG_INTEGER.search(text, max(start - 4, 0), start + 48) for start in starts.tolist()]
+    found = np.array([match.start() for match in matches if match], np.int64)
+    return not len(found) or not _outside(found, _quotes(array))
 
 
 def _members(values: Sequence[Any], braces: int, brackets: int) -> int:
@@ -203,17 +232,17 @@ def _members(values: Sequence[Any], braces: int, brackets: int) -> int:
     raise RecursionError
 
 
-def _load_plainly(piece: bytes) -> Any:
+def _load_plainly(piece: bytes | bytearray) -> Any:
     return json.loads(piece.decode())
 
 
 @cache
-def _parser() -> Callable[[bytes], Any]:
+def _parser() -> Callable[[bytes | bytearray], Any]:
     try:
         import orjson  # noqa: PLC0415  # an extra
     except ImportError:
         return _load_plainly
-    loads: Callable[[bytes], Any] = orjson.loads
+    loads: Callable[[bytes | bytearray], Any] = orjson.loads
     return loads
 
 

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterable
 from io import RawIOBase
 from pathlib import Path
+from threading import Thread
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,10 +18,13 @@ from fastcollate.storage.local import storage_error
 __all__ = ["BLOCK_BYTES", "HashingFile", "block_checksums", "file_hash", "index_hash"]
 
 BLOCK_BYTES = 16_384  # of token values behind one checksum
+_MUCH = 1 << 20  # bytes, whose hash takes many times as long as a thread to start
 
 
 class HashingFile(RawIOBase):
     """What is written to a file, hashed on its way: what the disk makes of it is for a reader to find out.
+
+    Much at once is hashed by a thread, while it is written.
 
     Attributes:
         count: The bytes so far.
@@ -36,10 +40,19 @@ class HashingFile(RawIOBase):
         return True
 
     def write(self, data: Any) -> int:
-        """Write bytes, which are hashed first."""
-        self._digest.update(data)
-        self._file.write(data)
-        self.count += (size := memoryview(data).nbytes)
+        """Write bytes, and hash them."""
+        size = memoryview(data).nbytes
+        if size < _MUCH:
+            self._digest.update(data)
+            self._file.write(data)
+        else:
+            hashing = Thread(target=self._digest.update, args=(data,))
+            hashing.start()
+            try:
+                self._file.write(data)
+            finally:
+                hashing.join()
+        self.count += size
         return size
 
     @property

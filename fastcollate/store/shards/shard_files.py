@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from io import BufferedWriter
 from pathlib import Path
@@ -46,21 +47,23 @@ def write_shard(
     """
     columns = {name: entry for name, entry in columns.items() if name in arrays}
     *names, blocks = file_names(number, layout, list(arrays))
-    if layout == "arrow":
-        entry = _write(directory / names[0], partial(_write_arrow, arrays=arrays, columns=columns))
-        files, places = [entry], _arrow_places(directory / names[0], arrays, columns)
-    else:
-        files, places = [], {}
-        for i, (name, array) in enumerate(arrays.items()):
-            files.append(_write(directory / names[i], partial(_write_npy, array=array)))
-            places[name] = [i, files[-1].bytes - array.nbytes, len(array)]
-    checksums = block_checksums(arrays["input_ids"])
-    files.append(_write(directory / blocks, partial(_write_npy, array=checksums)))
+    with ThreadPoolExecutor(1) as beside:
+        checksums = beside.submit(block_checksums, arrays["input_ids"])
+        index = beside.submit(index_hash, [array for name, array in arrays.items() if name != "input_ids"])
+        if layout == "arrow":
+            entry = _write(directory / names[0], partial(_write_arrow, arrays=arrays, columns=columns))
+            files, places = [entry], _arrow_places(directory / names[0], arrays, columns)
+        else:
+            files, places = [], {}
+            for i, (name, array) in enumerate(arrays.items()):
+                files.append(_write(directory / names[i], partial(_write_npy, array=array)))
+                places[name] = [i, files[-1].bytes - array.nbytes, len(array)]
+    files.append(_write(directory / blocks, partial(_write_npy, array=checksums.result())))
     return ShardEntry(
         records=len(arrays["source_row"]),
         tokens=len(arrays["input_ids"]),
         row_base=row_base,
-        index_sha256=index_hash(array for name, array in arrays.items() if name != "input_ids"),
+        index_sha256=index.result(),
         places=places,
         files=files,
     )

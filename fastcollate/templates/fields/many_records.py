@@ -12,7 +12,7 @@ import numpy as np
 from fastcollate.ragged import IntArray, offsets_of
 from fastcollate.templates.segments import Texts
 
-__all__ = ["Run", "columns_of_fields", "texts_of_columns"]
+__all__ = ["Piece", "Run", "columns_of_fields", "texts_of_columns"]
 
 
 class Run(NamedTuple):
@@ -29,6 +29,22 @@ class Run(NamedTuple):
     pick: Callable[[Sequence[str]], Any]
     weight: float
     pieces: tuple[tuple[str, int | None], ...]
+
+
+class Piece(NamedTuple):
+    """What is always there of a part, and a field after it.
+
+    Attributes:
+        literal: The text that is always there.
+        place: The number of the field that follows; None is none.
+        when: The field without which the part is left out; None is no such field.
+        unless: The field with which the part is left out; None is no such field.
+    """
+
+    literal: str
+    place: int | None
+    when: int | None
+    unless: int | None
 
 
 def columns_of_fields(
@@ -61,7 +77,10 @@ def columns_of_fields(
 
 
 def texts_of_columns(
-    columns: Sequence[list[str]], conditions: Sequence[int], runs: Mapping[tuple[bool, ...], tuple[Run, ...]]
+    columns: Sequence[list[str]],
+    conditions: Sequence[int],
+    runs: Mapping[tuple[bool, ...], tuple[Run, ...]],
+    pieces: Sequence[Piece],
 ) -> Texts | None:
     """Return the texts of records whose fields are these.
 
@@ -69,6 +88,7 @@ def texts_of_columns(
         columns: The values of each field, those of N records; there is at least one.
         conditions: The fields that decide which runs a record has.
         runs: The runs, by whether each of these fields is not empty.
+        pieces: The pieces of all parts.
 
     Returns:
         The texts; None where a record would have no text at all.
@@ -86,29 +106,43 @@ def texts_of_columns(
     for kind, chosen in kinds:
         numbers[chosen] = len(kind)
     offsets = offsets_of(numbers)
-    texts = np.empty(count, object)
     sizes, weights = np.empty(int(offsets[-1]), np.int64), np.empty(int(offsets[-1]), np.float32)
     for kind, chosen in kinds:
-        texts[chosen] = _filled(columns, kind, chosen)
         for number, run in enumerate(kind):
             at = offsets[chosen] + number
             sizes[at] = sum(len(literal) for literal, _ in run.pieces)
             for place in [place for _, place in run.pieces if place is not None]:
                 sizes[at] += lengths[place][chosen]
             weights[at] = run.weight
-    return Texts(texts.tolist(), sizes, weights, offsets)
+    return Texts(_filled(columns, lengths, pieces), sizes, weights, offsets)
 
 
-def _filled(values: Sequence[list[str]], runs: Sequence[Run], chosen: IntArray) -> list[str]:
-    """Return the whole text of each of the `chosen` records."""
-    count, numbers = len(chosen), chosen.tolist()
-    columns = list[Iterable[str]]()
+def _filled(columns: Sequence[list[str]], lengths: Sequence[IntArray], pieces: Sequence[Piece]) -> list[str]:
+    """Return the whole text of each record: what a record does not have is empty there."""
+    count = len(columns[0])
+    strings = list[Iterable[str]]()
     before = ""
-    for literal, place in [piece for run in runs for piece in run.pieces]:
-        before += literal
-        if place is not None:
-            column = values[place]
-            columns += [repeat(before, count), column if count == len(column) else [column[i] for i in numbers]]
+    for literal, place, when, unless in pieces:
+        always = when is None and unless is None
+        given = [] if always else _given(lengths, when, unless)
+        if always:
+            before += literal
+        if before and not (always and place is None):
+            strings.append(repeat(before, count))
             before = ""
-    columns.append(repeat(before, count))
-    return list(map("".join, zip(*columns, strict=True)))
+        if literal and not always:
+            strings.append([literal if has else "" for has in given])
+        if place is not None:
+            as_it_is = always or (place == when and unless is None)
+            column = columns[place]
+            strings.append(
+                column if as_it_is else [value if has else "" for value, has in zip(column, given, strict=True)]
+            )
+    if before or not strings:
+        strings.append(repeat(before, count))
+    return list(map("".join, zip(*strings, strict=True)))
+
+
+def _given(lengths: Sequence[IntArray], when: int | None, unless: int | None) -> list[bool]:
+    given = np.ones(len(lengths[0]), bool) if when is None else lengths[when] > 0
+    return (given if unless is None else given & (lengths[unless] == 0)).tolist()

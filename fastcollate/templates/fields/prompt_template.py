@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, product
 from operator import itemgetter
@@ -12,7 +12,7 @@ from typing import Any
 
 from fastcollate.errors import InputError
 from fastcollate.templates.built_in import BUILT_IN
-from fastcollate.templates.fields.many_records import Run, columns_of_fields, texts_of_columns
+from fastcollate.templates.fields.many_records import Piece, Run, columns_of_fields, texts_of_columns
 from fastcollate.templates.fields.parts import Part
 from fastcollate.templates.segments import Document, Segment, Texts
 from fastcollate.templates.wording import having, is_nan, nearest, renaming, short
@@ -54,6 +54,7 @@ class PromptTemplate:
     _keys: tuple[tuple[str, str], ...] = field(init=False, repr=False, compare=False)
     _conditions: tuple[int, ...] = field(init=False, repr=False, compare=False)
     _runs: dict[tuple[bool, ...], tuple[Run, ...]] = field(init=False, repr=False, compare=False)
+    _pieces: tuple[Piece, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.parts:
@@ -75,6 +76,7 @@ class PromptTemplate:
             "_keys": tuple((name, keys.get(name, name)) for name in names),
             "_conditions": tuple(map(names.index, conditions)),
             "_runs": runs,
+            "_pieces": tuple(_pieces_of(self.parts, names)),
         }
         for attribute, value in made.items():
             object.__setattr__(self, attribute, value)
@@ -184,7 +186,7 @@ class PromptTemplate:
         (['2 + 2 = 4'], array([7, 2]), array([0., 1.], dtype=float32))
         """
         columns = columns_of_fields(records, self._keys, frozenset(self.optional)) if self._keys else None
-        return None if columns is None else texts_of_columns(columns, self._conditions, self._runs)
+        return None if columns is None else texts_of_columns(columns, self._conditions, self._runs, self._pieces)
 
     def _string(self, name: str, key: str, record: Mapping[str, Any]) -> str:
         value = record.get(key)
@@ -212,6 +214,15 @@ class PromptTemplate:
 
 def _unique(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
+
+
+def _pieces_of(parts: Sequence[Part], names: Sequence[str]) -> Iterator[Piece]:
+    def place(name: str | None) -> int | None:
+        return names.index(name) if name else None
+
+    for part in parts:
+        for literal, name in part.pieces:
+            yield Piece(literal, place(name), place(part.when), place(part.unless))
 
 
 def _nothing(_: Sequence[str]) -> tuple[str, ...]:

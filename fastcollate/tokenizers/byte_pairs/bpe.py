@@ -98,6 +98,24 @@ class BpeTokenizer:
         """
         return self._engine.encode_batch(texts)
 
+    def encode_ended(self, texts: Sequence[str]) -> Ragged | None:
+        """Return the uint32 ids of many texts, each with the end-of-text token after it.
+
+        None is returned where there is no such token, or where ordinary text may give it.
+
+        Raises:
+            EncodingError: As `encode_batch`.
+
+        >>> from fastcollate.tokenizers.byte_pairs.published import load_bpe
+        >>> load_bpe("bytes").encode_ended(["hi", ""]).values
+        array([104, 105, 256, 256], dtype=uint32)
+        """
+        return self._engine.encode_batch(texts, self.eot_token_id) if self._has_end_apart else None
+
+    @cached_property
+    def _has_end_apart(self) -> bool:
+        return self.eot_token_id is not None and self.eot_token_id not in self._ranks.values()
+
     @cached_property
     def _engine(self) -> Reference | Gigatoken | SingleBytes:
         """The fastest way to the ids that tiktoken gives."""

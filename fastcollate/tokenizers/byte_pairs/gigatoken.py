@@ -32,13 +32,15 @@ _NEWER = (
     *((0xE0200, 0x10FFFF), (0xD800, 0xDFFF)),  # the last are half a character each, which gigatoken refuses
 )
 _FIRST_BYTES = 131_072  # encoded by tiktoken: loading gigatoken takes as long as that and more
-_BATCHED_BYTES = 100_663_296  # encoded text by text: batches come as arrays of awkward, whose import takes 0.3 s
 # Its caches hold every distinct word, at about 10 bytes a byte, in tables that double: 31 MB of random words took
 # 319 MB. A tokenizer is made anew (in 0.06 s) when its calls have taken this much, so that one more doubling stays
 # below 150 MB; where a process cannot tell its memory, after as many bytes of text as would take it.
 _MOST_GROWTH = 40_000_000
 _MOST_BYTES = 8_000_000
 _CHECKED = 1024  # one byte in so many is encoded by tiktoken too
+# Many texts are one to gigatoken, with this control token, whose beginning is not its end, after each: a call for
+# each text takes twice as long.
+_END = "\0end"
 
 
 def doubtful(texts: Sequence[str]) -> list[int]:
@@ -99,7 +101,7 @@ def gigatoken_loader(ranks: Mapping[bytes, int], scheme: str) -> Callable[[], An
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "ranks.tiktoken")
             path.write_bytes(content)
-            return Tokenizer.from_tiktoken(path, scheme, {})
+            return Tokenizer.from_tiktoken(path, scheme, {_END: max(ranks.values()) + 1})
 
     return load
 
@@ -132,54 +134,51 @@ class Gigatoken:
         self._growth = 0  # of memory, by the present tokenizer's calls
         self._credit = 4096  # bytes that may be encoded twice
 
-    def encode_batch(self, texts: Sequence[str]) -> Ragged:
-        """Return the uint32 ids of many texts, as the reference has them."""
-        size = sum(map(len, texts))
-        self._bytes += size
-        if not self._usable or self._bytes <= _FIRST_BYTES:
-            return self._reference.encode_batch(texts)
-        odd = doubtful(texts)
+    def encode_batch(self, texts: Sequence[str], end: int | None = None) -> Ragged:
+        """Return the uint32 ids of many texts, as the reference has them; `end` as there."""
+        joined = _END.join([*texts, ""])
+        self._bytes += len(joined)
+        if not texts or not self._usable or self._bytes <= _FIRST_BYTES:
+            return self._reference.encode_batch(texts, end)
+        odd = [] if joined.isascii() else doubtful(texts)
+        if joined.count(_END[0]) > len(texts):
+            odd = sorted({*odd, *(i for i, text in enumerate(texts) if _END in text)})
         plain = list(texts)
         for i in odd:
             plain[i] = ""
-        self._credit += size // _CHECKED
-        tokens = self._encode(plain)
-        if tokens is None or not self._agrees(plain, tokens):
+        self._credit += len(joined) // _CHECKED
+        tokens = self._encode(_END.join([*plain, ""]) if odd else joined, end)
+        if tokens is None or not self._agrees(plain, tokens, end):
             self._usable, self._tokenizer = False, None
-            return self._reference.encode_batch(texts)
+            return self._reference.encode_batch(texts, end)
         return _spliced(tokens, odd, self._reference.encode_batch([texts[i] for i in odd])) if odd else tokens
 
-    def _encode(self, texts: list[str]) -> Ragged | None:
-        """Return the ids by gigatoken; None if it fails."""
+    def _encode(self, joined: str, end: int | None) -> Ragged | None:
+        """Return the ids of texts with `_END` after each, by gigatoken; None if it fails."""
         try:
             if self._tokenizer is None:
                 self._tokenizer, self._growth = self._load(), 0
             before = _resident()
-            if self._bytes < _BATCHED_BYTES:
-                rows = [self._tokenizer.encode(text) for text in texts]
-                values = np.concatenate([np.zeros(0, np.uint32), *rows])
-                tokens = Ragged(values, offsets_of([len(row) for row in rows]))
-            else:
-                layout = self._tokenizer.encode_batch(texts, parallel=False).layout
-                tokens = Ragged(np.asarray(layout.content.data), np.asarray(layout.offsets.data))
+            found: NDArray[np.uint32] = self._tokenizer.encode(joined)
         except BaseException as error:
             if not (isinstance(error, Exception) or is_panic(error)):
                 raise
             warnings.warn(f"gigatoken fails ({error}): tiktoken goes on alone, with the same ids", stacklevel=4)
             return None
-        self._growth += max(_resident() - before - tokens.values.nbytes, 0) if before else _growth_of(texts)
+        self._growth += max(_resident() - before - found.nbytes, 0) if before else _growth_of(joined)
         if self._growth > _MOST_GROWTH:
             self._tokenizer = None
-        return tokens
+        return _parted(found, end)
 
-    def _agrees(self, texts: list[str], tokens: Ragged) -> bool:
+    def _agrees(self, texts: list[str], tokens: Ragged, end: int | None) -> bool:
         """Encode a few texts again, as many as the credit lasts for, and compare."""
         step = max(len(texts) // 4, 1)
+        ending = [] if end is None else [end]
         for i in range(self._bytes % step, len(texts), step):
             if not texts[i] or len(texts[i]) > self._credit:
                 continue
             self._credit -= len(texts[i])
-            if tokens[i].tolist() != self._reference.encode(texts[i]):
+            if tokens[i].tolist() != self._reference.encode(texts[i]) + ending:
                 warnings.warn(
                     f"gigatoken encodes {texts[i]!r:.60} otherwise than tiktoken: tiktoken goes on alone",
                     stacklevel=4,
@@ -188,16 +187,28 @@ class Gigatoken:
         return True
 
 
+def _parted(ids: NDArray[np.uint32], end: int | None) -> Ragged:
+    """Return the rows of ids that end with `_END`; these have `end` in its stead, or nothing."""
+    marks = np.flatnonzero(ids == ids[-1])
+    offsets = np.zeros(len(marks) + 1, np.int64)
+    if end is None:
+        offsets[1:] = marks - np.arange(len(marks))
+        return Ragged(np.delete(ids, marks), offsets)
+    ids[marks] = end
+    offsets[1:] = marks + 1
+    return Ragged(ids, offsets)
+
+
 def _spliced(tokens: Ragged, places: list[int], others: Ragged) -> Ragged:
-    """Return the tokens with other rows where theirs, at these places, are empty."""
+    """Return the tokens with other rows before theirs at these places, which hold an end or nothing."""
     lengths = tokens.lengths
-    lengths[places] = others.lengths
+    lengths[places] += others.lengths
     at = np.repeat(tokens.offsets[places], others.lengths)
     return Ragged(np.insert(tokens.values, at, others.values), offsets_of(lengths))
 
 
-def _growth_of(texts: list[str]) -> int:
-    return sum(map(len, texts)) * (_MOST_GROWTH // _MOST_BYTES)
+def _growth_of(text: str) -> int:
+    return len(text) * (_MOST_GROWTH // _MOST_BYTES)
 
 
 def _resident() -> int:

@@ -25,10 +25,20 @@ class SingleBytes:
     def __init__(self, ranks: Mapping[bytes, int]) -> None:
         self._ids = np.array([ranks[bytes([byte])] for byte in range(256)], np.uint32)
 
-    def encode_batch(self, texts: Sequence[str]) -> Ragged:
-        """Return the uint32 ids of many texts, a row for each; lone surrogates are U+FFFD."""
+    def encode_batch(self, texts: Sequence[str], end: int | None = None) -> Ragged:
+        """Return the uint32 ids of many texts, a row for each; lone surrogates are U+FFFD.
+
+        Args:
+            texts: The texts.
+            end: The token after each text; None (default) is without.
+        """
         try:
             data = [text.encode() for text in texts]
         except UnicodeEncodeError:
             data = [mend(text).encode() for text in texts]
-        return Ragged(self._ids[np.frombuffer(b"".join(data), np.uint8)], offsets_of(list(map(len, data))))
+        lengths = np.fromiter(map(len, data), np.int64, len(data))
+        if end is None:
+            return Ragged(self._ids[np.frombuffer(b"".join(data), np.uint8)], offsets_of(lengths))
+        ids, offsets = self._ids[np.frombuffer(b"\0".join([*data, b""]), np.uint8)], offsets_of(lengths + 1)
+        ids[offsets[1:] - 1] = end
+        return Ragged(ids, offsets)
