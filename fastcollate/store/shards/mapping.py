@@ -94,7 +94,7 @@ def map_shard(
         StoreCorruptError: A file is too short, the index has changed, or offsets fall or leave their values.
         StorageError: The system does not let us read or map a file.
     """
-    files = [map_file(directory / file.name) for file in entry.files[:-1]]
+    files = [map_file(directory / file.name).data for file in entry.files[:-1]]
     where = directory / entry.files[0].name
     arrays: dict[str, NDArray[Any]] = {}
     for name, dtype in dtypes.items():
