@@ -128,6 +128,8 @@ def _check(manifest: Manifest, path: str) -> None:
             raise StoreVersionError(f"{path}: column {name!r} has {column.dtype!r} per {column.per!r}: unknown")
     _check_vocabulary(manifest, path)
     known = array_dtypes(manifest.dtype, manifest.columns)
+    if not manifest.shards:
+        raise StoreCorruptError(f"{path} lists no shards: a store has at least one; restore the manifest")
     for number, shard in enumerate(manifest.shards):
         _check_shard(manifest, number, shard, known, path)
     pairs = manifest.lengths

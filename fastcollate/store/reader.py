@@ -16,7 +16,7 @@ from fastcollate.errors import EncodingError, InputError, StoreError
 from fastcollate.ragged import Column, IntArray, Ragged, row_numbers
 from fastcollate.store.manifest import Manifest
 from fastcollate.store.opened import Opened, Verify, open_store
-from fastcollate.store.shards.mapping import Shard
+from fastcollate.store.shards.shard import Shard
 from fastcollate.store.shards.shard_arrays import STRING
 from fastcollate.store.shards.sharded import ShardedRecords
 from fastcollate.store.splitting import Part, part_sizes, records_of_part, units_of
@@ -214,9 +214,10 @@ class TokenStore:
         Raises:
             InputError: There is no such column of strings.
         """
-        if name not in self._opened.words:
-            raise InputError(f"the store has no column of strings {name!r}: it has {list(self._opened.words)}")
-        return self._opened.words[name]
+        known = [column for column, entry in self.manifest.columns.items() if entry.dtype == STRING]
+        if name not in known:
+            raise InputError(f"the store has no column of strings {name!r}: it has {known}")
+        return self._opened.dictionaries.words(name)
 
     def tokenizer(self, encoding: AnyEncoding | None = None) -> Tokenizer:
         """Return the tokenizer that made the ids.

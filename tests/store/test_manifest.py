@@ -63,6 +63,12 @@ def test_counts_that_disagree_are_corrupt(path, field, value):
         TokenStore(path)
 
 
+def test_a_store_without_shards_is_corrupt(path):
+    edit(path, lambda content: content.update(shards=[], lengths=[]))
+    with pytest.raises(StoreCorruptError, match=r"manifest.json lists no shards: a store has at least one"):
+        TokenStore(path)
+
+
 @pytest.mark.parametrize("lengths", [[], [[1, 5]], [[2, 1], [1, 2], [3, 1], [4, 1]], [[1, 2, 3]]])
 def test_a_histogram_of_other_records_is_corrupt(path, lengths):
     edit(path, lambda content: content.update(lengths=lengths))

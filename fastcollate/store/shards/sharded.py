@@ -1,4 +1,4 @@
-"""Records numbered from 0 over several mapped shards: what reads a store during an epoch."""
+"""Records numbered from 0 over several shards: what reads a store during an epoch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.ragged import IntArray, Ragged, RaggedBatch, Rows, offsets_of
-from fastcollate.store.shards.mapping import Beside, Shard
+from fastcollate.store.shards.shard import Beside, Shard
 
 __all__ = ["ShardedRecords"]
 
@@ -24,7 +24,7 @@ class _Share(NamedTuple):
 
 
 class ShardedRecords(NamedTuple):
-    """Records numbered from 0 over mapped shards of any sizes.
+    """Records numbered from 0 over shards of any sizes.
 
     Attributes:
         shards: The shards.
@@ -39,7 +39,7 @@ class ShardedRecords(NamedTuple):
     @classmethod
     def of(cls, shards: list[Shard], chosen: range | IntArray) -> ShardedRecords:
         """Return the `chosen` records of some shards."""
-        return cls(shards, offsets_of([len(shard.tokens) for shard in shards])[:-1], chosen)
+        return cls(shards, offsets_of([shard.records for shard in shards])[:-1], chosen)
 
     def locate(self, index: int) -> tuple[Shard, int]:
         """Return the shard of one record, and the record's place there."""
