@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.errors import FastCollateError, InputError
 from fastcollate.ragged import Column, IntArray, Ragged, RaggedBatch, Rows
+from fastcollate.store.shards.background import Unverified
 
-__all__ = ["Corpus", "RaggedCorpus", "Records", "as_corpus"]
+__all__ = ["Corpus", "RaggedCorpus", "Records", "RecordsOfFiles", "as_corpus"]
 
 
 class Records(Protocol):
@@ -28,6 +29,15 @@ class Records(Protocol):
 
         `record_ids` of the batch say which record of the corpus each row is.
         """
+        ...
+
+
+@runtime_checkable
+class RecordsOfFiles(Protocol):
+    """Records that come from files which may have changed since they were written."""
+
+    def unverified(self) -> list[Unverified]:
+        """Return the shards they come from whose files were not hashed yet; datasets do it while they read."""
         ...
 
 

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple, Never
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.corpus import Corpus, Records, as_corpus
+from fastcollate.corpus.corpus import Corpus, Records, RecordsOfFiles, as_corpus
 from fastcollate.errors import InputError
 from fastcollate.plan.permutation import Purpose, derive_key, permute
 from fastcollate.ragged import Column, IntArray, RaggedBatch, Rows, rows_side_by_side
+from fastcollate.store.shards.background import Unverified
 
 __all__ = ["Mixture", "mix"]
 
@@ -233,6 +234,11 @@ class MixtureRecords:
             for name in columns
         }
         return RaggedBatch(tokens, ids, beside)
+
+    def unverified(self) -> list[Unverified]:
+        """Return the shards of all sources whose files were not hashed yet."""
+        sources = [records for records in self._records if isinstance(records, RecordsOfFiles)]
+        return [shard for records in sources for shard in records.unverified()]
 
     def _by_source(self, indices: IntArray) -> list[_Found]:
         """What the selection takes of each source that occurs in it."""

@@ -13,6 +13,7 @@ from fastcollate.arguments import check_count
 from fastcollate.corpus.corpus import Corpus, Records
 from fastcollate.corpus.mixture import Mixture
 from fastcollate.dataset.agreement import check_agreement
+from fastcollate.dataset.checked import checked
 from fastcollate.dataset.gather import gather_planned
 from fastcollate.dataset.position import Pass, SharedPosition
 from fastcollate.dataset.world import World
@@ -133,6 +134,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             worker=worker,
             num_workers=num_workers,
         )
+        planned = checked(planned, records, run.start, worker=worker, num_workers=num_workers)
         longest = getattr(plan, "max_length", None)
         return (
             gather_planned(records, batch, beside, per_token=per_token, max_length=longest) for batch in planned

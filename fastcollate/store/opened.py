@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from fastcollate.errors import StoreChangedError
+from fastcollate.ragged import offsets_of
 from fastcollate.store.manifest import Manifest
+from fastcollate.store.shards.background import Unverified, check_shard
 from fastcollate.store.shards.dictionaries import Dictionaries
 from fastcollate.store.shards.mapped_arrays import MappedArrays, ShardKind
 from fastcollate.store.shards.shard import Shard
 from fastcollate.store.shards.shard_arrays import array_dtypes
-from fastcollate.store.verify import check_files, check_hashes, read_manifest
+from fastcollate.store.verify import check_files, read_manifest
 
 __all__ = ["Opened", "Verify", "open_store"]
 
@@ -49,10 +50,10 @@ def open_store(path: Path, *, verify: Verify, fingerprint: str | None) -> Opened
     if verify != "none":
         check_files(path, manifest)
     shards, dictionaries = _shards_of(path, manifest)
-    if verify != "none":
-        _check_indices(shards)
-    if verify == "full":
-        check_hashes(path, manifest)
+    for shard, first in zip(shards, offsets_of([shard.records for shard in shards]).tolist(), strict=False):
+        if verify == "full":
+            check_shard(Unverified(shard.arrays, first))
+        shard.arrays.is_whole = verify != "index"
     return Opened(manifest, shards, dictionaries)
 
 
@@ -64,11 +65,3 @@ def _shards_of(path: Path, manifest: Manifest) -> tuple[list[Shard], Dictionarie
     dictionaries = Dictionaries([each.words for each in arrays])
     shards = [Shard(each, partial(dictionaries.table, shard=number)) for number, each in enumerate(arrays)]
     return shards, dictionaries
-
-
-def _check_indices(shards: list[Shard]) -> None:
-    if len(shards) == 1:  # a thread for one shard only costs its start
-        shards[0].arrays.check_index()
-        return
-    with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter to others
-        list(pool.map(lambda shard: shard.arrays.check_index(), shards))

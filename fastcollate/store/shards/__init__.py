@@ -2,5 +2,6 @@
 
 `shard_arrays.py` says which arrays a shard has, `entries.py` what the manifest says of one, `pending.py` collects
 records for one, `shard_files.py` writes it, `mapped_arrays.py` maps it, `shard.py` checks what is read of it,
-`dictionaries.py` numbers the strings of all shards, `sharded.py` reads several as one.
+`background.py` hashes it meanwhile, `dictionaries.py` numbers the strings of all shards, `sharded.py` reads
+several as one.
 """

@@ -12,7 +12,7 @@ __all__ = ["Dictionaries"]
 
 
 class _Dictionary(NamedTuple):
-    """The strings of a column, and for each shard what its codes become: int32[W]."""
+    """The strings of a column, and for each shard what its codes become: int32[M]."""
 
     words: list[str]
     tables: list[NDArray[np.int32]]
@@ -38,7 +38,7 @@ class Dictionaries:
         return self._of(name).words
 
     def table(self, name: str, shard: int) -> NDArray[np.int32]:
-        """Return what the codes of a column in a shard become: int32[W]."""
+        """Return what the codes of a column in a shard become: int32[M]."""
         return self._of(name).tables[shard]
 
     def _of(self, name: str) -> _Dictionary:

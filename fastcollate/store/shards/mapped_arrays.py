@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from fastcollate.errors import StoreCorruptError
 from fastcollate.storage.local import MappedFile, map_file
 from fastcollate.store.shards.entries import ShardEntry
-from fastcollate.store.shards.hashes import index_hash
 from fastcollate.store.shards.shard_arrays import ColumnEntry, dictionary_of
 
 __all__ = ["MappedArrays", "ShardKind", "wrong_size"]
@@ -47,10 +46,12 @@ class MappedArrays:
     Attributes:
         kind: What the shard shares with the others.
         entry: The manifest's line.
+        is_whole: Whether the files are known to have their hashes, or are trusted.
     """
 
     def __init__(self, kind: ShardKind, entry: ShardEntry) -> None:
         self.kind, self.entry = kind, entry
+        self.is_whole = False
         self._files: dict[int, MappedFile] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -68,14 +69,17 @@ class MappedArrays:
         return self.file(file).data[at : at + count * dtype.itemsize].view(dtype)
 
     def file(self, number: int) -> MappedFile:
-        """Return a file of the shard, of the size that the manifest says."""
-        if number not in self._files:
-            entry = self.entry.files[number]
-            found, path = map_file(self.kind.directory / entry.name), self.kind.directory / entry.name
-            if len(found.data) != entry.bytes:
-                raise StoreCorruptError(wrong_size(path, len(found.data), entry.bytes))
-            return self._files.setdefault(number, found)  # what another thread has mapped meanwhile stays
-        return self._files[number]
+        """Return a file of the shard, of the size that the manifest says; all but the checksums stay mapped."""
+        if number in self._files:
+            return self._files[number]
+        entry = self.entry.files[number]
+        path = self.kind.directory / entry.name
+        found = map_file(path)
+        if len(found.data) != entry.bytes:
+            raise StoreCorruptError(wrong_size(path, len(found.data), entry.bytes))
+        if number == len(self.entry.files) - 1:
+            return found
+        return self._files.setdefault(number, found)  # what another thread has mapped meanwhile stays
 
     def words(self, name: str) -> list[str]:
         """Return the strings that a column's codes in the file stand for.
@@ -91,19 +95,6 @@ class MappedArrays:
             return [text[start:stop].decode() for start, stop in pairwise(offsets.tolist())]
         except UnicodeDecodeError as error:
             raise self.corrupt(name, f"the strings of {name} are not UTF-8") from error
-
-    def check_index(self) -> None:
-        """All arrays but the token ids have their hash.
-
-        Raises:
-            StoreCorruptError: They have another.
-        """
-        names = [name for name in self.kind.dtypes if name in self.entry.places and name != "input_ids"]
-        if index_hash(self[name] for name in names) != self.entry.index_sha256:
-            raise StoreCorruptError(
-                f"{self.path('input_ids')} is not the shard the manifest lists here (swapped or changed): "
-                "restore the file or prepare the store again"
-            )
 
     def path(self, array: str) -> Path:
         """Return the file that an array lies in."""

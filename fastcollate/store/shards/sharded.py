@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.ragged import IntArray, Ragged, RaggedBatch, Rows, offsets_of
+from fastcollate.store.shards.background import Unverified
 from fastcollate.store.shards.shard import Beside, Shard
 
 __all__ = ["ShardedRecords"]
@@ -85,6 +86,24 @@ class ShardedRecords(NamedTuple):
             for name in ("input_ids", *columns)
         )
         return RaggedBatch(tokens, indices, dict(zip(columns, beside, strict=True)))
+
+    def unverified(self) -> list[Unverified]:
+        """Return the shards with any of the records whose files were not hashed yet."""
+        return [
+            Unverified(self.shards[number].arrays, int(self.starts[number]))
+            for number in self._shards_used()
+            if not self.shards[number].arrays.is_whole
+        ]
+
+    def _shards_used(self) -> Sequence[int]:
+        if not len(self.chosen):
+            return []
+        if isinstance(self.chosen, range):
+            first, last = (bisect_right(self.starts, self.chosen[end]) - 1 for end in (0, -1))
+            return range(first, last + 1)
+        before = np.searchsorted(self.chosen, self.starts)
+        used: list[int] = np.flatnonzero(np.diff(before, append=len(self.chosen))).tolist()
+        return used
 
     def _numbers(self, indices: IntArray) -> IntArray:
         """Return the numbers in the whole of the records `indices`."""
