@@ -35,9 +35,11 @@ class TokenStore:
 
     Args:
         path: The directory that `prepare` or a `StoreWriter` made.
-        verify: How much is checked before the store is used: `"none"` trusts the files, `"index"` (the default)
-            checks the files' presence and sizes and the records' boundaries, `"full"` hashes every byte. A copy of
-            the store in another process checks as much.
+        verify: How much is checked. `"none"` trusts the files. `"index"` (the default) checks at once that each
+            file is there and has its size; datasets hash all files in the background of their first epoch, and
+            tell of any difference before its last batch. `"full"` hashes every byte before the store is used. With
+            each of these the boundaries of a shard's records are checked when the shard is first read, so that
+            nothing is read outside. A copy of the store in another process checks as much.
         fingerprint: The fingerprint that the store must have, 64 hex digits; by default any store will do.
 
     Raises:
