@@ -10,7 +10,7 @@ from fastcollate.errors import StoreCorruptError, StoreError, StoreIncompleteErr
 from fastcollate.storage.local import storage_error
 from fastcollate.store.manifest import MANIFEST, Manifest, is_store_file
 from fastcollate.store.shards.hashes import file_hash
-from fastcollate.store.shards.mapped_arrays import wrong_size
+from fastcollate.store.shards.mapped_arrays import MISSING, wrong_size
 
 __all__ = ["check_files", "check_hashes", "read_manifest"]
 
@@ -38,9 +38,7 @@ def check_files(path: Path, manifest: Manifest) -> None:
         try:
             found = os.stat(f"{path}/{file.name}")  # noqa: PTH116  # there may be many thousands: a Path is slow
         except FileNotFoundError:
-            raise StoreCorruptError(
-                f"{path / file.name} is missing: restore it or prepare the store again"
-            ) from None
+            raise StoreCorruptError(f"{path / file.name} {MISSING}") from None
         except OSError as error:
             raise storage_error(path / file.name, error) from error
         if not stat.S_ISREG(found.st_mode):

@@ -116,6 +116,19 @@ def test_a_process_that_was_forked_meanwhile_hashes_the_rest_itself(store, monke
         check.finish()
 
 
+def test_where_no_thread_can_be_started_it_is_done_when_it_is_waited_for(store, monkeypatch):
+    def none_left(self):
+        raise RuntimeError("can't start new thread")
+
+    change(store.path, 1, "input_ids", 0, 77)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none_left)
+        check = BackgroundCheck(unverified(TokenStore(store.path)))
+    check.raise_if_damaged()
+    with pytest.raises(StoreCorruptError, match="shard-00001"):
+        check.finish()
+
+
 def finish(check, answers):
     try:
         check.finish()

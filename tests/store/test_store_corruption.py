@@ -57,6 +57,9 @@ def test_a_missing_shard_is_named(path):
     for verify in ("index", "full"):
         with pytest.raises(StoreCorruptError, match=r"shard-00001\..* is missing: restore it"):
             TokenStore(path, verify=verify)
+    trusting = TokenStore(path, verify="none")
+    with pytest.raises(StoreCorruptError, match=r"shard-00001\..* is missing: restore it"):
+        trusting[2]
 
 
 @pytest.mark.parametrize("size", [0, 1, 100])

@@ -6,6 +6,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -33,8 +34,8 @@ class BackgroundCheck:
     """A `BackgroundCheck` hashes the files of shards in a thread of its own, one after another.
 
     It rests as long as it works, until somebody waits for it. Files that had their hash once are not hashed again
-    in the same process. After a fork, which takes no thread along, `finish` does in the caller's thread what is
-    left to do.
+    in the same process. Where there is no thread, as after a fork, `finish` does in the caller's what is left to
+    do.
 
     Args:
         shards: The shards, in the order in which they are hashed.
@@ -46,7 +47,8 @@ class BackgroundCheck:
         self._done = self._closed = False
         self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(self._hurry.wait,), daemon=True)
-        self._thread.start()
+        with suppress(RuntimeError):  # where the system has no thread left, `finish` does it all
+            self._thread.start()
 
     def raise_if_damaged(self) -> None:
         """Tell what was found so far; nothing is waited for.

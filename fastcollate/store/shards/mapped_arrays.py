@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.errors import StoreCorruptError
+from fastcollate.errors import StorageError, StoreCorruptError
 from fastcollate.storage.local import MappedFile, map_file
 from fastcollate.store.shards.entries import ShardEntry
 from fastcollate.store.shards.shard_arrays import ColumnEntry, dictionary_of
 
-__all__ = ["MappedArrays", "ShardKind", "wrong_size"]
+__all__ = ["MISSING", "MappedArrays", "ShardKind", "wrong_size"]
+
+MISSING = "is missing: restore it or prepare the store again"
 
 
 class ShardKind(NamedTuple):
@@ -69,12 +71,22 @@ class MappedArrays:
         return self.file(file).data[at : at + count * dtype.itemsize].view(dtype)
 
     def file(self, number: int) -> MappedFile:
-        """Return a file of the shard, of the size that the manifest says; all but the checksums stay mapped."""
+        """Return a file of the shard, of the size that the manifest says; all but the checksums stay mapped.
+
+        Raises:
+            StoreCorruptError: The file is missing, or has another size.
+            StorageError: The system does not let us read or map it.
+        """
         if number in self._files:
             return self._files[number]
         entry = self.entry.files[number]
         path = self.kind.directory / entry.name
-        found = map_file(path)
+        try:
+            found = map_file(path)
+        except StorageError as error:
+            if path.exists():
+                raise
+            raise StoreCorruptError(f"{path} {MISSING}") from error
         if len(found.data) != entry.bytes:
             raise StoreCorruptError(wrong_size(path, len(found.data), entry.bytes))
         if number == len(self.entry.files) - 1:
