@@ -92,6 +92,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
 
         Raises:
             PlanError: The epoch has no batches.
+            StoreCorruptError: A file of the store is not what was written; its last batch is not given then.
             StateError: A state was loaded in the main process while `DataLoader` workers iterate.
         """
         while True:

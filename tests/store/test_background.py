@@ -1,7 +1,10 @@
 """Files are hashed beside what reads them, once a process."""
 
 import multiprocessing
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 from damage import change
@@ -11,6 +14,7 @@ from fastcollate import StoreCorruptError, TokenStore
 from fastcollate.store.shards import background
 from fastcollate.store.shards.background import BackgroundCheck
 
+ROOT = Path(__file__).parents[2]
 LENGTHS = [20_000] * 6  # two and a half blocks of tokens each
 
 
@@ -127,6 +131,23 @@ def test_where_no_thread_can_be_started_it_is_done_when_it_is_waited_for(store, 
     check.raise_if_damaged()
     with pytest.raises(StoreCorruptError, match="shard-00001"):
         check.finish()
+
+
+LEAVE = """
+import sys
+from fastcollate import BucketedDataset, TokenStore
+from fastcollate.store.shards import background
+background._SLICE = 1
+batches = iter(BucketedDataset(TokenStore(sys.argv[1]), batch_size=1))
+print(len(next(batches)))
+"""
+
+
+def test_a_process_may_end_while_files_are_hashed(store):
+    left = subprocess.run(
+        [sys.executable, "-c", LEAVE, str(store.path)], cwd=ROOT, check=False, capture_output=True, text=True
+    )
+    assert (left.returncode, left.stdout, left.stderr) == (0, "1\n", "")
 
 
 def finish(check, answers):
