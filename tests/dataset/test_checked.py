@@ -22,6 +22,13 @@ def path(request, tmp_path):
     return tmp_path / "store"
 
 
+@pytest.fixture
+def slow(monkeypatch):
+    """Hashing takes longer than reading, so that nothing is found by chance before it is waited for."""
+    hash_file = background._hash
+    monkeypatch.setattr(background, "_hash", lambda *given: (time.sleep(0.02), hash_file(*given))[1])
+
+
 def damage(path):
     """Change a token of record 15, which a batch shows as it is."""
     change(path, 1, "input_ids", 25, 99)
@@ -45,6 +52,7 @@ TOLD = (
 )
 
 
+@pytest.mark.usefixtures("slow")
 @pytest.mark.parametrize("kind", DATASETS)
 def test_the_last_batch_is_not_given_before_all_files_are_hashed(path, kind):
     dataset = DATASETS[kind](damage(path))
@@ -65,6 +73,7 @@ def test_the_next_batch_tells(path, monkeypatch):
     assert len(read(BucketedDataset(TokenStore(path, verify="none"), batch_size=1))) == len(LENGTHS)
 
 
+@pytest.mark.usefixtures("slow")
 @pytest.mark.parametrize("batch_size", [4, 20, 40])
 def test_workers_share_the_files_and_the_last_batch_waits_for_all_of_them(path, batch_size):
     """There are 10, 2 and 1 batches: of three workers some get none, and are heard after the last batch."""
@@ -77,6 +86,7 @@ def test_workers_share_the_files_and_the_last_batch_waits_for_all_of_them(path, 
             read(loader, len(LENGTHS) // batch_size)
 
 
+@pytest.mark.usefixtures("slow")
 def test_a_mixture_checks_its_sources(path, tmp_path):
     other = write_store(tmp_path / "other", LENGTHS)
     mixture = mix([(other, 1), (damage(path), 2)])
