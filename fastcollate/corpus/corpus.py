@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.errors import FastCollateError, InputError
 from fastcollate.ragged import Column, Found, IntArray, Ragged, RaggedBatch, Rows, Scattered
+from fastcollate.store.shards.background import Unverified
 
-__all__ = ["Corpus", "RaggedCorpus", "Records", "as_corpus"]
+__all__ = ["Corpus", "RaggedCorpus", "Records", "RecordsOfFiles", "as_corpus"]
 
 
 class Records(Protocol):
@@ -32,6 +33,15 @@ class Records(Protocol):
 
     def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:
         """Return the same records as a batch: what `find` returns, copied side by side unless it is one array."""
+        ...
+
+
+@runtime_checkable
+class RecordsOfFiles(Protocol):
+    """Records that come from files which may have changed since they were written."""
+
+    def unverified(self) -> list[Unverified]:
+        """Return the shards they come from whose files were not hashed yet; datasets do it while they read."""
         ...
 
 

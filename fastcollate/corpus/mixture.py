@@ -10,10 +10,11 @@ from typing import Any, NamedTuple, Never
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.corpus import Corpus, Records, as_corpus
+from fastcollate.corpus.corpus import Corpus, Records, RecordsOfFiles, as_corpus
 from fastcollate.errors import InputError
 from fastcollate.plan.permutation import Permutations, Purpose, derive_key
 from fastcollate.ragged import Column, Found, IntArray, RaggedBatch
+from fastcollate.store.shards.background import Unverified
 
 __all__ = ["Mixture", "mix"]
 
@@ -226,6 +227,11 @@ class MixtureRecords:
     def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:
         """Return the records `indices: int64[B]` as a batch, with the `columns` asked for."""
         return self.find(indices, columns).batch()
+
+    def unverified(self) -> list[Unverified]:
+        """Return the shards of all sources whose files were not hashed yet."""
+        sources = [records for records in self._records if isinstance(records, RecordsOfFiles)]
+        return [shard for records in sources for shard in records.unverified()]
 
     def locate(self, indices: IntArray) -> tuple[IntArray, IntArray]:
         """Return the number of each record's source, and its number in that source: int64[M] both.

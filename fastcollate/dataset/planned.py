@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Collection, Iterator
+from itertools import chain
 from typing import Any, Generic, Self, TypeVar
 
 from torch.utils.data import IterableDataset, get_worker_info
@@ -13,6 +14,7 @@ from fastcollate.arguments import check_count
 from fastcollate.corpus.corpus import Corpus, Records
 from fastcollate.corpus.mixture import Mixture
 from fastcollate.dataset.agreement import check_agreement
+from fastcollate.dataset.checked import checked
 from fastcollate.dataset.parcels import cut_parcels, find_rows
 from fastcollate.dataset.position import Pass, SharedPosition
 from fastcollate.dataset.world import World
@@ -91,13 +93,14 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
 
         Raises:
             PlanError: The epoch has no batches.
+            StoreCorruptError: A file of the store is not what was written; its last batch is not given then.
             StateError: A state was loaded in the main process while `DataLoader` workers iterate.
         """
         while True:
             run, info = self.begin(), get_worker_info()
             worker, num_workers = (0, 1) if info is None else (info.id, info.num_workers)
             parcels = self.parcels(run, worker=worker, num_workers=num_workers)
-            for batch in (batch for parcel in parcels for batch in parcel.side_by_side().batches()):
+            for batch in chain.from_iterable(parcel.side_by_side().batches() for parcel in parcels):
                 run.deliver()
                 yield batch
                 if run.overtaken:
@@ -135,11 +138,9 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             num_workers=num_workers,
         )
         longest = getattr(plan, "max_length", None)
-        return (
-            parcel
-            for share in shares
-            for parcel in cut_parcels(find_rows(records, share, beside, per_token=per_token, max_length=longest))
-        )
+        found = (find_rows(records, share, beside, per_token=per_token, max_length=longest) for share in shares)
+        parcels = chain.from_iterable(map(cut_parcels, found))
+        return checked(parcels, records, run.start, worker=worker, num_workers=num_workers)
 
     def finish(self, run: Pass) -> None:
         """Go on to the next epoch, after the last batch of a pass.

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.errors import StorageError
 
-__all__ = ["make_durable", "map_file", "replacing", "storage_error", "write_whole"]
+__all__ = ["MappedFile", "make_durable", "map_file", "replacing", "storage_error", "write_whole"]
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:
@@ -69,24 +71,67 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         raise storage_error(path, error) from error
 
 
-def map_file(path: Path) -> NDArray[np.uint8]:
-    """Return the bytes of a file, read when they are looked at: a read-only `uint8[S]`, without a descriptor.
+class MappedFile(NamedTuple):
+    """The bytes of a file, a read-only uint8[S], and which file that is: another one of its name has another."""
+
+    data: NDArray[np.uint8]
+    identity: tuple[int, ...]
+
+
+def map_file(path: Path) -> MappedFile:
+    """Map a file, whose bytes are read when they are looked at; no descriptor stays open.
 
     Raises:
         StorageError: The system does not let us read or map it.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "two bytes"
+    >>> write_whole(path, b"Hi")
+    >>> map_file(path).data
+    array([ 72, 105], dtype=uint8)
     """
     try:
         with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                return np.frombuffer(b"", np.uint8)
-            return np.frombuffer(_mapped(file, path), np.uint8)
+            found = os.fstat(file.fileno())
+            identity = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+            return MappedFile(_mapped(file.fileno(), found.st_size), identity)
     except OSError as error:
         raise storage_error(path, error) from error
 
 
-def _mapped(file: BinaryIO, path: Path) -> Any:
-    if sys.version_info >= (3, 13):
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ, trackfd=False)
-    import pyarrow as pa  # noqa: PLC0415  # an older mmap keeps a descriptor each; its maps do not
+def _mapped(descriptor: int, size: int) -> NDArray[np.uint8]:
+    if size == 0:
+        return np.frombuffer(b"", np.uint8)
+    if sys.platform == "win32":
+        return np.frombuffer(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ), np.uint8)
+    return np.asarray(_Pages(descriptor, size))
 
-    return pa.memory_map(str(path)).read_buffer()
+
+class _Pages:
+    """The pages of a file, by the C library's own calls: Python's keep a descriptor for each file before 3.13.
+
+    NumPy makes a read-only array of it, which keeps it alive.
+    """
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        libc = _libc()
+        address = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, descriptor, 0)
+        if address == ctypes.c_void_p(-1).value:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        self._unmap = partial(libc.munmap, address, size)
+        self.__array_interface__ = {"shape": (size,), "typestr": "|u1", "data": (address, True), "version": 3}
+
+    def __del__(self) -> None:
+        if hasattr(self, "_unmap"):
+            self._unmap()
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None, use_errno=True)
+    number, size = ctypes.c_int, ctypes.c_size_t
+    libc.mmap.argtypes = [ctypes.c_void_p, size, number, number, number, ctypes.c_long]
+    libc.mmap.restype = ctypes.c_void_p
+    libc.munmap.argtypes = [ctypes.c_void_p, size]
+    return libc

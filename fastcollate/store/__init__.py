@@ -36,7 +36,7 @@ how long the records are, how many were rejected or noted and why, which columns
 counts, its files with their sizes and SHA-256, and the place of each array: the number of its file, the first byte
 there and the number of values. So a store opens by mapping files, without parsing any but the manifest. It has
 also of each shard the SHA-256 of all arrays but the token ids, one after another in the order of the table above,
-named columns by name: what every read trusts. All hashes are of the bytes as they were written, not as they were
+named columns by name: the index. All hashes are of the bytes as they were written, not as they were
 read back. The manifest carries its own hash. It is renamed into place last, so that a directory with a manifest is
 a whole store, and one without is none. It names no clock, host or path, so that equal input gives equal bytes. The
 SHA-256 of the manifest is the fingerprint of the store.

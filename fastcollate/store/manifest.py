@@ -6,9 +6,11 @@ import builtins
 import hashlib
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+
+import numpy as np
 
 from fastcollate.errors import StoreCorruptError, StoreVersionError, UnsafeStoreError
 from fastcollate.store.shards.entries import Layout, ShardEntry, file_names
@@ -124,7 +126,10 @@ def _check(manifest: Manifest, path: str) -> None:
             raise UnsafeStoreError(f"{path}: {name!r:.80} is no name of a column; do not open it")
         if column.per not in PER or column.dtype not in (*DTYPES, STRING):
             raise StoreVersionError(f"{path}: column {name!r} has {column.dtype!r} per {column.per!r}: unknown")
+    _check_vocabulary(manifest, path)
     known = array_dtypes(manifest.dtype, manifest.columns)
+    if not manifest.shards:
+        raise StoreCorruptError(f"{path} lists no shards: a store has at least one; restore the manifest")
     for number, shard in enumerate(manifest.shards):
         _check_shard(manifest, number, shard, known, path)
     pairs = manifest.lengths
@@ -134,7 +139,22 @@ def _check(manifest: Manifest, path: str) -> None:
         raise StoreCorruptError(f"{path}: the length histogram and the shards disagree; restore the manifest")
 
 
-def _check_shard(manifest: Manifest, number: int, shard: ShardEntry, known: Collection[str], path: str) -> None:
+def _check_vocabulary(manifest: Manifest, path: str) -> None:
+    """The end-of-text token is one of the vocabulary, whose largest id needs the dtype of the ids."""
+    end, size = manifest.encoding.eot_token_id, manifest.encoding.n_vocab
+    if not 0 < size <= 2**32 or (end is not None and end >= size):
+        raise StoreCorruptError(
+            f"{path}: the end-of-text id is {end} in a vocabulary of {size}: ids are below its size, which is at "
+            "most 2**32; restore the manifest"
+        )
+    if manifest.dtype != ("uint16" if size <= 2**16 else "uint32"):
+        raise StoreCorruptError(
+            f"{path}: token ids of a vocabulary of {size} are {manifest.dtype}: ids have the smallest dtype that "
+            "holds the vocabulary; restore the manifest"
+        )
+
+
+def _check_shard(manifest: Manifest, number: int, shard: ShardEntry, known: Mapping[str, str], path: str) -> None:
     arrays = [name for name in known if name in shard.places or name not in USUAL]
     names, wanted = [file.name for file in shard.files], file_names(number, manifest.layout, arrays)
     if names != wanted:
@@ -144,8 +164,21 @@ def _check_shard(manifest: Manifest, number: int, shard: ShardEntry, known: Coll
         )
     if not _fits(manifest, shard, arrays):
         raise StoreCorruptError(f"{path}: shard {number} has impossible counts; restore the manifest")
+    for name in arrays:
+        _check_place(shard, name, np.dtype(known[name]).itemsize, f"{path}: shard {number}")
     if not all(_HEX.fullmatch(h) for h in (shard.index_sha256, *(f.sha256 for f in shard.files))):
         raise StoreCorruptError(f"{path}: shard {number} has a hash that is no SHA-256; restore the manifest")
+
+
+def _check_place(shard: ShardEntry, name: str, size: int, where: str) -> None:
+    """The place of an array lies inside its file, where values of its dtype may begin."""
+    file, at, count = shard.places[name]
+    if at % size or at + count * size > shard.files[file].bytes:
+        raise StoreCorruptError(
+            f"{where} has {name} at byte {at}, {count} values of {size} bytes, in a file of "
+            f"{shard.files[file].bytes} bytes: an array lies inside its file and begins at a multiple of its "
+            "values' size; restore the manifest"
+        )
 
 
 def _fits(manifest: Manifest, shard: ShardEntry, arrays: list[str]) -> bool:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import numpy as np
-
 from fastcollate.errors import StoreChangedError
+from fastcollate.ragged import offsets_of
 from fastcollate.store.manifest import Manifest
-from fastcollate.store.shards.mapping import Shard, map_shard
-from fastcollate.store.shards.shard_arrays import STRING, array_dtypes
-from fastcollate.store.verify import check_files, check_hashes, read_manifest
+from fastcollate.store.shards.background import Unverified, check_shard
+from fastcollate.store.shards.dictionaries import Dictionaries
+from fastcollate.store.shards.mapped_arrays import MappedArrays, ShardKind
+from fastcollate.store.shards.shard import Shard
+from fastcollate.store.shards.shard_arrays import array_dtypes
+from fastcollate.store.verify import check_files, read_manifest
 
 __all__ = ["Opened", "Verify", "open_store"]
 
@@ -21,15 +22,15 @@ Verify = Literal["none", "index", "full"]
 
 
 class Opened(NamedTuple):
-    """The manifest of a whole store, its mapped shards, and the strings that the codes of columns stand for."""
+    """The manifest of a whole store, its shards, and the strings that the codes of columns stand for."""
 
     manifest: Manifest
     shards: list[Shard]
-    words: dict[str, list[str]]
+    dictionaries: Dictionaries
 
 
 def open_store(path: Path, *, verify: Verify, fingerprint: str | None) -> Opened:
-    """Map the store at `path`.
+    """Open the store at `path`.
 
     Args:
         path: The directory.
@@ -46,29 +47,21 @@ def open_store(path: Path, *, verify: Verify, fingerprint: str | None) -> Opened
             f"(its fingerprint is {manifest.fingerprint[:12]}..., not {str(fingerprint)[:12]}...): restart "
             "the run that reads it, or restore that store"
         )
-    shards = _map_shards(path, manifest, check=verify != "none")
-    if verify == "full":
-        check_hashes(path, manifest)
-    strings = [name for name, column in manifest.columns.items() if column.dtype == STRING]
-    return Opened(manifest, shards, {name: _one_dictionary(shards, name) for name in strings})
-
-
-def _map_shards(path: Path, manifest: Manifest, *, check: bool) -> list[Shard]:
-    """Map all shards; with `check` every file has its size, and all of every shard but its token ids its hash."""
-    if check:
+    if verify != "none":
         check_files(path, manifest)
-    dtypes = array_dtypes(manifest.dtype, manifest.columns)
-    work = partial(map_shard, path, dtypes=dtypes, columns=manifest.columns, check=check)
-    if len(manifest.shards) == 1 or not check:  # a thread for one shard only costs its start
-        return list(map(work, manifest.shards))
-    with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter to others
-        return list(pool.map(work, manifest.shards))
+    shards, dictionaries = _shards_of(path, manifest)
+    for shard, first in zip(shards, offsets_of([shard.records for shard in shards]).tolist(), strict=False):
+        if verify == "full":
+            check_shard(Unverified(shard.arrays, first))
+        shard.arrays.is_whole = verify != "index"
+    return Opened(manifest, shards, dictionaries)
 
 
-def _one_dictionary(shards: list[Shard], name: str) -> list[str]:
-    """Number the strings of a column through all shards, and return them."""
-    numbers: dict[str, int] = {}
-    for shard in shards:
-        table = [numbers.setdefault(word, len(numbers)) for word in shard.words(name)]
-        shard.recode(name, np.array(table, np.int32))
-    return list(numbers)
+def _shards_of(path: Path, manifest: Manifest) -> tuple[list[Shard], Dictionaries]:
+    """Return the shards of a store, none of which is mapped yet."""
+    dtypes, lengths = array_dtypes(manifest.dtype, manifest.columns), manifest.lengths
+    kind = ShardKind(path, dtypes, manifest.columns, lengths[0][0], lengths[-1][0])
+    arrays = [MappedArrays(kind, entry) for entry in manifest.shards]
+    dictionaries = Dictionaries([each.words for each in arrays])
+    shards = [Shard(each, partial(dictionaries.table, shard=number)) for number, each in enumerate(arrays)]
+    return shards, dictionaries

@@ -16,7 +16,7 @@ from fastcollate.errors import EncodingError, InputError, StoreError
 from fastcollate.ragged import Column, IntArray, Ragged, row_numbers
 from fastcollate.store.manifest import Manifest
 from fastcollate.store.opened import Opened, Verify, open_store
-from fastcollate.store.shards.mapping import Shard
+from fastcollate.store.shards.shard import Shard
 from fastcollate.store.shards.shard_arrays import STRING
 from fastcollate.store.shards.sharded import ShardedRecords
 from fastcollate.store.splitting import Part, part_sizes, records_of_part, units_of
@@ -35,9 +35,11 @@ class TokenStore:
 
     Args:
         path: The directory that `prepare` or a `StoreWriter` made.
-        verify: How much is checked before the store is used: `"none"` trusts the files, `"index"` (the default)
-            checks the files' presence and sizes and the records' boundaries, `"full"` hashes every byte. A copy of
-            the store in another process checks as much.
+        verify: How much is checked. `"none"` trusts the files. `"index"` (the default) checks at once that each
+            file is there and has its size; datasets hash all files in the background of their first epoch, and
+            tell of any difference before its last batch. `"full"` hashes every byte before the store is used. With
+            each of these the boundaries of a shard's records are checked when the shard is first read, so that
+            nothing is read outside. A copy of the store in another process checks as much.
         fingerprint: The fingerprint that the store must have, 64 hex digits; by default any store will do.
 
     Raises:
@@ -214,9 +216,10 @@ class TokenStore:
         Raises:
             InputError: There is no such column of strings.
         """
-        if name not in self._opened.words:
-            raise InputError(f"the store has no column of strings {name!r}: it has {list(self._opened.words)}")
-        return self._opened.words[name]
+        known = [column for column, entry in self.manifest.columns.items() if entry.dtype == STRING]
+        if name not in known:
+            raise InputError(f"the store has no column of strings {name!r}: it has {known}")
+        return self._opened.dictionaries.words(name)
 
     def tokenizer(self, encoding: AnyEncoding | None = None) -> Tokenizer:
         """Return the tokenizer that made the ids.

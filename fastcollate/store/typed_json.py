@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Hashable
 from dataclasses import fields, is_dataclass
+from functools import cache
 from inspect import get_annotations
 from itertools import chain
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, cast, get_args, get_origin
 
 from fastcollate.errors import StoreCorruptError
 
@@ -38,11 +40,17 @@ def build(kind: type[Built], content: Any, path: str) -> Built:
     Raises:
         StoreCorruptError: A field is missing, unknown or of another type; `path` is named.
     """
-    hints = get_annotations(kind, eval_str=True)
+    hints = _hints(cast("Hashable", kind))
     if not isinstance(content, dict) or set(content) != set(hints):
         odd = sorted(set(content) ^ set(hints)) if isinstance(content, dict) else [repr(content)[:40]]
         raise StoreCorruptError(f"{path}: fields of {kind.__name__} are missing or unknown: {', '.join(odd)}")
     return kind(**{name: _convert(hints[name], content[name], f"{path}: {name}") for name in hints})
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    """The type of each field; to find it out takes longer than all else, and shards are many."""
+    return get_annotations(kind, eval_str=True)
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 from fastcollate.errors import StoreCorruptError, StoreError, StoreIncompleteError
 from fastcollate.storage.local import storage_error
 from fastcollate.store.manifest import MANIFEST, Manifest, is_store_file
 from fastcollate.store.shards.hashes import file_hash
+from fastcollate.store.shards.mapped_arrays import MISSING, wrong_size
 
 __all__ = ["check_files", "check_hashes", "read_manifest"]
 
@@ -31,16 +34,17 @@ def read_manifest(path: Path) -> Manifest:
 
 def check_files(path: Path, manifest: Manifest) -> None:
     """Every file is there and has its size."""
-    for entry in manifest.shards:
-        for file in entry.files:
-            target = path / file.name
-            if not target.is_file():
-                raise StoreCorruptError(f"{target} is missing: restore it or prepare the store again")
-            if (size := target.stat().st_size) != file.bytes:
-                raise StoreCorruptError(
-                    f"{target} has {size} bytes where the manifest has {file.bytes} (truncated or changed): "
-                    "restore it or prepare the store again"
-                )
+    for file in (file for entry in manifest.shards for file in entry.files):
+        try:
+            found = os.stat(f"{path}/{file.name}")  # noqa: PTH116  # there may be many thousands: a Path is slow
+        except FileNotFoundError:
+            raise StoreCorruptError(f"{path / file.name} {MISSING}") from None
+        except OSError as error:
+            raise storage_error(path / file.name, error) from error
+        if not stat.S_ISREG(found.st_mode):
+            raise StoreCorruptError(f"{path / file.name} is no file: restore it or prepare the store again")
+        if found.st_size != file.bytes:
+            raise StoreCorruptError(wrong_size(path / file.name, found.st_size, file.bytes))
 
 
 def check_hashes(path: Path, manifest: Manifest) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastcollate.arguments import check_choice, check_count
-from fastcollate.errors import StoreWriteError
+from fastcollate.errors import EncodingError, StoreWriteError
 from fastcollate.ragged import IntArray, Ragged
 from fastcollate.store.directory import StoreDirectory
 from fastcollate.store.manifest import Manifest
@@ -73,6 +73,12 @@ class StoreWriter:
         self.encoding = TokenizerInfo(
             tokenizer.name, tokenizer.sha256, tokenizer.vocab_size, tokenizer.eot_token_id
         )
+        end = self.encoding.eot_token_id
+        if end is not None and not 0 <= end < self.encoding.n_vocab:
+            raise EncodingError(
+                f"encoding {self.encoding.name!r} ends a text with token {end}: its ids are 0 to "
+                f"{self.encoding.n_vocab - 1}; correct its vocab_size or its eot_token_id"
+            )
         self._template = template
         self._dtype = np.dtype(np.uint16 if self.encoding.n_vocab <= 2**16 else np.uint32)
         self._pending = Pending()

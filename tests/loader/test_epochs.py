@@ -123,6 +123,7 @@ def test_closing_does_not_wait_for_a_stopped_worker(store, device):
 
 def test_a_store_replaced_under_spawned_workers_is_our_error(tmp_path, monkeypatch):
     loader = StreamLoader(BucketedDataset(write_store(tmp_path / "s", [3] * 9), batch_size=2), PaddingCollator(0))
+    assert len(list(loader)) == 5  # which maps all files
     other = pickle.loads(pickle.dumps(loader))
     for path in (tmp_path / "s").iterdir():
         path.unlink()

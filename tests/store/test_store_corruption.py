@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from damage import LAYOUTS, ROWS, edit, overwrite, write
+from damage import LAYOUTS, ROWS, change, edit, overwrite, write
 
 from fastcollate import (
+    BucketedDataset,
     StoreCorruptError,
     StoreError,
     StoreIncompleteError,
@@ -56,6 +57,9 @@ def test_a_missing_shard_is_named(path):
     for verify in ("index", "full"):
         with pytest.raises(StoreCorruptError, match=r"shard-00001\..* is missing: restore it"):
             TokenStore(path, verify=verify)
+    trusting = TokenStore(path, verify="none")
+    with pytest.raises(StoreCorruptError, match=r"shard-00001\..* is missing: restore it"):
+        trusting[2]
 
 
 @pytest.mark.parametrize("size", [0, 1, 100])
@@ -65,14 +69,16 @@ def test_a_truncated_shard_is_named_with_both_sizes(path, size):
     overwrite(file, file.read_bytes()[:size])
     with pytest.raises(StoreCorruptError, match=rf"shard-00001.* has {size} bytes where the manifest has {whole}"):
         TokenStore(path)
-    with pytest.raises(StoreCorruptError, match=r"shard-00001.* is not a shard of this store"):
-        TokenStore(path, verify="none")
+    trusting = TokenStore(path, verify="none")
+    assert [trusting[i].tolist() for i in range(2)] == ROWS[:2]  # of another shard
+    with pytest.raises(StoreCorruptError, match=rf"shard-00001.* has {size} bytes where the manifest has {whole}"):
+        trusting[2]
 
 
 # What was changed
 
 
-def test_swapped_shards_are_noticed_on_opening(tmp_path):
+def test_swapped_shards_are_noticed_during_an_epoch(tmp_path):
     for layout in LAYOUTS:
         path = write(tmp_path / layout, layout, [[1, 2], [3], [4, 5], [6]])
         for file in sorted(path.glob("shard-00000*")):
@@ -80,10 +86,8 @@ def test_swapped_shards_are_noticed_on_opening(tmp_path):
             mine = file.read_bytes()
             overwrite(file, other.read_bytes())
             overwrite(other, mine)
-        with pytest.raises(
-            StoreCorruptError, match=r"shard-00000.* is not the shard the manifest lists here \(swapped"
-        ):
-            TokenStore(path)
+        with pytest.raises(StoreCorruptError, match=r"shard-0000\d.* has changed since it was written"):
+            list(BucketedDataset(TokenStore(path), batch_size=1))
 
 
 def test_a_changed_token_is_noticed_by_verify_and_names_the_file(path):
@@ -97,13 +101,44 @@ def test_a_changed_token_is_noticed_by_verify_and_names_the_file(path):
             check()
 
 
-def test_a_changed_boundary_is_noticed_on_opening(path):
-    file = tokens_of(path) if tokens_of(path).suffix == ".arrow" else path / "shard-00000.offsets.npy"
-    before, after = (np.array([0, k, 5], np.int64).tobytes() for k in (3, 4))
-    assert file.read_bytes().count(before) == 1
-    overwrite(file, file.read_bytes().replace(before, after))
-    with pytest.raises(StoreCorruptError, match=r"shard-00000.*swapped or changed"):
-        TokenStore(path)
+def test_a_changed_boundary_is_noticed_during_an_epoch(path):
+    change(path, 0, "offsets", 1, 4)
+    store = TokenStore(path)
+    assert store[0].tolist() == [7, 7, 7, 8]  # no longer than a record may be, and inside the file
+    with pytest.raises(StoreCorruptError, match=r"shard-00000.* has changed since it was written"):
+        list(BucketedDataset(store, batch_size=1))
+    with pytest.raises(StoreCorruptError, match=r"shard-00000.* has changed since it was written"):
+        TokenStore(path, verify="full")
+
+
+@pytest.mark.parametrize("verify", ["none", "index"])
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (("offsets", 1, 6), "must rise from 0 to at most 5"),
+        (("offsets", 1, -1), "must rise from 0 to at most 5"),
+        (("offsets", 2, 2**40), "must rise from 0 to at most 5"),
+        (("offsets", 2, 4), "its offsets do not reach from 0 to the end"),
+        (("offsets", 0, 1), "its offsets do not reach from 0 to the end"),
+        (("offsets", 1, 0), "a record has a length that none has by the manifest"),
+        (("offsets", 1, 5), "a record has a length that none has by the manifest"),
+        (("span_offsets", 1, 5), "must rise from 0 to at most 4"),
+        (("span_offsets", 2, 2), "its offsets do not reach from 0 to the end"),
+        (("span_offsets", 1, 1), "a span is not inside its record"),
+        (("spans", 1, 4), "a span is not inside its record"),
+        (("spans", 0, 2), "a span is not inside its record"),
+    ],
+)
+def test_a_boundary_that_leaves_its_array_is_refused_before_anything_is_read(path, verify, changed, message):
+    change(path, 0, *changed)
+    store = TokenStore(path, verify=verify)
+    read = {"offsets": lambda: store[0]}.get(changed[0], lambda: store.spans(1))
+    for _ in range(2):
+        with pytest.raises(StoreCorruptError, match=rf"shard-00000.* is not a file of this store \(.*{message}"):
+            read()
+    with pytest.raises(StoreCorruptError, match=r"shard-00000.* (is not a file of this store|has changed since)"):
+        list(BucketedDataset(store, batch_size=1))
+    assert store[2].tolist() == ROWS[2]  # of another shard
 
 
 def test_a_whole_store_passes(path):

@@ -23,6 +23,7 @@ from fastcollate import (
     StoreWriter,
     TokenStore,
 )
+from fastcollate.tokenizers.tokenizer import Tokenizer
 
 ROOT = Path(__file__).parents[2]
 ROWS = [[1, 2, 3], [4, 5], [6, 256], [7], [8]]
@@ -196,6 +197,13 @@ def test_wrong_arguments_are_refused(path):
         StoreWriter(path, encoding="bytes", records_per_shard=True)
     with pytest.raises(EncodingError, match=r"encoding 'byte' is unknown.*did you mean \"bytes\""):
         StoreWriter(path, encoding="byte")
+
+
+def test_a_tokenizer_whose_end_is_none_of_its_ids_is_refused(path):
+    odd = Tokenizer.from_callable(lambda text: list(text.encode()), vocab_size=256, eot_token_id=256)
+    with pytest.raises(EncodingError, match="ends a text with token 256: its ids are 0 to 255; correct its vocab"):
+        StoreWriter(path, encoding=odd)
+    assert not path.exists()
 
 
 # Where it cannot be written

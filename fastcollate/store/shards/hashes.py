@@ -62,7 +62,7 @@ class HashingFile(RawIOBase):
 
 
 def index_hash(arrays: Iterable[NDArray[Any]]) -> str:
-    """Return the SHA-256 of the arrays of a shard but its token ids: what every read trusts."""
+    """Return the SHA-256 of the arrays of a shard but its token ids: its index."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(np.ascontiguousarray(array).view(np.uint8).data)

@@ -1,4 +1,4 @@
-"""Records numbered from 0 over several mapped shards: what reads a store during an epoch."""
+"""Records numbered from 0 over several shards: what reads a store during an epoch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.ragged import Found, IntArray, Ragged, RaggedBatch, Rows, Scattered, offsets_of
-from fastcollate.store.shards.mapping import Beside, Shard
+from fastcollate.store.shards.background import Unverified
+from fastcollate.store.shards.shard import Beside, Shard
 
 __all__ = ["ShardedRecords"]
 
@@ -24,7 +25,7 @@ class _Share(NamedTuple):
 
 
 class ShardedRecords(NamedTuple):
-    """Records numbered from 0 over mapped shards of any sizes.
+    """Records numbered from 0 over shards of any sizes.
 
     Attributes:
         shards: The shards.
@@ -39,7 +40,7 @@ class ShardedRecords(NamedTuple):
     @classmethod
     def of(cls, shards: list[Shard], chosen: range | IntArray) -> ShardedRecords:
         """Return the `chosen` records of some shards."""
-        return cls(shards, offsets_of([len(shard.tokens) for shard in shards])[:-1], chosen)
+        return cls(shards, offsets_of([shard.records for shard in shards])[:-1], chosen)
 
     def locate(self, index: int) -> tuple[Shard, int]:
         """Return the shard of one record, and the record's place there."""
@@ -84,6 +85,24 @@ class ShardedRecords(NamedTuple):
         They stay where they lie if that is one shard, else they are copied side by side.
         """
         return self.find(indices, columns).batch()
+
+    def unverified(self) -> list[Unverified]:
+        """Return the shards with any of the records whose files were not hashed yet."""
+        return [
+            Unverified(self.shards[number].arrays, int(self.starts[number]))
+            for number in self._shards_used()
+            if not self.shards[number].arrays.is_whole
+        ]
+
+    def _shards_used(self) -> Sequence[int]:
+        if not len(self.chosen):
+            return []
+        if isinstance(self.chosen, range):
+            first, last = (bisect_right(self.starts, self.chosen[end]) - 1 for end in (0, -1))
+            return range(first, last + 1)
+        before = np.searchsorted(self.chosen, self.starts)
+        used: list[int] = np.flatnonzero(np.diff(before, append=len(self.chosen))).tolist()
+        return used
 
     def _numbers(self, indices: IntArray) -> IntArray:
         """Return the numbers in the whole of the records `indices`."""

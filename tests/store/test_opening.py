@@ -1,0 +1,60 @@
+"""Opening a store takes little: no library, no descriptor, and few maps."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from damage import LAYOUTS, ROWS, write
+from stores import write_store
+
+from fastcollate import TokenStore
+
+ROOT = Path(__file__).parents[2]
+
+READ = """
+import sys
+from fastcollate import BucketedDataset, TokenStore
+store = TokenStore(sys.argv[1], verify=sys.argv[2])
+print([row.tolist() for row in store], [batch.lengths.tolist() for batch in BucketedDataset(store, batch_size=9)])
+print("pyarrow" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("verify", ["index", "full"])
+def test_a_store_is_read_without_pyarrow(tmp_path, layout, verify):
+    write(tmp_path / "store", layout)
+    command = [sys.executable, "-c", READ, str(tmp_path / "store"), verify]
+    said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert said[0].startswith(str(ROWS))
+    assert said[1] == "False"
+
+
+@pytest.mark.parametrize(("layout", "used"), [("arrow", 1), ("npy", 2)])
+def test_a_shard_is_mapped_when_it_is_first_read_and_keeps_no_descriptor(tmp_path, layout, used):
+    """`used` is how many files have the tokens and where each record begins."""
+    shards, lengths = 300, np.arange(600) % 7 + 1
+    write_store(tmp_path / "store", lengths, records_per_shard=2, layout=layout, spans=True)
+    before = descriptors()
+    store = TokenStore(tmp_path / "store", verify="none")
+    assert maps_of(tmp_path) == 0
+    assert store[7].tolist() == [7]
+    assert maps_of(tmp_path) == used
+    np.testing.assert_array_equal(store.lengths, lengths, strict=True)
+    assert store.spans(599).tolist() == [[2, 5]]
+    assert maps_of(tmp_path) == used * shards + (used if layout == "npy" else 0)  # the spans of one shard
+    everything = [shard.arrays[name] for shard in store._opened.shards for name in shard.arrays.entry.places]
+    assert maps_of(tmp_path) == shards * (1 if layout == "arrow" else 6)
+    assert descriptors() == before
+    del store, everything
+    assert maps_of(tmp_path) == 0
+
+
+def descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def maps_of(path):
+    return Path("/proc/self/maps").read_text().count(f" {path}/")
