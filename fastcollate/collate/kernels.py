@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.collate.row_layout import RowLayout
-from fastcollate.ragged import IntArray, Scattered
+from fastcollate.ragged import IntArray, Parcel, Scattered
 
-__all__ = ["Stretches", "join_sequences", "outside", "place_rows", "shift_rows"]
+__all__ = ["Filling", "Stretches", "fill_batches", "join_sequences", "outside"]
 
 _LONG = 40  # cells: longer stretches are filled slice by slice, shorter ones cell by cell
+_ROWS = 16  # of a batch: so many are copied as a rectangle, fewer one by one
+
+
+class Filling(Protocol):
+    """Cells that are filled with a value, in one array or several."""
+
+    def fill(self, out: IntArray, value: int) -> None:
+        """Fill the cells of `out: int64[cells]` with `value`."""
+        ...
 
 
 class Stretches:
-    """Stretches of cells that are filled with a value, in one array or several: short ones cell by cell, long ones
-    slice by slice.
+    """Stretches of cells: short ones are filled cell by cell, long ones slice by slice.
 
     Args:
         begins: The first cell of each stretch, int64[M].
@@ -52,58 +61,127 @@ class Stretches:
         """Fill the stretches of `out: int64[cells]` with `value`."""
         if self._cells is not None:
             out[self._cells] = value
-        elif self._slices:
-            for begin, end in self._slices:
-                out[begin:end].fill(value)
+        for begin, end in self._slices:
+            out[begin:end].fill(value)
 
 
-def place_rows(
-    rows: Scattered, layout: RowLayout, out: IntArray, fill: int, padding: Stretches, *, ahead: int = 0
+class Margin:
+    """The padding of one batch, as a mask over the columns in which some row is padded.
+
+    Columns are compared as 16-bit integers where they fit, four times as many at a time.
+
+    >>> cells = np.zeros(6, np.int64)
+    >>> Margin(np.array([3, 1]), 3, left=False).fill(cells, 7)
+    >>> cells
+    array([0, 0, 0, 0, 7, 7])
+    """
+
+    __slots__ = ("_columns", "_mask", "_region")
+
+    def __init__(self, real: IntArray, columns: int, *, left: bool) -> None:
+        """Args: `real: int64[B]`, the cells that each row fills; the width; whether padding lies on the left."""
+        shortest = min(real.tolist())  # for a few dozen rows Python is faster than NumPy
+        self._columns = columns
+        self._mask: NDArray[np.bool_] | None = None
+        self._region = slice(0, columns - shortest) if left else slice(shortest, columns)
+        if shortest < columns:
+            small: type[np.signedinteger[Any]] = np.int16 if columns < 2**15 else np.int64
+            edge = (columns - real if left else real).astype(small)[:, None]
+            column = np.arange(self._region.start, self._region.stop, dtype=small)
+            self._mask = column < edge if left else column >= edge
+
+    def fill(self, out: IntArray, value: int) -> None:
+        """Fill the padding of `out: int64[B * T]` with `value`."""
+        if self._mask is not None:
+            np.copyto(out.reshape(-1, self._columns)[:, self._region], value, where=self._mask)
+
+
+def _padding_of(layout: RowLayout) -> Filling:
+    """Return the cells of all batches that hold no token."""
+    if len(layout.counts) == 1:
+        return Margin(layout.real, layout.columns[0], left=layout.left)
+    return Stretches(*layout.padding())
+
+
+def fill_batches(
+    parcel: Parcel,
+    layout: RowLayout,
+    arrays: Mapping[str, IntArray],
+    targets: tuple[IntArray, IntArray] | None,
+    *,
+    pad: int,
+    unlabelled: int,
+) -> None:
+    """Fill those of `input_ids`, `labels` and `attention_mask` that are there, int64[cells] each.
+
+    Args:
+        parcel: The rows.
+        layout: Where they go.
+        arrays: The arrays to fill.
+        targets: The first cells of the runs of labels that are targets, and the cells after them; None where all
+            are.
+        pad: What padding holds in `input_ids`.
+        unlabelled: What `labels` hold at padding and at tokens that are no targets.
+    """
+    labels, mask, given = arrays.get("labels"), arrays.get("attention_mask"), parcel.columns.get("labels")
+    inputs = arrays["input_ids"] if "input_ids" in arrays else np.empty(layout.cells, np.int64)
+    padding = _padding_of(layout)
+    _place_rows(parcel.tokens, layout, inputs, pad, padding)
+    if mask is not None:
+        mask.fill(1)
+        padding.fill(mask, 0)
+    if labels is None:
+        return
+    if given is not None:
+        _place_rows(given, layout.for_labels(given), labels, unlabelled, padding, ahead=layout.shift)
+    else:
+        _shift_rows(parcel.tokens, layout, inputs, labels)
+        if targets is None:
+            padding.fill(labels, unlabelled)
+    if targets is not None:
+        outside(*targets, layout.cells).fill(labels, unlabelled)
+
+
+def _place_rows(
+    rows: Scattered, layout: RowLayout, out: IntArray, fill: int, padding: Filling, *, ahead: int = 0
 ) -> None:
     """Write every row's sequence, from its value `ahead` on, into `out: int64[cells]`, and `fill` elsewhere.
 
-    Rows are copied in their own dtype into one buffer, and widened all at once. Rows [1 2 3] and [4] with the tail
-    9 and fill 0:
+    Rows of large batches are copied as rectangles; those of small ones one by one in their own dtype, and widened
+    all at once. Rows [1 2 3] and [4] with the tail 9 and fill 0:
 
         shift 0  [1 2 3 9  4 9 0 0]        shift 1  [1 2 3  4 0 0]        shift 1, ahead 1  [2 3 9  9 0 0]
     """
     tails, begins = layout.tails, ahead if layout.cut is None else layout.cut + ahead
-    found = _rectangle(rows, layout, begins)
-    if found is None:
-        found = np.empty(layout.cells, rows.dtype)
+    if not _place_rectangles(rows, layout, out, begins):
+        narrow = np.empty(layout.cells, rows.dtype)
         lengths = np.minimum(layout.copied - ahead, layout.real)
-        rows.cut(begins, np.maximum(lengths, 0) if ahead else lengths).copy_into(found, layout.places)
-    np.copyto(out, found)
+        rows.cut(begins, np.maximum(lengths, 0) if ahead else lengths).copy_into(narrow, layout.places)
+        np.copyto(out, narrow)
     padding.fill(out, fill)
     if tails is not None and ahead == layout.shift:
         numbers = tails.numbers()
         out[layout.places[numbers] + layout.copied[numbers] - ahead] = tails.tokens
 
 
-def _rectangle(rows: Scattered, layout: RowLayout, begins: IntArray | int) -> NDArray[Any] | None:
-    """The cells of one batch whose rows lie in one array, with whatever lies beside each row in its padding.
-
-    They are gathered by one memcpy a row from an overlapping view: its row `s` is `values[s:s + T]`. None where
-    there are several, or a row lies too close to an end of the array: rare, and cheaper to meet than to seek.
-    """
-    if rows.homes is not None or len(layout.counts) > 1:
-        return None
-    values, width = rows.buffers[0], layout.columns[0]
-    starts = rows.starts + begins
-    if layout.left:
-        starts = starts - (layout.places - layout.first)
-    if len(values) < width or not values.flags.c_contiguous or (layout.left and np.minimum.reduce(starts) < 0):
-        return None
-    size = values.itemsize
-    windows = np.ndarray((len(values) - width + 1, width), values.dtype, values.data, strides=(size, size))
-    try:
-        found: NDArray[Any] = windows[starts]
-    except IndexError:
-        return None
-    return found.reshape(-1)
+def _place_rectangles(rows: Scattered, layout: RowLayout, out: IntArray, begins: IntArray | int) -> bool:
+    """Write batch after batch as a whole, with whatever lies beside each row in its padding, if that pays."""
+    counts, columns = layout.counts, layout.columns
+    if len(counts) > 1 and len(layout.real) < _ROWS * len(counts):
+        return False
+    before = begins - (layout.places - layout.first) if layout.left else begins
+    found = rows.windows(before, max(columns))
+    if found is None:
+        return False
+    (view, places), row, cell = found, 0, 0
+    for count, width in zip(counts, columns, strict=True):
+        last, end = row + count, cell + count * width
+        out[cell:end].reshape(count, width)[...] = view[:, :width][places[row:last]]
+        row, cell = last, end
+    return True
 
 
-def shift_rows(rows: Scattered, layout: RowLayout, inputs: IntArray, out: IntArray) -> None:
+def _shift_rows(rows: Scattered, layout: RowLayout, inputs: IntArray, out: IntArray) -> None:
     """Write the labels of every row into `out: int64[cells]`, with anything in the padding.
 
     They are the cells of `inputs` themselves, or shifted by one, where each row's last label is no input:
@@ -113,8 +191,7 @@ def shift_rows(rows: Scattered, layout: RowLayout, inputs: IntArray, out: IntArr
     if not layout.shift:
         np.copyto(out, inputs)
         return
-    np.copyto(out[:-1], inputs[1:])
-    out[-1:] = inputs[-1:]
+    np.copyto(out[:-1], inputs[1:])  # the last cell is padding, or the end of a row
     ends = layout.places + layout.real - 1
     tails, copied = layout.tails, layout.copied
     if tails is not None and tails.rows is None:

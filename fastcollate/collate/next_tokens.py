@@ -56,6 +56,8 @@ def padded_collate(
         end_token_id=pad_token_id,
         max_length=allowed_max_length,
         shift_labels=True,
+        as_tuple=True,
     )
-    inputs, targets = collator.pair(batch)
+    built: Any = collator(batch)
+    inputs, targets = built
     return inputs.to(target), targets.to(target)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fastcollate.arguments import check_choices, check_counts, check_flag
@@ -15,7 +14,7 @@ from fastcollate.collate.pack_layout import PackLayout, lay_out_flat, lay_out_pa
 from fastcollate.collate.reading.inputs import read_parcel
 from fastcollate.collate.runs import Runs, runs_of_packs
 from fastcollate.collate.staged import Allocator, Sources, Staged, new_arrays, stage_arrays, stage_singly
-from fastcollate.collate.views import row_views, shaped_views
+from fastcollate.collate.views import array_views, row_views
 from fastcollate.errors import CollateError
 from fastcollate.ragged import IntArray, Parcel, RaggedBatch, Scattered
 
@@ -125,10 +124,7 @@ class PackingCollator:
         _place(parcel.tokens, layout, arrays["input_ids"], self.pad_token_id, gaps)
         self._write_labels(arrays["labels"], arrays["input_ids"], parcel, layout, runs)
         arrays = {**arrays, **self._describe_cells(arrays["position_ids"], layout, gaps)}
-        views = {
-            name: shaped_views(torch.from_numpy(array), layout.rows, layout.columns)
-            for name, array in arrays.items()
-        }
+        views = {name: array_views(array, layout.rows, layout.columns) for name, array in arrays.items()}
         supervised = self._num_supervised(parcel, layout, runs)
         if supervised is None:
             supervised = [int(np.count_nonzero(view.numpy() != self.ignore_index)) for view in views["labels"]]
@@ -161,7 +157,7 @@ class PackingCollator:
             (inputs, labels), gaps = (np.empty(layout.cells, np.int64) for _ in range(2)), layout.gaps()
             _place(parcel.tokens, layout, inputs, self.pad_token_id, gaps)
             self._write_labels(labels, inputs, parcel, layout, runs)
-            views = shaped_views(torch.from_numpy(labels), layout.rows, layout.columns)
+            views = array_views(labels, layout.rows, layout.columns)
             supervised = [int(np.count_nonzero(view.numpy() != self.ignore_index)) for view in views]
         return Staged(stage_arrays(sources, allocate), self._build(parcel, layout, supervised))
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -9,12 +9,13 @@ import torch
 from fastcollate.arguments import check_choices, check_count, check_counts, check_flags
 from fastcollate.collate.batch import Batch
 from fastcollate.collate.device_kernels import RowsBuild
-from fastcollate.collate.kernels import Stretches, join_sequences, outside, place_rows, shift_rows
-from fastcollate.collate.reading.inputs import read_parcel
+from fastcollate.collate.kernels import fill_batches, join_sequences
+from fastcollate.collate.one_batch import PlainRows
+from fastcollate.collate.reading.inputs import read_parcel, read_rows
 from fastcollate.collate.row_layout import PaddingSide, RowLayout, Truncation, lay_out
 from fastcollate.collate.runs import Runs, runs_of_rows
 from fastcollate.collate.staged import Allocator, Built, Sources, Staged, new_arrays, stage_arrays
-from fastcollate.collate.views import row_views, shaped_views
+from fastcollate.collate.views import array_views, row_views
 from fastcollate.errors import CollateError
 from fastcollate.ragged import IntArray, Parcel, RaggedBatch
 
@@ -143,25 +144,25 @@ class PaddingCollator:
 
         Rows that are no parcel are one batch.
         """
+        if not isinstance(rows, Parcel):
+            rows = self._read(rows)
+            plain = self._plain(rows)
+            if plain is not None:
+                return [self._collate_plain(rows, *plain, allocate)]
         parcel, layout = self._lay_out(rows)
-        if self.as_tuple:
-            return list(self._pairs(parcel, layout, allocate))
-        runs = self._runs(parcel, layout)
-        names = ["input_ids", "attention_mask", "labels"] if self.labels else ["input_ids", "attention_mask"]
+        runs, names = self._runs(parcel, layout), self._names
         arrays = self._fill(parcel, layout, runs, names, allocate)
+        tensors = [array_views(arrays[name], layout.counts, layout.columns) for name in names]
+        if self.as_tuple:
+            return list(zip(tensors[0], tensors[1], strict=True))
         supervised = self._num_supervised(parcel, layout, runs)
         if supervised is None:
             supervised = self._count(arrays["labels"], layout)
-        views = (shaped_views(torch.from_numpy(arrays[name]), layout.counts, layout.columns) for name in names)
         about = row_views(parcel.record_ids, layout.counts), layout.num_tokens().tolist(), supervised
         return [
-            Batch(zip(names, tensors, strict=True), ids, tokens, targets)
-            for tensors, ids, tokens, targets in zip(zip(*views, strict=True), *about, strict=True)
+            Batch(zip(names, views, strict=True), ids, tokens, targets)
+            for views, ids, tokens, targets in zip(zip(*tensors, strict=True), *about, strict=True)
         ]
-
-    def pair(self, rows: RaggedBatch | Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return `(input_ids, labels)` of one batch of `rows`, whatever `as_tuple` says."""
-        return next(self._pairs(*self._lay_out(rows), new_arrays))
 
     def stage(self, rows: Parcel | RaggedBatch | Sequence[Any], allocate: Allocator) -> Staged:
         """Return only the tokens of a parcel, side by side in their own dtype, and what pads them elsewhere.
@@ -196,9 +197,46 @@ class PaddingCollator:
         )
         return Staged(stage_arrays(sources, allocate), build)
 
+    def _read(self, rows: RaggedBatch | Sequence[Any]) -> RaggedBatch:
+        return read_rows(rows, ignore_index=self._marked, packs=False)
+
+    @property
+    def _marked(self) -> int | None:
+        """What marks a token that is no target; without labels there is nothing to mark."""
+        return self.ignore_index if self.labels else self._unlabelled
+
+    def _plain(self, batch: RaggedBatch) -> tuple[PlainRows, tuple[int, int]] | None:
+        """How a batch of plain rows is padded, and its shape; None of any other."""
+        counted = self.labels and self.ignore_index is not None and self.ignore_index >= 0
+        if counted or self.padding_side == "left" or self.supervise == "response":
+            return None
+        shift, end, most, multiple = self.shift_labels, self.end_token_id, self.max_length, self.pad_to_multiple_of
+        plain = PlainRows(self.pad_token_id, self._unlabelled, end, int(shift), most, multiple)
+        shape = plain.shape_of(batch)
+        return None if shape is None else (plain, shape)
+
+    def _collate_plain(
+        self, batch: RaggedBatch, plain: PlainRows, shape: tuple[int, int], allocate: Allocator
+    ) -> Built:
+        arrays = plain.fill(batch, shape, self._names, allocate)
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        if self.as_tuple:
+            return tensors["input_ids"], tensors["labels"]
+        rows, columns = shape
+        count = sum(batch.tokens.lengths.tolist()) + rows * plain.more
+        whole = rows * columns if self.ignore_index is None else count
+        supervised = 0 if not self.labels else whole if self.shift_labels else whole - rows
+        return Batch(tensors, torch.from_numpy(batch.record_ids.copy()), count, supervised)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """The tensors of a batch."""
+        if self.as_tuple:
+            return "input_ids", "labels"
+        return ("input_ids", "attention_mask", "labels") if self.labels else ("input_ids", "attention_mask")
+
     def _lay_out(self, rows: Parcel | RaggedBatch | Sequence[Any]) -> tuple[Parcel, RowLayout]:
-        marked = self.ignore_index if self.labels else self._unlabelled  # without labels there is nothing to mark
-        parcel = read_parcel(rows, ignore_index=marked, packs=False)
+        parcel = read_parcel(rows, ignore_index=self._marked, packs=False)
         return parcel, lay_out(
             parcel,
             shift=int(self.shift_labels),
@@ -217,38 +255,13 @@ class PaddingCollator:
     def _unlabelled(self) -> int:
         return self.pad_token_id if self.ignore_index is None else self.ignore_index
 
-    def _pairs(
-        self, parcel: Parcel, layout: RowLayout, allocate: Allocator
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Each batch as `(input_ids, labels)`."""
-        arrays = self._fill(parcel, layout, self._runs(parcel, layout), ["input_ids", "labels"], allocate)
-        inputs, labels = (
-            shaped_views(torch.from_numpy(array), layout.counts, layout.columns) for array in arrays.values()
-        )
-        return zip(inputs, labels, strict=True)
-
     def _fill(
-        self, parcel: Parcel, layout: RowLayout, runs: Runs | None, names: list[str], allocate: Allocator
+        self, parcel: Parcel, layout: RowLayout, runs: Runs | None, names: Sequence[str], allocate: Allocator
     ) -> dict[str, IntArray]:
         """The arrays of these names, int64[cells] each."""
         arrays = allocate(dict.fromkeys(names, ((layout.cells,), np.int64)))
-        labels, mask, given = arrays.get("labels"), arrays.get("attention_mask"), parcel.columns.get("labels")
-        inputs = arrays["input_ids"] if "input_ids" in arrays else np.empty(layout.cells, np.int64)
-        padding = Stretches(*layout.padding())
-        place_rows(parcel.tokens, layout, inputs, self.pad_token_id, padding)
-        if mask is not None:
-            mask.fill(1)
-            padding.fill(mask, 0)
-        if labels is None:
-            return arrays
-        if given is not None:
-            place_rows(given, layout.for_labels(given), labels, self._unlabelled, padding, ahead=layout.shift)
-        else:
-            shift_rows(parcel.tokens, layout, inputs, labels)
-            if runs is None:
-                padding.fill(labels, self._unlabelled)
-        if runs is not None:
-            outside(runs.starts, runs.stops, layout.cells).fill(labels, self._unlabelled)
+        targets = None if runs is None else (runs.starts, runs.stops)
+        fill_batches(parcel, layout, arrays, targets, pad=self.pad_token_id, unlabelled=self._unlabelled)
         return arrays
 
     def _num_supervised(self, parcel: Parcel, layout: RowLayout, runs: Runs | None) -> list[int] | None:
@@ -269,8 +282,8 @@ class PaddingCollator:
 
     def _count(self, labels: IntArray, layout: RowLayout) -> list[int]:
         """The labels of each batch that count; the first column does not, unless labels are shifted already."""
-        views = shaped_views(torch.from_numpy(labels), layout.counts, layout.columns)
-        return [int(np.count_nonzero(view.numpy()[:, 1 - layout.shift :] != self.ignore_index)) for view in views]
+        views, first = array_views(labels, layout.counts, layout.columns), 1 - layout.shift
+        return [int(np.count_nonzero(view.numpy()[:, first:] != self.ignore_index)) for view in views]
 
 
 def _optional(name: str, value: int | None, least: int | None = None) -> int | None:

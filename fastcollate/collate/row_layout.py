@@ -135,13 +135,12 @@ def lay_out(
     if limit is not None and int(np.maximum.reduce(copied)) + (tails is not None) > limit:
         copied, tails, cut = _truncate(parcel.tokens, tails, limit, truncation)
     real = _filled(copied, tails, shift)
-    longest = np.maximum.reduceat(real, edges[:-1]) if len(edges) > 2 else np.maximum.reduce(real, keepdims=True)
-    columns = _columns(longest, parcel.widths, max_length, pad_to_multiple_of)
+    left = padding_side == "left"
     counts = edges[1:] - edges[:-1]
+    columns = _columns(np.maximum.reduceat(real, edges[:-1]), parcel.widths, max_length, pad_to_multiple_of)
     widths = columns.repeat(counts)
     stops = widths.cumsum()
     first = stops - widths
-    left = padding_side == "left"
     return RowLayout(
         copied=copied,
         real=real,
@@ -160,8 +159,8 @@ def lay_out(
 
 def _appended(end_token_id: int, record_ids: IntArray) -> Tails:
     """An end token for each row but the filler rows."""
-    fillers = np.minimum.reduce(record_ids) < 0
-    rows = np.flatnonzero(record_ids >= 0) if fillers else None
+    real = record_ids >= 0
+    rows = None if np.count_nonzero(real) == len(real) else np.flatnonzero(real)
     tokens = np.empty(len(record_ids) if rows is None else len(rows), np.int64)
     tokens.fill(end_token_id)
     return Tails(rows, tokens, appended=True)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fastcollate.ragged import IntArray
 
-__all__ = ["row_views", "shaped_views"]
+__all__ = ["array_views", "row_views", "shaped_views"]
+
+
+def array_views(flat: NDArray[Any], rows: Sequence[int], columns: Sequence[int]) -> Sequence[torch.Tensor]:
+    """Return what `shaped_views` does of an array; that of a single batch takes a step less."""
+    if len(rows) == 1:
+        return [torch.from_numpy(flat.reshape(rows[0], columns[0]))]
+    return shaped_views(torch.from_numpy(flat), rows, columns)
 
 
 def shaped_views(flat: torch.Tensor, rows: Sequence[int], columns: Sequence[int]) -> Sequence[torch.Tensor]:
@@ -18,8 +27,6 @@ def shaped_views(flat: torch.Tensor, rows: Sequence[int], columns: Sequence[int]
     >>> [view.tolist() for view in shaped_views(torch.arange(5), [1, 2], [3, 1])]
     [[[0, 1, 2]], [[3], [4]]]
     """
-    if len(rows) == 1:
-        return [flat.view(rows[0], columns[0])]
     if len(set(rows)) == len(set(columns)) == 1:
         return flat.view(len(rows), rows[0], columns[0]).unbind()
     parts = torch.split(flat, [count * width for count, width in zip(rows, columns, strict=True)])

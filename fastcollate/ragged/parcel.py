@@ -16,7 +16,7 @@ from fastcollate.ragged.scattered import Scattered
 __all__ = ["Parcel"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen: it is made for every call of a collator, and freezing costs
 class Parcel:
     """A `Parcel` is some consecutive batches of one worker, whose rows still lie where the corpus has them.
 

@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from fastcollate.ragged.ragged import IntArray, Rows
 from fastcollate.ragged.ragged_batch import RaggedBatch
 
 __all__ = ["Found", "Scattered"]
+
+_MOST_PLACES = 1 << 59  # values of a view: it may not have more bytes than a machine has addresses
 
 
 class Scattered(NamedTuple):
@@ -90,6 +93,44 @@ class Scattered(NamedTuple):
         lying = {home: self.buffers[home].data if same else self.buffers[home] for home in set(homes)}
         for home, begin, end, first, last in zip(homes, begins, ends, firsts, lasts, strict=True):
             into[first:last] = lying[home][begin:end]
+
+    def windows(self, begins: IntArray | int, width: int) -> tuple[NDArray[Any], IntArray] | None:
+        """Return an overlapping view of all arrays, `[places, width]`, and the place in it of each row, int64[R].
+
+        `view[places[i:j]]` is one memcpy a row, several times as fast as a loop over slices. Where the
+        arrays are several, the view begins at the one that lies lowest in memory and spans all that lies between:
+        so only these places are ever read, each of which is first checked to lie in its own array.
+
+        Args:
+            begins: The value of each row to begin with, int64[R], or of all rows; in an array, negative where what
+                lies before a row is read too.
+            width: How many values are read for each row.
+
+        Returns:
+            None if a row lies so close to an end of its array that other memory would be read, which is rare and
+            cheaper to meet than to seek; or if the arrays do not lie as whole values apart.
+        """
+        size = self.dtype.itemsize
+        if any(not buffer.flags.c_contiguous or buffer.dtype != self.dtype for buffer in self.buffers):
+            return None
+        starts = self.starts + begins
+        if not isinstance(begins, int) and np.minimum.reduce(starts) < 0:
+            return None
+        if self.homes is None:
+            (values,) = self.buffers
+            places = len(values) - width + 1
+            if places <= max(starts.tolist()):
+                return None
+            return np.ndarray((places, width), self.dtype, values.data, strides=(size, size)), starts
+        first = np.array([buffer.__array_interface__["data"][0] for buffer in self.buffers])
+        counts = np.array([len(buffer) for buffer in self.buffers])
+        lowest = int(first.argmin())
+        apart, odd = np.divmod(first - first[lowest], size)
+        places = int((apart + counts).max()) - width + 1
+        if odd.any() or places * width >= _MOST_PLACES or (starts + width > counts[self.homes]).any():
+            return None
+        view = as_strided(self.buffers[lowest], (places, width), (size, size), writeable=False)
+        return view, starts + apart[self.homes]
 
     def joined(self) -> Rows:
         """Return the rows side by side in one array, copied."""

@@ -147,12 +147,6 @@ def test_tensors_lie_where_they_are_told_to(kind):
         assert np.shares_memory(batch[name].numpy(), array), name
 
 
-def test_the_pair_is_what_a_tuple_would_be():
-    as_tuple = PaddingCollator(9, end_token_id=9, shift_labels=True, as_tuple=True)
-    batch = PaddingCollator(9, end_token_id=9, shift_labels=True)
-    assert content(batch.pair(ROWS)) == content(as_tuple(ROWS))
-
-
 def test_pieces_of_records_know_their_spans():
     whole = RaggedBatch.from_ragged(Ragged.from_rows([[1, 2, 3, 4, 5]]), spans=Ragged.from_rows([[1, 2, 3, 5]]))
     piece = whole.cut(np.array([1]), np.array([3]))

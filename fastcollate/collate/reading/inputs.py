@@ -17,16 +17,25 @@ from fastcollate.collate.reading.row_columns import IGNORED, MASKS, PER_TOKEN, c
 from fastcollate.errors import CollateError
 from fastcollate.ragged import IntArray, Packs, Parcel, Ragged, RaggedBatch, Rows
 
-__all__ = ["read_parcel"]
+__all__ = ["read_parcel", "read_rows"]
 
 _KNOWN = (*PER_TOKEN, "seq_lengths", "spans", "prompt_length", "weights")
 _SETTLED = frozenset({"spans"})  # the columns that mean what they say
 
 
 def read_parcel(rows: Parcel | RaggedBatch | Sequence[Any], *, ignore_index: int | None, packs: bool) -> Parcel:
-    """Return lists, arrays, tensors, dicts or a `RaggedBatch` as a parcel of one batch; a parcel as it is.
+    """Return what `read_rows` does as a parcel of one batch; a parcel as it is, with its columns applied."""
+    if not isinstance(rows, Parcel):
+        return Parcel.of(read_rows(rows, ignore_index=ignore_index, packs=packs))
+    _check(rows.tokens.lengths, rows.record_ids, rows.packs, allowed=packs)
+    settled = rows.columns.keys() <= (_SETTLED if ignore_index != IGNORED else _SETTLED | {"labels"})
+    return rows if settled else _settled_parcel(rows, ignore_index)
 
-    Of the columns of the parcel returned, `spans` and `labels` say all there is to say.
+
+def read_rows(rows: RaggedBatch | Sequence[Any], *, ignore_index: int | None, packs: bool) -> RaggedBatch:
+    """Return lists, arrays, tensors or dicts as one batch; a `RaggedBatch` is taken as it is.
+
+    Of the columns of the batch returned, `spans` and `labels` say all there is to say.
 
     Args:
         rows: What the collator was called with.
@@ -38,15 +47,11 @@ def read_parcel(rows: Parcel | RaggedBatch | Sequence[Any], *, ignore_index: int
             column that only some rows have, that contradicts the row or that cannot be honoured. The row's
             number is named.
     """
-    if isinstance(rows, Parcel):
-        _check(rows.tokens.lengths, rows.record_ids, rows.packs, allowed=packs)
-        settled = rows.columns.keys() <= (_SETTLED if ignore_index != IGNORED else _SETTLED | {"labels"})
-        return rows if settled else _settled_parcel(rows, ignore_index)
     batch = rows if isinstance(rows, RaggedBatch) else _read(rows, ignore_index)
     _check(batch.tokens.lengths, batch.record_ids, batch.packs, allowed=packs)
     if batch.columns and not batch.columns.keys() <= _SETTLED:
-        batch = settle(batch, ignore_index=ignore_index, packs=packs)
-    return Parcel.of(batch)
+        return settle(batch, ignore_index=ignore_index, packs=packs)
+    return batch
 
 
 def _check(lengths: IntArray, record_ids: IntArray, packs: Packs | None, *, allowed: bool) -> None:
