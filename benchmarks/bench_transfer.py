@@ -9,6 +9,7 @@ import torch
 from benchmarks.harness.floors import share_of_two_bytes
 from benchmarks.harness.timing import seconds
 from fastcollate import BucketedDataset, PackedDataset, PackingCollator, PaddingCollator, StreamLoader
+from fastcollate.collate.staged import new_arrays
 from fastcollate.device.ring import Slab
 
 NOT_RUN = "not run: no CUDA device"
@@ -25,22 +26,27 @@ COLLATORS = {
 def test_staging_on_the_host(figure, corpus, rounds, full_size, kind):
     name, store = corpus
     make, collate = COLLATORS[kind]
-    batches = list(itertools.islice(make(store), 200 if full_size else 10))
+    dataset = make(store)
+    parcels = dataset.parcels(dataset.begin(), columns=collate.columns)
+    parcels = list(itertools.islice(parcels, 20 if full_size else 4))
     slab = Slab(pinned=False)
 
     def each(method):
-        for batch in batches:
+        for parcel in parcels:
             slab.reuse()
-            method(batch, slab.allocate)
+            method(parcel, slab.allocate)
 
     staged = copied = 0
-    for batch in batches:
+    for parcel in parcels:
         slab.reuse()
-        arrays, build = collate.stage(batch, slab.allocate)
+        arrays, build = collate.stage(parcel, slab.allocate)
         built = build({key: torch.from_numpy(array) for key, array in arrays.items()})
-        assert all(torch.equal(built[key], tensor) for key, tensor in collate(batch).items())
-        staged, copied = staged + slab.used, copied + sum(tensor.nbytes for tensor in built.values())
-    tokens = sum(int(batch.lengths.sum()) for batch in batches)
+        expected = collate.collate(parcel, new_arrays)
+        for found, wanted in zip(built, expected, strict=True):
+            assert all(torch.equal(found[key], tensor) for key, tensor in wanted.items())
+            copied += sum(tensor.nbytes for tensor in found.values())
+        staged += slab.used
+    tokens = sum(int(parcel.tokens.lengths.sum()) for parcel in parcels)
     assert staged / tokens <= 2.4
     size = staged / tokens
     figure(f"bytes a real token, ragged, {name}, {kind}", size, "bytes", **share_of_two_bytes(size))

@@ -25,9 +25,9 @@ _SIGNED = {torch.uint16: (torch.int16, 0xFFFF), torch.uint32: (torch.int32, 0xFF
 class RowsBuild(NamedTuple):
     """Builds the batches of rows that `PaddingCollator.stage` made travel.
 
-    The staged arrays: `tokens` side by side; `rows: int32[3, R]`, for each row of all batches its first cell, the
-    cell of its first token and the length of its sequence, unless rows of one length fill all cells; `labels` and
-    `runs` where there are any. Of the row [1 2 9] (its end token last), shift 1 and 3 columns:
+    The staged arrays: `tokens` side by side; `rows: int32[2|3, R]`, for each row of all batches its first cell, the
+    cell of its first token where that is another, and the length of its sequence, unless rows of one length fill
+    all cells; `labels` and `runs` where there are any. Of the row [1 2 9] (its end token last), shift 1 and 3 columns:
     inputs [1 2 P], labels [2 9 -100].
 
     Attributes:
@@ -60,9 +60,9 @@ class RowsBuild(NamedTuple):
         cells = sum(rows * width for rows, width in zip(self.rows, self.columns, strict=True))
         cell = torch.arange(cells, device=tokens.device)
         if "rows" in staged:
-            first, places, lengths = staged["rows"].long()
+            first, *_, lengths = staged["rows"].long()
             owner = torch.searchsorted(first, cell, right=True) - 1
-            within = cell - places[owner]
+            within = cell - staged["rows"][-2].long()[owner]
             inside = (within >= 0) & (within < (lengths - self.shift)[owner])
             source = (lengths.cumsum(0) - lengths)[owner] + within
         else:

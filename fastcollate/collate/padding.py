@@ -177,7 +177,8 @@ class PaddingCollator:
         if labels is not None:
             sources["labels"] = join_sequences(labels, layout.for_labels(labels))
         if not layout.is_rectangle:
-            sources["rows"] = layout.first, layout.places, layout.sequences
+            places = (layout.first, layout.places) if layout.left else (layout.first,)
+            sources["rows"] = (*places, layout.sequences)
         if runs is not None:
             sources["runs"] = (runs.starts, runs.stops)
         supervised = self._num_supervised(parcel, layout, runs)
