@@ -25,10 +25,10 @@ _SIGNED = {torch.uint16: (torch.int16, 0xFFFF), torch.uint32: (torch.int32, 0xFF
 class RowsBuild(NamedTuple):
     """Builds the batches of rows that `PaddingCollator.stage` made travel.
 
-    The staged arrays: `tokens` side by side; `rows: int32[2|3, R]`, for each row of all batches its first cell, the
-    cell of its first token where that is another, and the length of its sequence, unless rows of one length fill
-    all cells; `labels` and `runs` where there are any. Of the row [1 2 9] (its end token last), shift 1 and 3 columns:
-    inputs [1 2 P], labels [2 9 -100].
+    The staged arrays: `tokens` side by side; `rows: int32[2|3, R]`, for each row of all batches its first cell,
+    the cell of its first token where that is another, and the length of its sequence, unless rows of one length
+    fill all cells; `labels` and `runs` where there are any. Of the row [1 2 9] (its end token last), shift 1 and
+    3 columns: inputs [1 2 P], labels [2 9 -100].
 
     Attributes:
         rows: The rows of each batch.

@@ -30,6 +30,9 @@ class StreamLoader:
     was prepared ahead. A copy of a loader, also a pickled one, has a dataset of its own that begins where this one
     is.
 
+    Batches are made several at a time, in parcels of at most 65,536 cells a tensor or one batch; the first has one
+    batch. A batch that is kept keeps the memory of its parcel, and `Batch.clone` makes it independent.
+
     For a CUDA device batches are prepared ahead: a background thread gathers, collates and copies them. On the CPU
     each batch is made when it is asked for: there a thread would share the interpreter with its consumer and,
     measured, cost more than it hides. CUDA graphs are captured beside a loader with

@@ -134,9 +134,14 @@ def test_a_batch_that_cannot_be_is_named_by_its_own_rows():
 def test_a_kept_batch_can_have_memory_of_its_own():
     rows = Scattered([np.arange(9, dtype=np.uint16)], np.dtype(np.uint16), None, np.arange(4), np.full(4, 3))
     first, second = PaddingCollator(0).collate(Parcel(rows, np.arange(4), np.array([0, 2, 4])), new_arrays)
-    storage = first["input_ids"].untyped_storage().data_ptr()
-    assert storage == second["input_ids"].untyped_storage().data_ptr()
+    begin, size = first["input_ids"].data_ptr(), 6 * 8
+    assert second["input_ids"].data_ptr() == begin + size
+    assert second.record_ids.data_ptr() == first.record_ids.data_ptr() + 2 * 8
+    for batch in (first, second):  # to torch each is a tensor of its own
+        assert batch["input_ids"].untyped_storage().nbytes() == size
     alone = second.clone()
     assert content(alone) == content(second)
-    assert alone["input_ids"].untyped_storage().nbytes() == 6 * 8
-    assert alone.record_ids.untyped_storage().nbytes() == 2 * 8
+    assert not begin <= alone["input_ids"].data_ptr() < begin + 2 * size
+    version = first["input_ids"]._version
+    second["input_ids"] += 1
+    assert (first["input_ids"]._version, content(alone) == content(second)) == (version, False)
