@@ -64,7 +64,7 @@ def test_a_loop_with_wrong_inputs_and_the_right_labels_is_an_error(distinct, mon
 def test_wrong_batches_of_ours_are_an_error(distinct, monkeypatch, collator, spoil):
     ours = getattr(fastcollate, collator)
     collate = ours.collate
-    monkeypatch.setattr(ours, "collate", lambda *args: spoil(collate(*args)))
+    monkeypatch.setattr(ours, "collate", lambda *args: list(map(spoil, collate(*args))))
     assert "these must be equal; please report it" in fail("bench", distinct.path)
 
 
