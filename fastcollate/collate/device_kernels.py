@@ -160,9 +160,11 @@ class PacksBuild(NamedTuple):
             cu_seqlens: Where documents begin, those of all batches side by side: int32[D+C].
         """
         begins: Sequence[torch.Tensor | None] = [None] * len(self.rows)
-        if cu_seqlens is not None:
-            flat = cu_seqlens if isinstance(cu_seqlens, torch.Tensor) else torch.from_numpy(cu_seqlens)
-            begins = torch.split(flat, [max(count, 1) + 1 for count in self.documents])
+        sizes = [max(count, 1) + 1 for count in self.documents]
+        if isinstance(cu_seqlens, torch.Tensor):
+            begins = [part.data for part in torch.split(cu_seqlens, sizes)]
+        elif cu_seqlens is not None:
+            begins = [torch.from_numpy(part) for part in np.split(cu_seqlens, np.cumsum(sizes)[:-1])]
         about = self.record_ids, self.num_tokens, self.num_supervised
         return [
             Batch({**dict(zip(views, tensors, strict=True)), **self._arguments(begin, most)}, ids, tokens, some)

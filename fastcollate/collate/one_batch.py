@@ -46,7 +46,7 @@ class PlainRows(NamedTuple):
 
     def shape_of(self, batch: RaggedBatch) -> tuple[int, int] | None:
         """Return the shape of a batch, or None if its rows are not plain."""
-        if batch.columns or batch.record_ids[-1] < 0:
+        if batch.columns or min(batch.record_ids.tolist()) < 0:
             return None
         columns = max(batch.tokens.lengths.tolist()) + self.more
         limit = columns if self.max_length is None else self.max_length
@@ -83,7 +83,11 @@ class PlainRows(NamedTuple):
         if labels is not None and self.shift:
             cells, end = labels.reshape(-1), self.end_token_id
             cells[:-1] = inputs.reshape(-1)[1:]
-            cells[ends] = rows.values[rows.starts + rows.lengths - 1] if end is None else end
+            if end is None:  # a row of one token has no label: its end is another row's
+                some = np.flatnonzero(real)
+                cells[ends[some]] = rows.values[(rows.starts + rows.lengths - 1)[some]]
+            else:
+                cells[ends] = end
         elif labels is not None:
             labels[:] = inputs
         if mask is not None:

@@ -144,6 +144,8 @@ class PaddingCollator:
 
         Rows that are no parcel are one batch.
         """
+        if isinstance(rows, Parcel) and len(rows) == 1 and rows.tokens.homes is None and rows.packs is None:
+            rows = next(rows.batches())
         if not isinstance(rows, Parcel):
             rows = self._read(rows)
             plain = self._plain(rows)

@@ -34,11 +34,9 @@ def array_views(flat: NDArray[Any], rows: Sequence[int], columns: Sequence[int])
 
 
 def shaped_views(flat: torch.Tensor, rows: Sequence[int], columns: Sequence[int]) -> Sequence[torch.Tensor]:
-    """Return the same views of a flat tensor on any device."""
-    if len(set(rows)) == len(set(columns)) == 1:
-        return flat.view(len(rows), rows[0], columns[0]).unbind()
+    """Return the same of a flat tensor on any device; `data` is what lets each be changed alone."""
     parts = torch.split(flat, [count * width for count, width in zip(rows, columns, strict=True)])
-    return [part.view(count, width) for part, count, width in zip(parts, rows, columns, strict=True)]
+    return [part.view(count, width).data for part, count, width in zip(parts, rows, columns, strict=True)]
 
 
 def row_views(ids: IntArray, counts: Sequence[int]) -> list[torch.Tensor]:

@@ -14,7 +14,7 @@ from fastcollate.errors import FastCollateError, InputError
 from fastcollate.ragged import Column, Found, IntArray, Ragged, RaggedBatch, Rows, Scattered
 from fastcollate.store.shards.background import Unverified
 
-__all__ = ["Corpus", "RaggedCorpus", "Records", "RecordsOfFiles", "as_corpus"]
+__all__ = ["Corpus", "RaggedCorpus", "Records", "RecordsOfFiles", "as_corpus", "find_in", "knows_places"]
 
 
 class Records(Protocol):
@@ -190,6 +190,18 @@ class RaggedCorpus:
         """Return where the records `indices: int64[R]` lie, with the `columns` asked for."""
         beside = {name: _chosen(self._beside[name], indices) for name in columns}
         return Found(indices, _chosen(self.rows, indices), beside)
+
+
+def find_in(records: Records, indices: IntArray, columns: Collection[str]) -> Found:
+    """Return where records lie; those of a corpus that knows only how to gather are gathered."""
+    if not knows_places(records):
+        return Found.of(records.gather(indices, columns))
+    return records.find(indices, columns)
+
+
+def knows_places(records: Records) -> bool:
+    """Return whether records can `find`: a corpus of your own may leave it out, and is gathered in small steps."""
+    return hasattr(records, "find")
 
 
 def _check_labels(labels: Ragged) -> None:

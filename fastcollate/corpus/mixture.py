@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Never
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.corpus import Corpus, Records, RecordsOfFiles, as_corpus
+from fastcollate.corpus.corpus import Corpus, Records, RecordsOfFiles, as_corpus, find_in
 from fastcollate.errors import InputError
 from fastcollate.plan.permutation import Permutations, Purpose, derive_key
 from fastcollate.ragged import Column, Found, IntArray, RaggedBatch
@@ -219,9 +219,9 @@ class MixtureRecords:
         sources, rows = self.locate(indices)
         parts: list[tuple[IntArray, Found]] = []
         for number, places in _places_of(sources):
-            parts.append((places, self._records[number].find(rows[places], columns)))
+            parts.append((places, find_in(self._records[number], rows[places], columns)))
         if not parts:
-            return self._records[0].find(indices, columns)
+            return find_in(self._records[0], indices, columns)
         return Found.merged(len(indices), parts)._replace(record_ids=rows + self._bases[sources])
 
     def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:

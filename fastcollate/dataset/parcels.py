@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.corpus import Records
+from fastcollate.corpus.corpus import Records, find_in
 from fastcollate.plan.shares import Share
 from fastcollate.ragged import Found, IntArray, Parcel, Scattered
 
@@ -35,7 +35,7 @@ def find_rows(
     """
     ids, pieces = share.record_ids, share.pieces
     real = ids >= 0
-    found = _found(records, ids, columns) if real.all() else _with_fillers(records, ids, real, columns)
+    found = find_in(records, ids, columns) if real.all() else _with_fillers(records, ids, real, columns)
     parcel = Parcel(
         found.tokens, found.record_ids, share.edges, share.widths, found.columns, share.packs, share.pack_edges
     )
@@ -60,19 +60,10 @@ def cut_parcels(parcel: Parcel) -> Iterator[Parcel]:
         first = last
 
 
-def _found(records: Records, ids: IntArray, columns: Collection[str]) -> Found:
-    """Where records lie; those of a corpus that knows only how to gather are gathered."""
-    find = getattr(records, "find", None)
-    if find is None:
-        return Found.of(records.gather(ids, columns))
-    found: Found = find(ids, columns)
-    return found
-
-
 def _with_fillers(records: Records, ids: IntArray, real: NDArray[np.bool_], columns: Collection[str]) -> Found:
     """The same with empty rows where the record's number is -1."""
     places = np.flatnonzero(real)
-    found = _found(records, ids[places], columns)
+    found = find_in(records, ids[places], columns)
 
     def filled(rows: Scattered) -> Scattered:
         homes, starts, lengths = (np.zeros(len(ids), np.int64) for _ in range(3))

@@ -11,7 +11,7 @@ from typing import Any, Generic, Self, TypeVar
 from torch.utils.data import IterableDataset, get_worker_info
 
 from fastcollate.arguments import check_count
-from fastcollate.corpus.corpus import Corpus, Records
+from fastcollate.corpus.corpus import Corpus, Records, knows_places
 from fastcollate.corpus.mixture import Mixture
 from fastcollate.dataset.agreement import check_agreement
 from fastcollate.dataset.checked import checked
@@ -25,6 +25,8 @@ from fastcollate.plan.state import Position, check_state, make_state
 from fastcollate.ragged import Found, IntArray, Parcel, RaggedBatch
 
 __all__ = ["PlannedDataset"]
+
+_MOST_AT_ONCE, _MOST_GATHERED = 4096, 16  # batches whose records are looked up, or gathered, at once
 
 AnyPlan = TypeVar("AnyPlan", bound=WindowedPlan[Any])
 
@@ -136,6 +138,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             world_size=self._world.size,
             worker=worker,
             num_workers=num_workers,
+            most=_MOST_AT_ONCE if knows_places(records) else _MOST_GATHERED,
         )
         longest = getattr(plan, "max_length", None)
         found = (find_rows(records, share, beside, per_token=per_token, max_length=longest) for share in shares)

@@ -1,4 +1,4 @@
-"""Moving batches to a device: one copy each, from pinned memory, over a stream of its own."""
+"""Moving batches to a device: one copy for all that come at once, from pinned memory, on a stream of its own."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SLABS = 3  # one being filled, one being copied from, one to spare
 
 
 class OnDevice(NamedTuple):
-    """An `OnDevice` is a batch on its way to a device.
+    """An `OnDevice` is a batch, or a list of batches, on its way to a device.
 
     Attributes:
-        item: The batch, with its tensors on the device.
+        item: The batch or the list, with its tensors on the device.
         event: What the consumer's stream must wait for; None where the batch is there already.
         bytes: The bytes that went over the bus for the batch.
         copies: The number of copies in which these bytes went.
@@ -121,7 +121,7 @@ class DeviceCopier:
 
         def arrived(tensor: torch.Tensor) -> torch.Tensor:
             if moved is not None and id(tensor) in places:
-                return slab.view(moved, places[id(tensor)], tensor)
+                return slab.view(moved, places[id(tensor)], tensor).data  # which can be changed alone
             return tensor.to(self.device, non_blocking=True)
 
         there = [tensor for tensor in alone.values() if tensor.device != self.device]

@@ -15,7 +15,7 @@ __all__ = ["Ring", "Slab"]
 
 Wanted = Mapping[str, tuple[tuple[int, ...], DTypeLike]]  # arrays by name: shape and dtype of each
 
-_ALIGNED = 16  # bytes: what vectorised loads on a device ask for
+_ALIGNED = 16  # bytes, of each array; in it the batches of a parcel lie side by side
 
 
 class Slab:

@@ -19,6 +19,8 @@ from fastcollate.loader.workers import WorkerPool
 
 __all__ = ["Delivery"]
 
+_LEAST = 1 << 15  # bytes
+
 
 class Delivery(Iterator[Any]):
     """The batches of one pass, on the loader's device; what was prepared ahead is not counted.
@@ -38,7 +40,7 @@ class Delivery(Iterator[Any]):
         self._source: Generator[OnDevice, None, None] | Prefetcher[OnDevice]
         self._source = sent = feed.send(self._read, copier, stats)
         if copier.device.type != "cpu":
-            self._source = Prefetcher(sent, depth=prefetch, size=lambda copied: count_bytes(copied.item))
+            self._source = Prefetcher(sent, depth=prefetch, size=_cost)
 
     def __next__(self) -> Any:
         stats = self._stats
@@ -71,8 +73,15 @@ class Delivery(Iterator[Any]):
     def close(self) -> None:
         """End the source, workers first: whoever waits for a stuck one waits no longer.
 
-        The batch that is being made is waited for: the next pass uses the same memory.
+        The parcel that is being made is waited for: the next pass uses the same memory.
         """
         if isinstance(self._read, WorkerPool):
             self._read.close()
         self._source.close()
+        if isinstance(self._read, Generator):  # it may be hashing files beside
+            self._read.close()
+
+
+def _cost(copied: OnDevice) -> int:
+    """The bytes of some batches; tiny ones cost more, so that not too many are made ahead."""
+    return max(count_bytes(copied.item), len(copied.item) * _LEAST)

@@ -1,4 +1,4 @@
-"""Where a pass's batches come from: found here or gathered in worker processes, collated, then sent on."""
+"""Where a pass's batches come from: found here or read in worker processes, collated, then sent on."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from fastcollate.collate.staged import Allocator, Staged, new_arrays
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.dataset.position import Pass
 from fastcollate.device.copier import DeviceCopier, OnDevice
+from fastcollate.errors import CollateError
 from fastcollate.loader.stats import LoaderStats
 from fastcollate.loader.workers import WorkerPool
 from fastcollate.plan.permutation import derive_key
@@ -44,7 +45,7 @@ class Feed:
     Attributes:
         dataset: What is read.
         collate_fn: What makes a batch of a `RaggedBatch`.
-        columns: What is gathered for it beside the tokens; None is all that the corpus has.
+        columns: What is found for it beside the tokens; None is all that the corpus has.
         fills: Whether it can write into given memory; see `fills_memory`.
         ragged: Whether only tokens travel to the device, and are padded there.
         num_workers: The processes that read, or 0.
@@ -125,14 +126,20 @@ class Feed:
             return
         make: Make = self.collate_fn.stage if self.ragged else self.collate_fn.collate
         try:
-            sent = [_sent(partial(make, parcel), copier, stats)]
+            sent = _sent(partial(make, parcel), copier, stats)
         except Exception:
             if len(parcel) == 1:
                 raise
             for part in parcel.singles():  # those before the wrong one are delivered, and it is told by its rows
                 yield _sent(partial(make, part), copier, stats)
             return
-        yield from sent
+        if not isinstance(sent.item, list) or len(sent.item) != len(parcel):
+            kind, found = type(self.collate_fn).__name__, type(sent.item).__name__
+            raise CollateError(
+                f"{kind} made a {found} of {len(sent.item)} of a parcel of {len(parcel)} batches: `collate`, and "
+                "what `stage` builds, return a list with each of them"
+            )
+        yield sent
 
     def _call(self, batch: RaggedBatch, _: Allocator) -> list[Any]:
         """The batch that a collator makes that is merely called."""

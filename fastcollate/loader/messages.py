@@ -135,7 +135,7 @@ def send(pipe: int, message: Message) -> None:
 def receive(read: Callable[[list[memoryview]], int]) -> Message:
     """Return the message that `read` reads: it fills some of the buffers it is given, and returns how many bytes.
 
-    Every array gets memory of its own: one that is kept does not keep a whole parcel.
+    Every array gets memory of its own: one that is kept does not keep a whole message.
     """
     (count,) = _read([8], read)
     (sizes,) = _read([8 * int(count.view(np.int64)[0])], read)

@@ -20,8 +20,9 @@ class LoaderStats:
         cells: The elements of the delivered `input_ids`, padding counted; 0 where batches are no `Batch` but
             tuples.
         seconds_waited: The seconds that whoever iterates waited for batches.
-        seconds_gather: The seconds that this process spent on gathering rows, or on waiting for workers that
-            gather rows; 0 where workers collate, too.
+        seconds_gather: The seconds that this process spent on finding rows, or on waiting for workers that read
+            them; 0 where workers collate, too. Rows are copied while they are collated, but for a collator that is
+            merely called.
         seconds_collate: The seconds that this process spent on collating; 0 where workers collate.
         seconds_transfer: The seconds that this process spent on starting copies to the device.
         bytes_copied: The bytes that went over the bus to the device; 0 for the CPU.

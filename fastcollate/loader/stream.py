@@ -33,9 +33,9 @@ class StreamLoader:
     Batches are made several at a time, in parcels of at most 65,536 cells a tensor or one batch; the first has one
     batch. A batch that is kept keeps the memory of its parcel, and `Batch.clone` makes it independent.
 
-    For a CUDA device batches are prepared ahead: a background thread gathers, collates and copies them. On the CPU
-    each batch is made when it is asked for: there a thread would share the interpreter with its consumer and,
-    measured, cost more than it hides. CUDA graphs are captured beside a loader with
+    For a CUDA device parcels are prepared ahead: a background thread finds, collates and copies them. On the CPU
+    each parcel is made when its first batch is asked for: there a thread would share the interpreter with its
+    consumer and, measured, cost more than it hides. CUDA graphs are captured beside a loader with
     `capture_error_mode="thread_local"`, because the thread goes on allocating.
 
     Args:
@@ -43,7 +43,7 @@ class StreamLoader:
         collate_fn: What makes a batch of a `RaggedBatch`, such as a `PaddingCollator`. A collator with `columns`
             says what is gathered for it beside the tokens; for other functions all columns are.
         device: Where the tensors go; by default they stay on the CPU.
-        prefetch: The number of batches that wait ready on a CUDA device; small ones wait several at a time, up to
+        prefetch: The number of parcels that wait ready on a CUDA device; small ones wait several at a time, up to
             2 MB.
         transfer: What is copied to the device: with `"padded"`, the default, the collated tensors; with `"ragged"`
             only the real tokens in the store's own dtype, which are padded and masked on the device: the same

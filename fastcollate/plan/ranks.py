@@ -15,7 +15,7 @@ from fastcollate.ragged import IntArray
 
 __all__ = ["deal_rows", "rank_batches", "rank_shares"]
 
-_GROWTH, _MOST = 4, 4096  # how much larger the next share is, and the most batches of one
+_GROWTH = 4  # how much larger the next share is
 
 AnyBatch = TypeVar("AnyBatch", bound=PlannedBatch)
 
@@ -61,8 +61,9 @@ def rank_shares(
     world_size: int,
     worker: int = 0,
     num_workers: int = 1,
+    most: int = 4096,
 ) -> Iterator[Share]:
-    """Yield what `rank_batches` yields as shares of many batches each.
+    """Yield what `rank_batches` yields as shares of several batches each, `most` at most.
 
     The first share has one batch, so that it comes soon; shares grow until each has all that a window gives.
     """
@@ -75,7 +76,7 @@ def rank_shares(
         window, numbers = batches
         while len(numbers):
             yield window.share(numbers[:ahead])
-            numbers, ahead = numbers[ahead:], min(ahead * _GROWTH, _MOST)
+            numbers, ahead = numbers[ahead:], min(ahead * _GROWTH, most)
 
 
 class _Some(NamedTuple, Generic[AnyBatch]):

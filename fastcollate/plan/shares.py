@@ -1,4 +1,4 @@
-"""Consecutive batches of one worker as few arrays: what is looked up, cut into parcels and gathered at once."""
+"""Consecutive batches of one worker as few arrays: what is looked up, and cut into parcels, at once."""
 
 from __future__ import annotations
 

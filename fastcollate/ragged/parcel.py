@@ -1,4 +1,4 @@
-"""The parcel: what is gathered, collated and handed over at once."""
+"""The parcel: what is collated and handed over at once."""
 
 from __future__ import annotations
 

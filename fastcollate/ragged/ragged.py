@@ -25,7 +25,8 @@ class Ragged:
     dtype.
 
     Args:
-        values: The values of all rows side by side, uint16|uint32|int64[V]; the array is kept, not copied.
+        values: The values of all rows side by side, uint16|uint32|int64[V]; the array is kept, and copied only
+            where it is not aligned.
         offsets: Where each row begins in `values`, and at the end where the last one stops, int64[N+1]. Offsets
             never fall; the first is at least 0 and the last at most V.
 
@@ -51,7 +52,7 @@ class Ragged:
             raise InputError("Ragged offsets must be a one-dimensional int64 array of N + 1 positions")
         if offsets[0] < 0 or offsets[-1] > len(values) or bool((offsets[1:] < offsets[:-1]).any()):
             raise InputError(f"Ragged offsets leave their values: they must rise from 0 to at most {len(values)}")
-        self.values = values
+        self.values = values if values.flags.aligned else values.copy()
         self.offsets: IntArray = offsets.astype(np.int64, copy=False)
 
     def __len__(self) -> int:

@@ -79,18 +79,19 @@ class Scattered(NamedTuple):
 
         Slices of memoryviews are copied several times as fast as slices of arrays; these convert.
         """
-        same = all(buffer.dtype.char == out.dtype.char for buffer in self.buffers)
+        homes = [0] if self.homes is None else self.homes.tolist()
+        lying: dict[int, Any] = {home: self.buffers[home] for home in set(homes)}
+        same = all(buffer.dtype.char == out.dtype.char for buffer in lying.values())
         into: Any = out.data if same else out
+        if same:
+            lying = {home: buffer.data for home, buffer in lying.items()}
         begins, ends = self.starts.tolist(), (self.starts + self.lengths).tolist()
         firsts, lasts = at.tolist(), (at + self.lengths).tolist()
         if self.homes is None:
-            (buffer,) = self.buffers
-            values: Any = buffer.data if same else buffer
+            values = lying[0]
             for begin, end, first, last in zip(begins, ends, firsts, lasts, strict=True):
                 into[first:last] = values[begin:end]
             return
-        homes = self.homes.tolist()
-        lying = {home: self.buffers[home].data if same else self.buffers[home] for home in set(homes)}
         for home, begin, end, first, last in zip(homes, begins, ends, firsts, lasts, strict=True):
             into[first:last] = lying[home][begin:end]
 
@@ -110,27 +111,30 @@ class Scattered(NamedTuple):
             None if a row lies so close to an end of its array that other memory would be read, which is rare and
             cheaper to meet than to seek; or if the arrays do not lie as whole values apart.
         """
-        size = self.dtype.itemsize
-        if any(not buffer.flags.c_contiguous or buffer.dtype != self.dtype for buffer in self.buffers):
+        size, buffers, homes = self.dtype.itemsize, self.buffers, self.homes
+        if homes is not None:
+            used, homes = np.unique(homes, return_inverse=True)  # of a share's many arrays
+            buffers = [buffers[number] for number in used.tolist()]
+        if any(not buffer.flags.c_contiguous or buffer.dtype != self.dtype for buffer in buffers):
             return None
         starts = self.starts + begins
         if not isinstance(begins, int) and np.minimum.reduce(starts) < 0:
             return None
-        if self.homes is None:
-            (values,) = self.buffers
+        if homes is None:
+            (values,) = buffers
             places = len(values) - width + 1
             if places <= max(starts.tolist()):
                 return None
             return np.ndarray((places, width), self.dtype, values.data, strides=(size, size)), starts
-        first = np.array([buffer.__array_interface__["data"][0] for buffer in self.buffers])
-        counts = np.array([len(buffer) for buffer in self.buffers])
+        first = np.array([buffer.__array_interface__["data"][0] for buffer in buffers])
+        counts = np.array([len(buffer) for buffer in buffers])
         lowest = int(first.argmin())
         apart, odd = np.divmod(first - first[lowest], size)
         places = int((apart + counts).max()) - width + 1
-        if odd.any() or places * width >= _MOST_PLACES or (starts + width > counts[self.homes]).any():
+        if odd.any() or places * width >= _MOST_PLACES or (starts + width > counts[homes]).any():
             return None
-        view = as_strided(self.buffers[lowest], (places, width), (size, size), writeable=False)
-        return view, starts + apart[self.homes]
+        view = as_strided(buffers[lowest], (places, width), (size, size), writeable=False)
+        return view, starts + apart[homes]
 
     def joined(self) -> Rows:
         """Return the rows side by side in one array, copied."""

@@ -215,3 +215,29 @@ def test_torchs_walkers_can_rebuild_a_batch():
     assert rebuilt.num_tokens == 3
     assert rebuilt.record_ids.tolist() == [-1, -1]
     assert rebuilt.num_supervised == -1
+
+
+@pytest.mark.parametrize("beside", [{}, {"end_token_id": 299}])
+@pytest.mark.parametrize("single", [0, 7, 39])
+def test_many_rows_among_which_one_has_a_single_token(beside, single):
+    rows = [[5, 6, 7]] * 40
+    rows[single] = [8]
+    check(
+        PaddingCollator(298, shift_labels=True, **beside)(rows), pad_rows(rows, 298, shift_labels=True, **beside)
+    )
+
+
+def test_a_filler_may_lie_anywhere():
+    batch = RaggedBatch.from_ragged(Ragged.from_rows([[], [1, 2]]), record_ids=np.array([-1, 0]))
+    found = PaddingCollator(0, shift_labels=True)(batch)
+    assert found["input_ids"].tolist() == [[0], [1]]
+    assert found["labels"].tolist() == [[-100], [2]]
+
+
+@pytest.mark.parametrize("count", [4, 40])
+def test_arrays_that_are_not_aligned_are_read(count):
+    raw = bytearray(b"\0" + np.arange(1, 200, dtype=np.uint16).tobytes())
+    values = np.frombuffer(raw, np.uint16, offset=1)
+    batch = RaggedBatch.from_ragged(Ragged(values, np.arange(0, 3 * count + 1, 3)))
+    expected = np.arange(1, 3 * count + 1).reshape(count, 3)
+    np.testing.assert_array_equal(PaddingCollator(0)(batch)["input_ids"].numpy(), expected, strict=True)

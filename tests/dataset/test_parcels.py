@@ -72,3 +72,7 @@ def test_a_corpus_may_know_only_how_to_gather():
     ragged = rows(lognormal_lengths(100).tolist())
     found, expected = (BucketedDataset(corpus, batch_size=3) for corpus in (Gathering(ragged), ragged))
     assert contents(found) == contents(expected)
+    assert max(sizes(found)) <= 16
+    mixtures = (mix([(corpus, 1), (ragged, 2)]) for corpus in (Gathering(ragged), ragged))
+    found, expected = (BucketedDataset(mixture, batch_size=3) for mixture in mixtures)
+    assert contents(found) == contents(expected)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fastcollate import BucketedDataset, InputError, PaddingCollator, Ragged, StreamLoader
+from fastcollate import BucketedDataset, CollateError, InputError, PaddingCollator, Ragged, StreamLoader
 from fastcollate.loader.feeds import fills_memory
 
 ROWS = Ragged.from_rows([[i + 1] * (i % 5 + 1) for i in range(40)])
@@ -89,3 +89,24 @@ def test_a_collator_that_raises_the_end_of_an_iterator_ends_no_epoch(workers):
 def test_what_cannot_be_called_is_refused_at_once():
     with pytest.raises(InputError, match="collate_fn is None: give what makes a batch of rows"):
         loader(None)
+
+
+class OneBatch(PaddingCollator):
+    def collate(self, rows, allocate):
+        return super().collate(rows, allocate)[0]
+
+
+def test_a_collator_that_returns_no_list_is_told_so():
+    with pytest.raises(CollateError, match="OneBatch made a Batch of 3 of a parcel of 1 batches"):
+        next(iter(loader(OneBatch(0))))
+
+
+@pytest.mark.parametrize("transfer", ["padded", "ragged"])
+def test_a_batch_is_changed_alone(transfer):
+    """Also where another batch of its parcel is saved for a gradient."""
+    weights = torch.ones(41, 2, requires_grad=True)
+    batches = list(loader(PaddingCollator(0), transfer=transfer))
+    loss = torch.nn.functional.embedding(batches[2]["input_ids"], weights).sum()
+    batches[3]["input_ids"] += 1
+    loss.backward()
+    assert weights.grad.sum() == 2 * batches[2]["input_ids"].numel()

@@ -1,4 +1,4 @@
-"""From whatever a `collate_fn` is handed to one batch of flat arrays."""
+"""From whatever a `collate_fn` is handed to one batch, or a parcel, of flat arrays."""
 
 from __future__ import annotations
 
