@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.ragged import IntArray, Rows
-from fastcollate.reports.audits.stretches import batches
+from fastcollate.reports.audits.stretches import batches, flat_values
 from fastcollate.reports.lengths import histogram
 from fastcollate.store.reader import TokenStore
 
@@ -102,8 +102,8 @@ def loss_weights(store: TokenStore) -> NDArray[Any]:
         return store.supervised
     parts: list[NDArray[Any]] = []
     for batch in batches(store, ("spans", "weights"), records=_RECORDS):
-        spans = batch.columns["spans"].joined().reshape(-1, 2).astype(np.int64)
-        values = batch.columns["weights"].joined() * (spans[:, 1] - spans[:, 0])
+        spans = flat_values(batch.columns["spans"]).reshape(-1, 2).astype(np.int64)
+        values = flat_values(batch.columns["weights"]) * (spans[:, 1] - spans[:, 0])
         owners = np.repeat(np.arange(len(batch)), batch.columns["spans"].lengths // 2)
         parts.append(np.bincount(owners, values, minlength=len(batch)))
     return np.concatenate(parts)
@@ -116,7 +116,7 @@ def bad_weights(store: TokenStore) -> IntArray:
     found = []
     for batch in batches(store, ("weights",), records=_RECORDS):
         rows = batch.columns["weights"]
-        values = rows.joined()
+        values = flat_values(rows)
         bad = np.repeat(batch.record_ids, rows.lengths)[~(np.isfinite(values) & (values >= 0))]
         found.append(np.unique(bad))
     return np.concatenate(found)
@@ -155,7 +155,7 @@ def last_targets(store: TokenStore, length: int) -> Cut:
 def _edges(spans: Rows, rows: IntArray) -> tuple[IntArray, NDArray[Any], NDArray[Any]]:
     """Return which of some rows have targets, where the first of these is, and where the last one ends."""
     owners = np.repeat(rows, spans.lengths[rows] // 2)
-    pairs = Rows(spans.values, spans.starts[rows], spans.lengths[rows]).joined().reshape(-1, 2)
+    pairs = flat_values(Rows(spans.values, spans.starts[rows], spans.lengths[rows])).reshape(-1, 2)
     some = pairs[:, 1] > pairs[:, 0]  # spans may be empty
     owners, pairs = owners[some], pairs[some]
     first = np.append(True, owners[1:] > owners[:-1])[: len(owners)]

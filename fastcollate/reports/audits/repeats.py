@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.ragged import IntArray, Rows, offsets_of
-from fastcollate.reports.audits.stretches import TOKENS, Stretch
+from fastcollate.ragged import IntArray, offsets_of
+from fastcollate.reports.audits.stretches import TOKENS, Stretch, flat_values
 from fastcollate.store.reader import TokenStore
 from fastcollate.store.shards.sharded import ShardedRecords
 
@@ -91,7 +91,9 @@ class Repeats:
         edges = np.flatnonzero((np.diff(block) != 0) | (np.diff(homes[order]) != 0)) + 1
         for part in np.split(order, edges):  # each side lies in one shard
             if len(part):
-                differing = _flat(read.gather(some[part]).tokens) != _flat(read.gather(others[part]).tokens)
+                differing = flat_values(read.gather(some[part]).tokens) != flat_values(
+                    read.gather(others[part]).tokens
+                )
                 equal[part] = ~np.logical_or.reduceat(differing, offsets_of(lengths[some[part]])[:-1])
         return equal
 
@@ -99,17 +101,6 @@ class Repeats:
 def _numbers(read: ShardedRecords, records: IntArray) -> IntArray:
     """Return the numbers in the whole store of some records of a view."""
     return records + read.chosen.start if isinstance(read.chosen, range) else read.chosen[records]
-
-
-def _flat(rows: Rows) -> NDArray[Any]:
-    """Return the values of rows side by side; many short ones are faster so than by a copy of each.
-
-    Rows at 7 and 2 of two values each: 0, 1, 2, 3 with 7, 7, 0, 0 added are 7, 8, 2, 3.
-    """
-    if len(rows.starts) == 1:
-        return rows.values[rows.starts[0] : rows.starts[0] + rows.lengths[0]]
-    shifts = np.repeat(rows.starts - offsets_of(rows.lengths)[:-1], rows.lengths)
-    return rows.values[np.arange(len(shifts)) + shifts]
 
 
 def _powers(factor: int, count: int) -> NDArray[np.uint64]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastcollate.ragged import IntArray, RaggedBatch, Rows, offsets_of
 from fastcollate.store.reader import TokenStore
 
-__all__ = ["TOKENS", "Stretch", "batches", "stretches"]
+__all__ = ["TOKENS", "Stretch", "batches", "flat_values", "stretches"]
 
 TOKENS = 1 << 19
 """The most tokens of a stretch; a longer record is one of its own."""
@@ -128,3 +128,14 @@ def _side_by_side(rows: Rows, at: int, end: int) -> NDArray[Any]:
     if bool((starts[1:] == starts[:-1] + lengths[:-1]).all()):
         return rows.values[starts[0] : starts[-1] + lengths[-1]]
     return Rows(rows.values, starts, lengths).joined()
+
+
+def flat_values(rows: Rows) -> NDArray[Any]:
+    """Return the values of rows side by side; many short ones are faster so than by a copy of each.
+
+    Rows at 7 and 2 of two values each: 0, 1, 2, 3 with 7, 7, 0, 0 added are 7, 8, 2, 3.
+    """
+    if len(rows.starts) == 1:
+        return rows.values[rows.starts[0] : rows.starts[0] + rows.lengths[0]]
+    shifts = np.repeat(rows.starts - offsets_of(rows.lengths)[:-1], rows.lengths)
+    return rows.values[np.arange(len(shifts)) + shifts]
