@@ -91,9 +91,8 @@ class Repeats:
         edges = np.flatnonzero((np.diff(block) != 0) | (np.diff(homes[order]) != 0)) + 1
         for part in np.split(order, edges):  # each side lies in one shard
             if len(part):
-                differing = flat_values(read.gather(some[part]).tokens) != flat_values(
-                    read.gather(others[part]).tokens
-                )
+                left, right = (flat_values(read.gather(side[part]).tokens) for side in (some, others))
+                differing = left != right
                 equal[part] = ~np.logical_or.reduceat(differing, offsets_of(lengths[some[part]])[:-1])
         return equal
 
