@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.collate.row_layout import RowLayout
-from fastcollate.ragged import IntArray, Parcel, Scattered
+from fastcollate.ragged import IntArray, Parcel, Scattered, rows_between
 
-__all__ = ["Filling", "Stretches", "fill_batches", "join_sequences", "outside"]
+__all__ = ["Filling", "Margin", "Stretches", "fill_batches", "join_sequences", "outside"]
 
 _LONG = 40  # cells: longer stretches are filled slice by slice, shorter ones cell by cell
 _ROWS = 16  # of a batch: so many are copied as a rectangle, fewer one by one
@@ -48,11 +48,7 @@ class Stretches:
         if not total:
             return
         if total <= _LONG * len(counts):
-            shifts = begins - counts.cumsum()
-            shifts += counts
-            cells = shifts.repeat(counts)
-            cells += np.arange(total)
-            self._cells = cells
+            self._cells = rows_between(begins, counts)
             return
         some = counts > 0
         self._slices = list(zip(begins[some].tolist(), ends[some].tolist(), strict=True))
@@ -80,7 +76,7 @@ class Margin:
 
     def __init__(self, real: IntArray, columns: int, *, left: bool) -> None:
         """Args: `real: int64[B]`, the cells that each row fills; the width; whether padding lies on the left."""
-        shortest = min(real.tolist())  # for a few dozen rows Python is faster than NumPy
+        shortest = int(np.minimum.reduce(real))
         self._columns = columns
         self._mask: NDArray[np.bool_] | None = None
         self._region = slice(0, columns - shortest) if left else slice(shortest, columns)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastcollate.collate.kernels import Margin
 from fastcollate.collate.staged import Allocator
 from fastcollate.ragged import IntArray, RaggedBatch, Rows
 
@@ -92,15 +93,10 @@ class PlainRows(NamedTuple):
             labels[:] = inputs
         if mask is not None:
             mask.fill(1)
-        shortest = int(np.minimum.reduce(real))
-        if shortest == width:
-            return
-        # columns are compared as 16-bit integers where they fit, four times as many at a time
-        small: type[np.signedinteger[Any]] = np.int16 if width < 2**15 else np.int64
-        padding = np.arange(shortest, width, dtype=small) >= real.astype(small)[:, None]
+        padding = Margin(real, width, left=False)
         for array, value in ((inputs, self.pad), (labels, self.unlabelled), (mask, 0)):
             if array is not None:
-                np.copyto(array[:, shortest:], value, where=padding)
+                padding.fill(array, value)
 
     def _place_few(self, rows: Rows, inputs: IntArray, labels: IntArray | None, mask: IntArray | None) -> None:
         width, values, lengths = inputs.shape[1], rows.values, rows.lengths.tolist()
@@ -135,7 +131,8 @@ class PlainRows(NamedTuple):
 def _rectangle(rows: Rows, width: int) -> NDArray[Any] | None:
     """The rows `[B, T]` with whatever follows each in its padding, one memcpy a row from an overlapping view.
 
-    None where a row lies too close to the end of the array: rare, and cheaper to meet than to seek.
+    None where a row lies too close to the end of the array: rare, and cheaper to meet than to seek, as
+    `Scattered.windows` does for several arrays.
     """
     values = rows.values
     size, places = values.itemsize, len(values) - width + 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, Never
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fastcollate.corpus.corpus import Corpus, Records, RecordsOfFiles, as_corpus, find_in
 from fastcollate.errors import InputError
 from fastcollate.plan.permutation import Permutations, Purpose, derive_key
-from fastcollate.ragged import Column, Found, IntArray, RaggedBatch
+from fastcollate.ragged import Column, Found, IntArray, RaggedBatch, places_by_home
 from fastcollate.store.shards.background import Unverified
 
 __all__ = ["Mixture", "mix"]
@@ -210,16 +210,17 @@ class MixtureRecords:
         """Return the tokens of the records `indices: int64[M]`, int64[M]."""
         out = np.empty(len(indices), np.int64)
         sources, rows = self.locate(indices)
-        for number, places in _places_of(sources):
+        for number, places in places_by_home(sources):
             out[places] = self._records[number].lengths_at(rows[places])
         return out
 
     def find(self, indices: IntArray, columns: Collection[str] = ()) -> Found:
         """Return where the records `indices: int64[R]` lie in their sources, with the `columns` asked for."""
         sources, rows = self.locate(indices)
-        parts: list[tuple[IntArray, Found]] = []
-        for number, places in _places_of(sources):
-            parts.append((places, find_in(self._records[number], rows[places], columns)))
+        parts = [
+            (places, find_in(self._records[number], rows[places], columns))
+            for number, places in places_by_home(sources)
+        ]
         if not parts:
             return find_in(self._records[0], indices, columns)
         return Found.merged(len(indices), parts)._replace(record_ids=rows + self._bases[sources])
@@ -246,14 +247,3 @@ class MixtureRecords:
         chosen = np.flatnonzero(turns == self._whole[sources])
         rows[chosen] = self._choice.at(sources[chosen], rows[chosen])
         return sources, rows
-
-
-def _places_of(sources: IntArray) -> Iterator[tuple[int, IntArray]]:
-    """The places of each source that occurs in `sources: int64[M]`, the lowest number first."""
-    if len(sources) == 0:
-        return
-    narrow = sources.astype(np.uint16) if int(sources.max()) < 2**16 else sources  # sorted by radix
-    order = np.argsort(narrow, kind="stable")
-    grouped = sources[order]
-    firsts = np.flatnonzero(np.diff(grouped, prepend=-1))
-    yield from zip(grouped[firsts].tolist(), np.split(order, firsts[1:]), strict=True)

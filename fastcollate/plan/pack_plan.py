@@ -11,9 +11,9 @@ import numpy as np
 
 from fastcollate.plan.best_fit import best_fit_decreasing
 from fastcollate.plan.order import TOGETHER, Landmark, PlannedBatch, Window, WindowedPlan
-from fastcollate.plan.shares import Pieces, Share, rows_between
+from fastcollate.plan.shares import Pieces, Share
 from fastcollate.plan.sorting import longest_first, shuffle_packs
-from fastcollate.ragged import IntArray, Packs, offsets_of
+from fastcollate.ragged import IntArray, Packs, offsets_of, rows_between
 
 __all__ = ["BestFitPacks", "PackPlan", "PackedBatch", "PackedWindow", "WrappedPacks"]
 

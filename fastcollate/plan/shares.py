@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastcollate.ragged import IntArray, Packs, offsets_of
+from fastcollate.ragged import IntArray, Packs
 
-__all__ = ["Pieces", "Share", "rows_between"]
+__all__ = ["Pieces", "Share"]
 
 
 class Pieces(NamedTuple):
@@ -52,14 +52,3 @@ class Share(NamedTuple):
         """Return the share of batches that have these packs; see the attributes."""
         widths = np.full(len(pack_edges) - 1, packs.width)
         return cls(pieces.records, packs.edges[pack_edges], widths, pieces, packs, pack_edges)
-
-
-def rows_between(starts: IntArray, counts: IntArray) -> IntArray:
-    """Return int64[R]: the numbers from `starts[c]` on, `counts[c]` of them, one batch after another.
-
-    >>> rows_between(np.array([7, 2]), np.array([2, 3]))
-    array([7, 8, 2, 3, 4])
-    """
-    edges = offsets_of(counts)
-    numbers: IntArray = np.arange(edges[-1]) + (starts - edges[:-1]).repeat(counts)
-    return numbers

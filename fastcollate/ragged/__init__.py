@@ -48,7 +48,15 @@ The words:
 
 from fastcollate.ragged.packs import Packs
 from fastcollate.ragged.parcel import Parcel
-from fastcollate.ragged.ragged import IntArray, Ragged, Rows, offsets_of, row_numbers
+from fastcollate.ragged.ragged import (
+    IntArray,
+    Ragged,
+    Rows,
+    offsets_of,
+    places_by_home,
+    row_numbers,
+    rows_between,
+)
 from fastcollate.ragged.ragged_batch import Column, RaggedBatch
 from fastcollate.ragged.scattered import Found, Scattered
 
@@ -63,5 +71,7 @@ __all__ = [
     "Rows",
     "Scattered",
     "offsets_of",
+    "places_by_home",
     "row_numbers",
+    "rows_between",
 ]

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastcollate.errors import InputError
 
-__all__ = ["IntArray", "Ragged", "Rows", "offsets_of"]
+__all__ = ["IntArray", "Ragged", "Rows", "offsets_of", "places_by_home", "rows_between"]
 
 IntArray = NDArray[np.int64]
 _DTYPES = (np.dtype(np.uint16), np.dtype(np.uint32), np.dtype(np.int64))
@@ -232,6 +232,32 @@ def offsets_of(lengths: ArrayLike) -> IntArray:
     offsets = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=offsets[1:])
     return offsets
+
+
+def rows_between(starts: IntArray, counts: IntArray) -> IntArray:
+    """Return int64[R]: the numbers from `starts[i]` on, `counts[i]` of them, one stretch after another.
+
+    >>> rows_between(np.array([7, 2]), np.array([2, 3]))
+    array([7, 8, 2, 3, 4])
+    """
+    edges = offsets_of(counts)
+    numbers: IntArray = np.arange(edges[-1]) + (starts - edges[:-1]).repeat(counts)
+    return numbers
+
+
+def places_by_home(homes: IntArray) -> Iterator[tuple[int, IntArray]]:
+    """Yield each number that occurs in `homes: int64[M]`, the lowest first, with its places: int64[S].
+
+    >>> [(home, places.tolist()) for home, places in places_by_home(np.array([3, 0, 3]))]
+    [(0, [1]), (3, [0, 2])]
+    """
+    if len(homes) == 0:
+        return
+    narrow = homes.astype(np.uint16) if int(homes.max()) < 2**16 else homes  # sorted by radix
+    order = np.argsort(narrow, kind="stable")
+    grouped = homes[order]
+    firsts = np.flatnonzero(np.diff(grouped, prepend=-1))
+    yield from zip(grouped[firsts].tolist(), np.split(order, firsts[1:]), strict=True)
 
 
 def row_numbers(indices: ArrayLike, count: int) -> IntArray:

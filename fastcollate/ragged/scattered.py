@@ -123,7 +123,7 @@ class Scattered(NamedTuple):
         if homes is None:
             (values,) = buffers
             places = len(values) - width + 1
-            if places <= max(starts.tolist()):
+            if places <= np.maximum.reduce(starts):
                 return None
             return np.ndarray((places, width), self.dtype, values.data, strides=(size, size)), starts
         first = np.array([buffer.__array_interface__["data"][0] for buffer in buffers])

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastcollate.plan.order import PlannedBatch, Window
-from fastcollate.plan.shares import Share, rows_between
-from fastcollate.ragged import IntArray, offsets_of
+from fastcollate.plan.shares import Share
+from fastcollate.ragged import IntArray, offsets_of, rows_between
 
 __all__ = ["BucketWindow"]
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.ragged import IntArray, RaggedBatch, Rows, offsets_of
+from fastcollate.ragged import IntArray, RaggedBatch, Rows, offsets_of, rows_between
 from fastcollate.store.reader import TokenStore
 
 __all__ = ["TOKENS", "Stretch", "batches", "flat_values", "stretches"]
@@ -131,11 +131,7 @@ def _side_by_side(rows: Rows, at: int, end: int) -> NDArray[Any]:
 
 
 def flat_values(rows: Rows) -> NDArray[Any]:
-    """Return the values of rows side by side; many short ones are faster so than by a copy of each.
-
-    Rows at 7 and 2 of two values each: 0, 1, 2, 3 with 7, 7, 0, 0 added are 7, 8, 2, 3.
-    """
+    """Return the values of rows side by side; many short ones are faster so than by a copy of each."""
     if len(rows.starts) == 1:
         return rows.values[rows.starts[0] : rows.starts[0] + rows.lengths[0]]
-    shifts = np.repeat(rows.starts - offsets_of(rows.lengths)[:-1], rows.lengths)
-    return rows.values[np.arange(len(shifts)) + shifts]
+    return rows.values[rows_between(rows.starts, rows.lengths)]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.ragged import Found, IntArray, Ragged, RaggedBatch, Rows, Scattered, offsets_of
+from fastcollate.ragged import Found, IntArray, Ragged, RaggedBatch, Rows, Scattered, offsets_of, places_by_home
 from fastcollate.store.shards.background import Unverified
 from fastcollate.store.shards.shard import Beside, Shard
 
@@ -114,13 +114,11 @@ class ShardedRecords(NamedTuple):
         """Group records by shard; with one shard there is nothing to group."""
         if len(self.shards) == 1:
             yield _Share(self.shards[0], slice(None), numbers)
-        elif len(numbers):
+        else:
             homes = np.searchsorted(self.starts, numbers, "right") - 1
             places = numbers - self.starts[homes]
-            narrow = homes.astype(np.uint16) if len(self.shards) <= 2**16 else homes  # sorted by radix
-            order = np.argsort(narrow, kind="stable")
-            for positions in np.split(order, np.flatnonzero(np.diff(homes[order])) + 1):
-                yield _Share(self.shards[int(homes[positions[0]])], positions, places[positions])
+            for home, positions in places_by_home(homes):
+                yield _Share(self.shards[home], positions, places[positions])
 
 
 def _column(shard: Shard, name: str) -> Ragged | Beside:
