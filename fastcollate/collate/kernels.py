@@ -14,7 +14,8 @@ from fastcollate.ragged import IntArray, Parcel, Scattered, rows_between
 __all__ = ["Filling", "Margin", "Stretches", "fill_batches", "join_sequences", "outside"]
 
 _LONG = 40  # cells: longer stretches are filled slice by slice, shorter ones cell by cell
-_ROWS = 16  # of a batch: so many are copied as a rectangle, fewer one by one
+_ROWS = 16  # of a batch on average: so many are copied as a rectangle
+_WIDE = 1 << 14  # cells: rows as wide as this are copied as fast one by one
 
 
 class Filling(Protocol):
@@ -143,36 +144,42 @@ def _place_rows(
 ) -> None:
     """Write every row's sequence, from its value `ahead` on, into `out: int64[cells]`, and `fill` elsewhere.
 
-    Rows of large batches are copied as rectangles; those of small ones one by one in their own dtype, and widened
-    all at once. Rows [1 2 3] and [4] with the tail 9 and fill 0:
+    Rows of large batches are copied as rectangles; those of small ones all in their own dtype, and widened at
+    once. Rows [1 2 3] and [4] with the tail 9 and fill 0:
 
         shift 0  [1 2 3 9  4 9 0 0]        shift 1  [1 2 3  4 0 0]        shift 1, ahead 1  [2 3 9  9 0 0]
     """
-    tails, begins = layout.tails, ahead if layout.cut is None else layout.cut + ahead
-    if not _place_rectangles(rows, layout, out, begins):
-        narrow = np.empty(layout.cells, rows.dtype)
-        lengths = np.minimum(layout.copied - ahead, layout.real)
-        rows.cut(begins, np.maximum(lengths, 0) if ahead else lengths).copy_into(narrow, layout.places)
-        np.copyto(out, narrow)
+    tails = layout.tails
+    lengths = np.minimum(layout.copied - ahead, layout.real)
+    if ahead:
+        lengths = np.maximum(lengths, 0)
+    copied = rows.cut(ahead if layout.cut is None else layout.cut + ahead, lengths)
+    if not _place_rectangles(copied, layout, out):
+        np.copyto(out, copied.laid_out(layout.places, layout.cells))
     padding.fill(out, fill)
     if tails is not None and ahead == layout.shift:
         numbers = tails.numbers()
         out[layout.places[numbers] + layout.copied[numbers] - ahead] = tails.tokens
 
 
-def _place_rectangles(rows: Scattered, layout: RowLayout, out: IntArray, begins: IntArray | int) -> bool:
+def _place_rectangles(rows: Scattered, layout: RowLayout, out: IntArray) -> bool:
     """Write batch after batch as a whole, with whatever lies beside each row in its padding, if that pays."""
     counts, columns = layout.counts, layout.columns
-    if len(counts) > 1 and len(layout.real) < _ROWS * len(counts):
+    if len(layout.real) < _ROWS * len(counts) or max(columns) > _WIDE:
         return False
-    before = begins - (layout.places - layout.first) if layout.left else begins
-    found = rows.windows(before, max(columns))
-    if found is None:
+    span = rows.spanned().span
+    if span is None:
         return False
-    (view, places), row, cell = found, 0, 0
-    for count, width in zip(counts, columns, strict=True):
+    starts = rows.starts - (layout.places - layout.first) if layout.left else rows.starts
+    whole = span.holds(rows.homes, starts, layout.stops - layout.first)
+    places, lies = span.places(rows.homes, starts), np.logical_and.reduceat(whole, layout.edges[:-1]).tolist()
+    row, cell = 0, 0
+    for count, width, inside in zip(counts, columns, lies, strict=True):
         last, end = row + count, cell + count * width
-        out[cell:end].reshape(count, width)[...] = view[:, :width][places[row:last]]
+        if inside:
+            out[cell:end] = span.rectangle(places[row:last], width)
+        else:
+            out[cell:end] = rows.at(slice(row, last)).laid_out(layout.places[row:last] - cell, end - cell)
         row, cell = last, end
     return True
 
@@ -214,8 +221,8 @@ def join_sequences(rows: Scattered, layout: RowLayout) -> NDArray[Any]:
         if not limits.min <= int(tails.tokens.min()) <= int(tails.tokens.max()) <= limits.max:
             dtype = np.dtype(np.int64)
     ends = lengths.cumsum()
-    joined = np.empty(int(ends[-1]), dtype)
-    rows.cut(0 if layout.cut is None else layout.cut, layout.copied).copy_into(joined, ends - lengths)
+    cut = rows.cut(0 if layout.cut is None else layout.cut, layout.copied)
+    joined = cut.laid_out(ends - lengths, int(ends[-1])).astype(dtype, copy=False)
     if tails is not None:
         joined[ends[tails.numbers()] - 1] = tails.tokens
     return joined

@@ -6,11 +6,14 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastcollate.collate.kernels import Stretches
-from fastcollate.ragged import IntArray, Packs, Parcel, Scattered
+from fastcollate.ragged import IntArray, Packs, Parcel, Scattered, offsets_of
 
 __all__ = ["PackLayout", "lay_out_flat", "lay_out_packs"]
+
+_SMALL = 1 << 16
 
 
 class PackLayout(NamedTuple):
@@ -24,6 +27,8 @@ class PackLayout(NamedTuple):
         gap_begins: The first cell of each gap, int64[P]; a gap may be empty.
         gap_ends: The cell after each gap, int64[P].
         edges: The documents of each batch, int64[C+1]; see `Parcel`.
+        counts: The number of documents of each batch, int64[C].
+        is_small: Whether every document, and the number of each in its row, is below 65,536.
         num_tokens: The cells of each batch that hold tokens, int64[C].
         rows: The rows of each batch.
         columns: The width of each batch.
@@ -34,6 +39,8 @@ class PackLayout(NamedTuple):
     gap_begins: IntArray
     gap_ends: IntArray
     edges: IntArray
+    counts: IntArray
+    is_small: bool
     num_tokens: IntArray
     rows: list[int]
     columns: list[int]
@@ -43,24 +50,24 @@ class PackLayout(NamedTuple):
         """The number of cells of all batches together."""
         return int(self.gap_ends[-1])
 
-    @property
-    def counts(self) -> list[int]:
-        """The documents of each batch."""
-        found: list[int] = np.diff(self.edges).tolist()
-        return found
-
     def gaps(self) -> Stretches:
         """Return the cells without a token."""
         return Stretches(self.gap_begins, self.gap_ends)
 
-    def extents(self) -> IntArray:
-        """Return the cells from each document to the next, int64[D]: gaps, also before the first, are counted.
+    def spread(self, values: IntArray) -> NDArray[np.uint16] | IntArray:
+        """Return one value a document in each of its cells and of the gap after it: [cells].
 
-        What is true of a document is repeated over its extent, and the gaps then overwritten.
+        They are written as uint16, several times as fast, where all documents are shorter and fewer than 65,536:
+        larger values lose what makes them so, and their differences within a document are right.
         """
-        extents = np.diff(self.begins, append=self.cells)
-        extents[:1] += self.begins[:1]
-        return extents
+        narrow = values.astype(np.uint16) if self.is_small else values
+        if len(narrow) == 0:
+            return np.zeros(self.cells, narrow.dtype)
+        extents = np.empty_like(self.begins)
+        np.subtract(self.begins[1:], self.begins[:-1], out=extents[:-1])
+        extents[-1] = self.cells - self.begins[-1]
+        extents[0] += self.begins[0]  # before it are gaps, of empty packs
+        return narrow.repeat(extents)
 
 
 def lay_out_packs(parcel: Parcel) -> tuple[Parcel, PackLayout]:
@@ -75,16 +82,18 @@ def lay_out_packs(parcel: Parcel) -> tuple[Parcel, PackLayout]:
         edges = np.minimum(np.arange(count + 1), len(parcel.record_ids))
         width = None if parcel.widths is None else int(parcel.widths[0])
         packs, pack_edges = Packs.of(parcel.tokens.lengths, edges, width), np.array([0, count])
-    before = np.concatenate([[0], packs.used.cumsum()])
+    tokens = offsets_of(packs.used)[pack_edges]
     ends = np.arange(1, len(packs.used) + 1) * packs.width
-    rows: list[int] = np.diff(pack_edges).tolist()
+    rows: list[int] = (pack_edges[1:] - pack_edges[:-1]).tolist()
     return parcel, PackLayout(
         begins=packs.begins,
         numbers=packs.numbers,
         gap_begins=ends - packs.width + packs.used,
         gap_ends=ends,
         edges=parcel.edges,
-        num_tokens=np.diff(before[pack_edges]),
+        counts=parcel.edges[1:] - parcel.edges[:-1],
+        is_small=packs.width < _SMALL,
+        num_tokens=tokens[1:] - tokens[:-1],
         rows=rows,
         columns=[packs.width] * len(rows),
     )
@@ -93,9 +102,8 @@ def lay_out_packs(parcel: Parcel) -> tuple[Parcel, PackLayout]:
 def lay_out_flat(parcel: Parcel) -> tuple[Parcel, PackLayout]:
     """Return where documents go that are laid end to end in one row for each batch."""
     parcel = _without_fillers(parcel)
-    edges, counts = parcel.edges, np.diff(parcel.edges)
-    before = np.concatenate([[0], parcel.tokens.lengths.cumsum()])
-    tokens = np.diff(before[edges])
+    edges, before = parcel.edges, offsets_of(parcel.tokens.lengths)
+    counts, tokens = edges[1:] - edges[:-1], before[edges[1:]] - before[edges[:-1]]
     cells = np.maximum(tokens, 1)  # a batch of fillers has a cell too
     ends = cells.cumsum()
     return parcel, PackLayout(
@@ -104,6 +112,8 @@ def lay_out_flat(parcel: Parcel) -> tuple[Parcel, PackLayout]:
         gap_begins=ends - cells + tokens,
         gap_ends=ends,
         edges=edges,
+        counts=counts,
+        is_small=int(cells.max()) < _SMALL,
         num_tokens=tokens,
         rows=[1] * len(counts),
         columns=cells.tolist(),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -114,16 +115,16 @@ class PackingCollator:
     def collate(self, rows: Parcel | RaggedBatch | Sequence[Any], allocate: Allocator) -> list[Batch]:
         """Return the packed batches of a parcel, as views of arrays from `allocate`, such as pinned memory.
 
-        Rows that are no parcel are one batch. What NumPy makes as a new array is left where it is.
+        Rows that are no parcel are one batch.
         """
         parcel, layout = self._lay_out(rows)
         if layout is None:
             return [batch for part in parcel.singles() for batch in self.collate(part, allocate)]
         runs, gaps = self._runs(parcel, layout), layout.gaps()
-        arrays = allocate(dict.fromkeys(("input_ids", "labels", "position_ids"), ((layout.cells,), np.int64)))
+        arrays = allocate(dict.fromkeys(self._names, ((layout.cells,), np.int64)))
         _place(parcel.tokens, layout, arrays["input_ids"], self.pad_token_id, gaps)
         self._write_labels(arrays["labels"], arrays["input_ids"], parcel, layout, runs)
-        arrays = {**arrays, **self._describe_cells(arrays["position_ids"], layout, gaps)}
+        self._describe_cells(arrays, layout, gaps)
         views = {name: array_views(array, layout.rows, layout.columns) for name, array in arrays.items()}
         supervised = self._num_supervised(parcel, layout, runs)
         if supervised is None:
@@ -175,7 +176,7 @@ class PackingCollator:
         return None if self.supervise == "all" else runs_of_packs(parcel, layout)
 
     def _build(self, parcel: Parcel, layout: PackLayout, supervised: list[int]) -> PacksBuild:
-        longest = [int(lengths.max(initial=1)) for lengths in np.split(parcel.tokens.lengths, layout.edges[1:-1])]
+        longest = np.maximum.reduceat(np.append(parcel.tokens.lengths, 1), layout.edges[:-1])
         return PacksBuild(
             rows=layout.rows,
             columns=layout.columns,
@@ -184,9 +185,9 @@ class PackingCollator:
             document_ids=self._has_document_ids,
             attention_mask=self.attention_mask,
             kernel=None if self.layout == "rows" else self.keys,
-            documents=layout.counts,
-            longest=longest,
-            record_ids=row_views(parcel.record_ids, layout.counts),
+            documents=layout.counts.tolist(),
+            longest=np.where(layout.counts, longest, 1).tolist(),
+            record_ids=row_views(parcel.record_ids, layout.counts.tolist()),
             num_tokens=layout.num_tokens.tolist(),
             num_supervised=supervised,
         )
@@ -206,19 +207,23 @@ class PackingCollator:
             outside(runs.starts, runs.stops, layout.cells).fill(labels, self.ignore_index)
         labels[layout.begins] = self.ignore_index
 
-    def _describe_cells(self, position_ids: IntArray, layout: PackLayout, gaps: Stretches) -> dict[str, IntArray]:
-        """Write the position of each cell in its document, and return what else is known of it, by name."""
-        extents, cells = layout.extents(), layout.cells
-        np.subtract(np.arange(cells), _repeated(layout.begins, extents, cells), out=position_ids)
-        gaps.fill(position_ids, 0)
-        beside = {}
-        if self._has_document_ids:
-            beside["document_ids"] = _repeated(layout.numbers, extents, cells)
-            gaps.fill(beside["document_ids"], -1)
-        if self.attention_mask:
-            beside["attention_mask"] = np.ones(cells, np.int64)
-            gaps.fill(beside["attention_mask"], 0)
-        return beside
+    def _describe_cells(self, arrays: Mapping[str, IntArray], layout: PackLayout, gaps: Stretches) -> None:
+        """Write the position of each cell in its document, and what else is known of it."""
+        owner = layout.spread(layout.begins)
+        np.copyto(arrays["position_ids"], np.subtract(_counted(layout.cells, owner.dtype), owner, out=owner))
+        gaps.fill(arrays["position_ids"], 0)
+        if "document_ids" in arrays:
+            np.copyto(arrays["document_ids"], layout.spread(layout.numbers))
+            gaps.fill(arrays["document_ids"], -1)
+        if "attention_mask" in arrays:
+            arrays["attention_mask"].fill(1)
+            gaps.fill(arrays["attention_mask"], 0)
+
+    @property
+    def _names(self) -> list[str]:
+        """The tensors of a batch that have a value for each cell."""
+        beside = {"document_ids": self._has_document_ids, "attention_mask": self.attention_mask}
+        return ["input_ids", "labels", "position_ids", *(name for name, wanted in beside.items() if wanted)]
 
     @property
     def _has_document_ids(self) -> bool:
@@ -228,7 +233,7 @@ class PackingCollator:
         """The labels of each batch that count in the loss; None if only the labels can tell."""
         if "labels" in parcel.columns or self.ignore_index >= 0:
             return None  # a token may have the value that the loss skips
-        counts = layout.num_tokens - np.diff(layout.edges) if runs is None else runs.counts
+        counts = layout.num_tokens - layout.counts if runs is None else runs.counts
         found: list[int] = counts.tolist()
         return found
 
@@ -236,27 +241,29 @@ class PackingCollator:
         """Where the documents of each flat batch begin, and where its last one ends: int32[D+C]."""
         if self.layout == "rows":
             return None
-        counts = np.maximum(np.diff(layout.edges), 1)  # a batch of fillers is one gap
+        counts = np.maximum(layout.counts, 1)  # a batch of fillers is one gap
         ends = layout.gap_ends
         found = np.zeros(int(counts.sum()) + len(counts), np.int32)
         last = np.cumsum(counts + 1) - 1
         found[last] = layout.columns
         held = np.ones(len(found), bool)
         held[last] = False
-        held[last[np.diff(layout.edges) == 0] - 1] = False
-        found[held] = layout.begins - (ends - layout.columns).repeat(np.diff(layout.edges))
+        held[last[layout.counts == 0] - 1] = False
+        found[held] = layout.begins - (ends - layout.columns).repeat(layout.counts)
         return found
 
 
 def _place(rows: Scattered, layout: PackLayout, out: IntArray, fill: int, gaps: Stretches) -> None:
     """Write the values of all documents into their cells of `out: int64[cells]`, and `fill` into the gaps."""
-    narrow = out if rows.dtype == out.dtype else np.empty(layout.cells, rows.dtype)
-    rows.copy_into(narrow, layout.begins)
-    if narrow is not out:
-        np.copyto(out, narrow)
+    np.copyto(out, rows.laid_out(layout.begins, layout.cells))
     gaps.fill(out, fill)
 
 
-def _repeated(values: IntArray, extents: IntArray, cells: int) -> IntArray:
-    """int64[cells]: one value a document, in all cells of its extent."""
-    return values.repeat(extents) if len(values) else np.zeros(cells, np.int64)
+def _counted(cells: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The numbers of the cells, as far as they fit the dtype: kept, for they are the same for every parcel."""
+    return _numbers(1 << (cells - 1).bit_length(), dtype)[:cells]
+
+
+@lru_cache(maxsize=4)
+def _numbers(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    return np.arange(count).astype(dtype)

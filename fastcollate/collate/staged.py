@@ -10,7 +10,7 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 
 from fastcollate.collate.batch import Batch
-from fastcollate.ragged import Parcel
+from fastcollate.ragged import Parcel, new_array
 
 __all__ = [
     "Allocator",
@@ -78,12 +78,12 @@ class Collator(Protocol):
 
 
 def new_arrays(wanted: Wanted) -> dict[str, NDArray[Any]]:
-    """Return fresh arrays, one allocation each: a huge one for all would never be reused.
+    """Return new arrays, with anything in them.
 
     >>> new_arrays({"tokens": ((2, 3), np.uint16)})["tokens"].shape
     (2, 3)
     """
-    return {name: np.empty(shape, dtype) for name, (shape, dtype) in wanted.items()}
+    return {name: new_array(shape, dtype) for name, (shape, dtype) in wanted.items()}
 
 
 def stage_arrays(sources: Sources, allocate: Allocator) -> dict[str, NDArray[Any]]:

@@ -13,7 +13,7 @@ from fastcollate.ragged import Found, IntArray, Parcel, Scattered
 
 __all__ = ["cut_parcels", "find_rows"]
 
-_CELLS, _BATCHES = 1 << 16, 64  # of a parcel at most: what fits a processor's cache, and soon comes
+_CELLS, _BATCHES = 1 << 17, 64  # of a parcel at most: what fits a processor's cache, and soon comes
 
 
 def find_rows(
@@ -37,7 +37,13 @@ def find_rows(
     real = ids >= 0
     found = find_in(records, ids, columns) if real.all() else _with_fillers(records, ids, real, columns)
     parcel = Parcel(
-        found.tokens, found.record_ids, share.edges, share.widths, found.columns, share.packs, share.pack_edges
+        found.tokens.spanned(),
+        found.record_ids,
+        share.edges,
+        share.widths,
+        found.columns,
+        share.packs,
+        share.pack_edges,
     )
     if pieces is not None:
         return parcel.cut(pieces.begins, pieces.lengths, per_token)
@@ -49,7 +55,7 @@ def find_rows(
 def cut_parcels(parcel: Parcel) -> Iterator[Parcel]:
     """Yield a parcel in parts of consecutive batches that are small enough to be collated at once.
 
-    A part has 65,536 cells and 64 batches at most, or one batch.
+    A part has 131,072 cells and 64 batches at most, or one batch.
     """
     before = np.cumsum(parcel.cells())
     first, count = 0, len(parcel)

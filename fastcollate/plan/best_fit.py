@@ -25,51 +25,54 @@ def best_fit_decreasing(lengths: IntArray, capacity: int) -> tuple[IntArray, int
     >>> best_fit_decreasing(np.array([6, 5, 4, 4, 1]), 10)
     (array([0, 1, 0, 1, 1]), 2)
     """
-    packs = np.empty(len(lengths), np.int64)
-    rooms = _Rooms(capacity)
+    packs, rooms = list[int](), _Rooms(capacity)
     firsts = np.flatnonzero(np.diff(lengths, prepend=capacity + 1))
-    ends = np.append(firsts, len(lengths))[1:]
-    for first, end, length in zip(firsts.tolist(), ends.tolist(), lengths[firsts].tolist(), strict=True):
-        at = first
-        while at < end:
-            room, group = rooms.tightest(length, end - at)
+    counts = np.diff(firsts, append=len(lengths))
+    for left, length in zip(counts.tolist(), lengths[firsts].tolist(), strict=True):
+        while left:
+            room, group = rooms.tightest(length, left)
             each = room // length
-            whole, odd = divmod(min(end - at, len(group) * each), each)
-            packs[at : at + whole * each] = np.repeat(group[:whole], each) if each > 1 else group[:whole]
-            at += whole * each
-            rooms.put(room - each * length, group[:whole])
+            whole, odd = divmod(min(left, len(group) * each), each)
+            left -= whole * each + odd  # noqa: PLW2901
+            chosen, rest = group[:whole], group[whole:]
+            packs += chosen if each == 1 else [pack for pack in chosen for _ in range(each)]
+            rooms.put(room - each * length, chosen)
             if odd:
-                packs[at : at + odd] = group[whole]
-                at += odd
-                rooms.put(room - odd * length, group[whole : whole + 1])
-                whole += 1
-            rooms.put(room, group[whole:])
-    return packs, rooms.opened
+                packs += rest[:1] * odd
+                rooms.put(room - odd * length, rest[:1])
+                del rest[0]
+            rooms.put(room, rest)
+    return np.array(packs, np.int64), rooms.opened
 
 
 class _Rooms:
-    """Open packs by the room they have left; which rooms occur is a bit set in one integer."""
+    """Open packs by the room they have left; which rooms occur is a bit set in one integer.
+
+    Packs are lists of their numbers: they are few at a time, for which arrays are slower.
+    """
 
     def __init__(self, capacity: int) -> None:
         self.opened = 0
         self._capacity = capacity
-        self._groups: dict[int, list[IntArray]] = {}
+        self._groups: dict[int, list[int]] = {}
         self._bits = 0
 
-    def tightest(self, length: int, documents: int) -> tuple[int, IntArray]:
+    def tightest(self, length: int, documents: int) -> tuple[int, list[int]]:
         """Take the packs of the least room that holds `length`; open new ones if there are none."""
         wide = self._bits >> length
         if wide == 0:
             first = self.opened
             self.opened += -(-documents // (self._capacity // length))
-            return self._capacity, np.arange(first, self.opened)
+            return self._capacity, list(range(first, self.opened))
         room = length + (wide & -wide).bit_length() - 1
         self._bits ^= 1 << room
-        groups = self._groups.pop(room)
-        return room, groups[0] if len(groups) == 1 else np.concatenate(groups)
+        return room, self._groups.pop(room)
 
-    def put(self, room: int, packs: IntArray) -> None:
+    def put(self, room: int, packs: list[int]) -> None:
         """Give packs back with the room they now have; full ones are done with."""
-        if room and len(packs):
-            self._groups.setdefault(room, []).append(packs)
+        if room and packs:
+            if room in self._groups:
+                self._groups[room] += packs
+                return
+            self._groups[room] = packs
             self._bits |= 1 << room

@@ -46,6 +46,7 @@ The words:
     slab      A slab is host memory, page-locked for CUDA, in which a batch lies while it is copied to a device.
 """
 
+from fastcollate.ragged.memory import new_array
 from fastcollate.ragged.packs import Packs
 from fastcollate.ragged.parcel import Parcel
 from fastcollate.ragged.ragged import (
@@ -70,6 +71,7 @@ __all__ = [
     "RaggedBatch",
     "Rows",
     "Scattered",
+    "new_array",
     "offsets_of",
     "places_by_home",
     "row_numbers",

@@ -6,21 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from fastcollate.ragged.ragged import IntArray, Rows
+from fastcollate.ragged.ragged import IntArray, Rows, offsets_of
 from fastcollate.ragged.ragged_batch import RaggedBatch
+from fastcollate.ragged.span import Span
 
 __all__ = ["Found", "Scattered"]
-
-_MOST_PLACES = 1 << 59  # values of a view: it may not have more bytes than a machine has addresses
 
 
 class Scattered(NamedTuple):
     """`Scattered` rows lie in several arrays, such as the shards of a store or the sources of a mixture.
 
-    Row `i` is `buffers[homes[i]][starts[i]:starts[i] + lengths[i]]`. Nothing is copied until `copy_into`.
+    Row `i` is `buffers[homes[i]][starts[i]:starts[i] + lengths[i]]`. Nothing is copied until they are laid out.
 
     Attributes:
         buffers: The arrays that the rows lie in, each flat and contiguous.
@@ -28,6 +26,7 @@ class Scattered(NamedTuple):
         homes: The number of the buffer that each row lies in, int64[R]; None where there is one buffer only.
         starts: The place of each row's first value in its buffer, int64[R].
         lengths: The number of each row's values, int64[R].
+        span: All the arrays as one view, where somebody asked for it once for many parts; see `spanned`.
 
     >>> buffers = [np.array([1, 2, 3]), np.array([7, 8])]
     >>> homes, starts, lengths = np.array([1, 0]), np.array([0, 1]), np.array([1, 2])
@@ -40,6 +39,7 @@ class Scattered(NamedTuple):
     homes: IntArray | None
     starts: IntArray
     lengths: IntArray
+    span: Span | None = None
 
     @classmethod
     def of(cls, rows: Rows) -> Scattered:
@@ -74,12 +74,40 @@ class Scattered(NamedTuple):
         """Return pieces of the rows: `lengths[i]` values of row `i` from its value `begins[i]` on."""
         return self._replace(starts=self.starts + begins, lengths=lengths)
 
-    def copy_into(self, out: NDArray[Any], at: IntArray) -> None:
-        """Copy row `i` to `out[at[i]:]`; `at` is int64[R].
+    def spanned(self) -> Self:
+        """Return the same rows with the span of their arrays, which parts of them then share."""
+        return self if self.span is not None else self._replace(span=Span.over(self.buffers, self.dtype))
 
-        Slices of memoryviews are copied several times as fast as slices of arrays; these convert.
+    def laid_out(self, at: IntArray, cells: int) -> NDArray[Any]:
+        """Return an array of so many `cells` with row `i` from `at[i]` on, and anything in the cells between rows.
+
+        Whole stretches are joined, each row with what lies behind it up to the next row's place: one slice a row
+        and one memcpy. Where that would leave the row's array, rows are copied one by one.
+
+        Args:
+            at: The place of each row, int64[R]; places rise, and rows do not overlap.
+            cells: The length of the array.
         """
-        homes = [0] if self.homes is None else self.homes.tolist()
+        if len(at) == 0:
+            return np.empty(cells, self.dtype)
+        extents, span = np.diff(at, append=cells), self.spanned().span
+        if span is None or not span.holds(self.homes, self.starts, extents).all():
+            return self._laid_singly(at, cells)
+        values, places = span.values.data, span.places(self.homes, self.starts)
+        pieces = [
+            values[begin:end] for begin, end in zip(places.tolist(), (places + extents).tolist(), strict=True)
+        ]
+        if at[0]:
+            pieces.insert(0, np.empty(at[0], self.dtype).data)
+        return np.frombuffer(bytearray().join(pieces), self.dtype)
+
+    def _laid_singly(self, at: IntArray, cells: int) -> NDArray[Any]:
+        """The same row by row: slices of memoryviews are copied faster than those of arrays, which convert.
+
+        Cells between rows hold anything.
+        """
+        out = np.empty(cells, self.dtype)
+        homes = [0] * len(at) if self.homes is None else self.homes.tolist()
         lying: dict[int, Any] = {home: self.buffers[home] for home in set(homes)}
         same = all(buffer.dtype.char == out.dtype.char for buffer in lying.values())
         into: Any = out.data if same else out
@@ -87,62 +115,14 @@ class Scattered(NamedTuple):
             lying = {home: buffer.data for home, buffer in lying.items()}
         begins, ends = self.starts.tolist(), (self.starts + self.lengths).tolist()
         firsts, lasts = at.tolist(), (at + self.lengths).tolist()
-        if self.homes is None:
-            values = lying[0]
-            for begin, end, first, last in zip(begins, ends, firsts, lasts, strict=True):
-                into[first:last] = values[begin:end]
-            return
         for home, begin, end, first, last in zip(homes, begins, ends, firsts, lasts, strict=True):
             into[first:last] = lying[home][begin:end]
-
-    def windows(self, begins: IntArray | int, width: int) -> tuple[NDArray[Any], IntArray] | None:
-        """Return an overlapping view of all arrays, `[places, width]`, and the place in it of each row, int64[R].
-
-        `view[places[i:j]]` is one memcpy a row, several times as fast as a loop over slices. Where the
-        arrays are several, the view begins at the one that lies lowest in memory and spans all that lies between:
-        so only these places are ever read, each of which is first checked to lie in its own array.
-
-        Args:
-            begins: The value of each row to begin with, int64[R], or of all rows; in an array, negative where what
-                lies before a row is read too.
-            width: How many values are read for each row.
-
-        Returns:
-            None if a row lies so close to an end of its array that other memory would be read, which is rare and
-            cheaper to meet than to seek; or if the arrays do not lie as whole values apart.
-        """
-        size, buffers, homes = self.dtype.itemsize, self.buffers, self.homes
-        if homes is not None:
-            used, homes = np.unique(homes, return_inverse=True)  # of a share's many arrays
-            buffers = [buffers[number] for number in used.tolist()]
-        if any(not buffer.flags.c_contiguous or buffer.dtype != self.dtype for buffer in buffers):
-            return None
-        starts = self.starts + begins
-        if not isinstance(begins, int) and np.minimum.reduce(starts) < 0:
-            return None
-        if homes is None:
-            (values,) = buffers
-            places = len(values) - width + 1
-            if places <= np.maximum.reduce(starts):
-                return None
-            return np.ndarray((places, width), self.dtype, values.data, strides=(size, size)), starts
-        first = np.array([buffer.__array_interface__["data"][0] for buffer in buffers])
-        counts = np.array([len(buffer) for buffer in buffers])
-        lowest = int(first.argmin())
-        apart, odd = np.divmod(first - first[lowest], size)
-        places = int((apart + counts).max()) - width + 1
-        if odd.any() or places * width >= _MOST_PLACES or (starts + width > counts[homes]).any():
-            return None
-        view = as_strided(buffers[lowest], (places, width), (size, size), writeable=False)
-        return view, starts + apart[homes]
+        return out
 
     def joined(self) -> Rows:
         """Return the rows side by side in one array, copied."""
-        ends = np.cumsum(self.lengths)
-        begins = ends - self.lengths
-        values = np.empty(int(ends[-1]) if len(ends) else 0, self.dtype)
-        self.copy_into(values, begins)
-        return Rows(values, begins, self.lengths)
+        edges = offsets_of(self.lengths)
+        return Rows(self.laid_out(edges[:-1], int(edges[-1])), edges[:-1], self.lengths)
 
     def rows(self) -> Rows:
         """Return the rows where they lie if that is one array, else side by side."""
