@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from fastcollate.collate.batch import Batch
 from fastcollate.collate.staged import Built
-from fastcollate.collate.views import shaped_views
+from fastcollate.collate.views import Flat, array_views, row_views, shaped_views
+from fastcollate.ragged import IntArray
 
-__all__ = ["PacksBuild", "RowsBuild"]
+__all__ = ["FilledPacks", "PacksBuild", "RowsBuild"]
 
 _SIGNED = {torch.uint16: (torch.int16, 0xFFFF), torch.uint32: (torch.int32, 0xFFFFFFFF)}
 
@@ -105,7 +106,7 @@ class PacksBuild(NamedTuple):
         kernel: The names that attention kernels' arguments get, `"plain"` or `"transformers"`; None for none.
         documents: The documents of each batch.
         longest: The tokens of the longest document of each batch.
-        record_ids: See `Batch`; of each batch.
+        record_ids: The record of each document of all batches, int64[D].
         num_tokens: See `Batch`; of each batch.
         num_supervised: See `Batch`; of each batch.
     """
@@ -119,7 +120,7 @@ class PacksBuild(NamedTuple):
     kernel: str | None
     documents: list[int]
     longest: list[int]
-    record_ids: Sequence[torch.Tensor]
+    record_ids: IntArray
     num_tokens: list[int]
     num_supervised: list[int]
 
@@ -151,7 +152,7 @@ class PacksBuild(NamedTuple):
     def batches(
         self,
         views: Mapping[str, Sequence[torch.Tensor]],
-        cu_seqlens: torch.Tensor | NDArray[np.int32] | None,
+        cu_seqlens: torch.Tensor | NDArray[Any] | None,
     ) -> list[Batch]:
         """Return the batches that have these tensors.
 
@@ -165,7 +166,7 @@ class PacksBuild(NamedTuple):
             begins = [part.data for part in torch.split(cu_seqlens, sizes)]
         elif cu_seqlens is not None:
             begins = [torch.from_numpy(part) for part in np.split(cu_seqlens, np.cumsum(sizes)[:-1])]
-        about = self.record_ids, self.num_tokens, self.num_supervised
+        about = row_views(self.record_ids, self.documents), self.num_tokens, self.num_supervised
         return [
             Batch({**dict(zip(views, tensors, strict=True)), **self._arguments(begin, most)}, ids, tokens, some)
             for tensors, begin, most, ids, tokens, some in zip(
@@ -181,6 +182,23 @@ class PacksBuild(NamedTuple):
             return {"cu_seqlens": cu_seqlens, "max_seqlen": longest}
         names = {"cu_seq_lens_q": cu_seqlens, "cu_seq_lens_k": cu_seqlens}
         return {**names, "max_length_q": longest, "max_length_k": longest}
+
+
+class FilledPacks(NamedTuple):
+    """Gives out the batches of packs that `PackingCollator.fill` filled.
+
+    Attributes:
+        names: The tensors of a batch that have a value for each cell.
+        build: Knows the shapes and all else about the batches.
+    """
+
+    names: Sequence[str]
+    build: PacksBuild
+
+    def batches(self, arrays: Flat) -> list[Batch]:
+        """Return the batches that have these cells."""
+        views = {name: array_views(arrays[name], self.build.rows, self.build.columns) for name in self.names}
+        return self.build.batches(views, arrays.get("cu_seqlens"))
 
 
 def _look_up(values: torch.Tensor, source: torch.Tensor) -> torch.Tensor:

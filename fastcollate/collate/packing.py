@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from fastcollate.arguments import check_choices, check_counts, check_flag
 from fastcollate.collate.batch import Batch
-from fastcollate.collate.device_kernels import PacksBuild
+from fastcollate.collate.device_kernels import FilledPacks, PacksBuild
 from fastcollate.collate.kernels import Stretches, outside
 from fastcollate.collate.pack_layout import PackLayout, lay_out_flat, lay_out_packs
 from fastcollate.collate.reading.inputs import read_parcel
 from fastcollate.collate.runs import Runs, runs_of_packs
 from fastcollate.collate.staged import Allocator, Sources, Staged, new_arrays, stage_arrays, stage_singly
-from fastcollate.collate.views import array_views, row_views
+from fastcollate.collate.views import Flat, array_views
 from fastcollate.errors import CollateError
 from fastcollate.ragged import IntArray, Parcel, RaggedBatch, Scattered
 
@@ -120,16 +120,37 @@ class PackingCollator:
         parcel, layout = self._lay_out(rows)
         if layout is None:
             return [batch for part in parcel.singles() for batch in self.collate(part, allocate)]
+        arrays, build = self._fill(parcel, layout, allocate)
+        return build.batches(arrays)
+
+    def fill(self, parcel: Parcel, allocate: Allocator) -> tuple[Flat, FilledPacks]:
+        """Return the tensors of all batches as flat arrays, and what gives them out; both can be pickled.
+
+        Raises:
+            CollateError: Also where the batches of the parcel are of many widths, which only a `PackedDataset`
+                prevents.
+        """
+        parcel, layout = self._lay_out(parcel)
+        if layout is None:
+            raise CollateError("rows of many widths are no packs: pack them with a PackedDataset")
+        return self._fill(parcel, layout, allocate)
+
+    def _fill(self, parcel: Parcel, layout: PackLayout, allocate: Allocator) -> tuple[Flat, FilledPacks]:
         runs, gaps = self._runs(parcel, layout), layout.gaps()
         arrays = allocate(dict.fromkeys(self._names, ((layout.cells,), np.int64)))
         _place(parcel.tokens, layout, arrays["input_ids"], self.pad_token_id, gaps)
         self._write_labels(arrays["labels"], arrays["input_ids"], parcel, layout, runs)
         self._describe_cells(arrays, layout, gaps)
-        views = {name: array_views(array, layout.rows, layout.columns) for name, array in arrays.items()}
         supervised = self._num_supervised(parcel, layout, runs)
         if supervised is None:
-            supervised = [int(np.count_nonzero(view.numpy() != self.ignore_index)) for view in views["labels"]]
-        return self._build(parcel, layout, supervised).batches(views, self._cu_seqlens(layout))
+            supervised = self._count(arrays["labels"], layout)
+        build, begins = self._build(parcel, layout, supervised), self._cu_seqlens(layout)
+        return {**arrays, **({} if begins is None else {"cu_seqlens": begins})}, FilledPacks(self._names, build)
+
+    def _count(self, labels: IntArray, layout: PackLayout) -> list[int]:
+        """The labels of each batch that count in the loss."""
+        views = array_views(labels, layout.rows, layout.columns)
+        return [int(np.count_nonzero(view.numpy() != self.ignore_index)) for view in views]
 
     def stage(self, rows: Parcel | RaggedBatch | Sequence[Any], allocate: Allocator) -> Staged:
         """Return only the tokens of a parcel, in their own dtype, and what lays them out elsewhere.
@@ -158,8 +179,7 @@ class PackingCollator:
             (inputs, labels), gaps = (np.empty(layout.cells, np.int64) for _ in range(2)), layout.gaps()
             _place(parcel.tokens, layout, inputs, self.pad_token_id, gaps)
             self._write_labels(labels, inputs, parcel, layout, runs)
-            views = array_views(labels, layout.rows, layout.columns)
-            supervised = [int(np.count_nonzero(view.numpy() != self.ignore_index)) for view in views]
+            supervised = self._count(labels, layout)
         return Staged(stage_arrays(sources, allocate), self._build(parcel, layout, supervised))
 
     def _lay_out(self, rows: Parcel | RaggedBatch | Sequence[Any]) -> tuple[Parcel, PackLayout | None]:
@@ -187,7 +207,7 @@ class PackingCollator:
             kernel=None if self.layout == "rows" else self.keys,
             documents=layout.counts.tolist(),
             longest=np.where(layout.counts, longest, 1).tolist(),
-            record_ids=row_views(parcel.record_ids, layout.counts.tolist()),
+            record_ids=parcel.record_ids,
             num_tokens=layout.num_tokens.tolist(),
             num_supervised=supervised,
         )

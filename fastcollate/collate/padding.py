@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -15,7 +16,7 @@ from fastcollate.collate.reading.inputs import read_parcel, read_rows
 from fastcollate.collate.row_layout import PaddingSide, RowLayout, Truncation, lay_out
 from fastcollate.collate.runs import Runs, runs_of_rows
 from fastcollate.collate.staged import Allocator, Built, Sources, Staged, new_arrays, stage_arrays
-from fastcollate.collate.views import array_views, row_views
+from fastcollate.collate.views import FilledRows, Flat, array_views, row_views
 from fastcollate.errors import CollateError
 from fastcollate.ragged import IntArray, Parcel, RaggedBatch
 
@@ -147,24 +148,23 @@ class PaddingCollator:
         if isinstance(rows, Parcel) and len(rows) == 1 and rows.tokens.homes is None and rows.packs is None:
             rows = next(rows.batches())
         if not isinstance(rows, Parcel):
-            rows = self._read(rows)
-            plain = self._plain(rows)
-            if plain is not None:
-                return [self._collate_plain(rows, *plain, allocate)]
+            if not isinstance(rows, RaggedBatch):
+                rows = read_rows(rows, ignore_index=self._marked, packs=False)
+            if (plain := self._plain_rows) and (filled := plain.fill(rows, self._names, allocate)):
+                return [self._built(rows, *filled)]
+        arrays, build = self.fill(rows, allocate)
+        return build.batches(arrays)
+
+    def fill(self, rows: Parcel | RaggedBatch | Sequence[Any], allocate: Allocator) -> tuple[Flat, FilledRows]:
+        """Return the tensors of all batches as flat arrays, and what gives them out; both can be pickled."""
         parcel, layout = self._lay_out(rows)
         runs, names = self._runs(parcel, layout), self._names
         arrays = self._fill(parcel, layout, runs, names, allocate)
-        tensors = [array_views(arrays[name], layout.counts, layout.columns) for name in names]
-        if self.as_tuple:
-            return list(zip(tensors[0], tensors[1], strict=True))
         supervised = self._num_supervised(parcel, layout, runs)
         if supervised is None:
             supervised = self._count(arrays["labels"], layout)
-        about = row_views(parcel.record_ids, layout.counts), layout.num_tokens().tolist(), supervised
-        return [
-            Batch(zip(names, views, strict=True), ids, tokens, targets)
-            for views, ids, tokens, targets in zip(zip(*tensors, strict=True), *about, strict=True)
-        ]
+        shapes, tokens = (layout.counts, layout.columns), layout.num_tokens().tolist()
+        return arrays, FilledRows(names, *shapes, self.as_tuple, parcel.record_ids, tokens, supervised)
 
     def stage(self, rows: Parcel | RaggedBatch | Sequence[Any], allocate: Allocator) -> Staged:
         """Return only the tokens of a parcel, side by side in their own dtype, and what pads them elsewhere.
@@ -200,33 +200,37 @@ class PaddingCollator:
         )
         return Staged(stage_arrays(sources, allocate), build)
 
-    def _read(self, rows: RaggedBatch | Sequence[Any]) -> RaggedBatch:
-        return read_rows(rows, ignore_index=self._marked, packs=False)
-
     @property
     def _marked(self) -> int | None:
         """What marks a token that is no target; without labels there is nothing to mark."""
         return self.ignore_index if self.labels else self._unlabelled
 
-    def _plain(self, batch: RaggedBatch) -> tuple[PlainRows, tuple[int, int]] | None:
-        """How a batch of plain rows is padded, and its shape; None of any other."""
+    @cached_property
+    def _plain_rows(self) -> PlainRows | None:
+        """How a batch of plain rows is padded; None if these arguments ask for more."""
         counted = self.labels and self.ignore_index is not None and self.ignore_index >= 0
         if counted or self.padding_side == "left" or self.supervise == "response":
             return None
-        shift, end, most, multiple = self.shift_labels, self.end_token_id, self.max_length, self.pad_to_multiple_of
-        plain = PlainRows(self.pad_token_id, self._unlabelled, end, int(shift), most, multiple)
-        shape = plain.shape_of(batch)
-        return None if shape is None else (plain, shape)
+        return PlainRows.of(
+            self.pad_token_id,
+            self._unlabelled,
+            end_token_id=self.end_token_id,
+            shift=int(self.shift_labels),
+            max_length=self.max_length,
+            multiple=self.pad_to_multiple_of,
+        )
 
-    def _collate_plain(
-        self, batch: RaggedBatch, plain: PlainRows, shape: tuple[int, int], allocate: Allocator
-    ) -> Built:
-        arrays = plain.fill(batch, shape, self._names, allocate)
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an argument anew; what followed from the old one is forgotten."""
+        super().__setattr__(name, value)
+        self.__dict__.pop("_plain_rows", None)
+
+    def _built(self, batch: RaggedBatch, arrays: dict[str, IntArray], count: int) -> Built:
+        """A batch of plain rows that have `count` cells."""
         if self.as_tuple:
-            return tensors["input_ids"], tensors["labels"]
-        rows, columns = shape
-        count = sum(batch.tokens.lengths.tolist()) + rows * plain.more
+            return torch.from_numpy(arrays["input_ids"]), torch.from_numpy(arrays["labels"])
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        rows, columns = arrays["input_ids"].shape
         whole = rows * columns if self.ignore_index is None else count
         supervised = 0 if not self.labels else whole if self.shift_labels else whole - rows
         return Batch(tensors, torch.from_numpy(batch.record_ids.copy()), count, supervised)

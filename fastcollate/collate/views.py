@@ -2,17 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fastcollate.collate.batch import Batch
 from fastcollate.ragged import IntArray
 
-__all__ = ["array_views", "row_views", "shaped_views"]
+__all__ = ["FilledRows", "Flat", "array_views", "row_views", "shaped_views"]
+
+Flat = Mapping[str, NDArray[Any]]  # the cells of all batches side by side, by name
+
+
+class FilledRows(NamedTuple):
+    """Gives out the batches of rows that `PaddingCollator.fill` filled.
+
+    Attributes:
+        names: The tensors of a batch.
+        rows: The rows of each batch.
+        columns: The width of each batch.
+        as_tuple: Whether a batch is the tuple of its first two tensors.
+        record_ids: The record of each row of all batches, int64[R].
+        num_tokens: See `Batch`; of each batch.
+        num_supervised: See `Batch`; of each batch.
+    """
+
+    names: Sequence[str]
+    rows: list[int]
+    columns: list[int]
+    as_tuple: bool
+    record_ids: IntArray
+    num_tokens: list[int]
+    num_supervised: list[int]
+
+    def batches(self, arrays: Flat) -> list[Any]:
+        """Return the batches that have these cells."""
+        tensors = [array_views(arrays[name], self.rows, self.columns) for name in self.names]
+        if self.as_tuple:
+            return list(zip(tensors[0], tensors[1], strict=True))
+        about = row_views(self.record_ids, self.rows), self.num_tokens, self.num_supervised
+        return [
+            Batch(zip(self.names, views, strict=True), ids, tokens, targets)
+            for views, ids, tokens, targets in zip(zip(*tensors, strict=True), *about, strict=True)
+        ]
 
 
 def array_views(flat: NDArray[Any], rows: Sequence[int], columns: Sequence[int]) -> list[torch.Tensor]:

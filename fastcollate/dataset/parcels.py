@@ -13,7 +13,7 @@ from fastcollate.ragged import Found, IntArray, Parcel, Scattered
 
 __all__ = ["cut_parcels", "find_rows"]
 
-_CELLS, _BATCHES = 1 << 17, 64  # of a parcel at most: what fits a processor's cache, and soon comes
+_CELLS, _BATCHES = 1 << 17, 64  # of a parcel at most: some MB, which soon come
 
 
 def find_rows(

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from fastcollate.collate.staged import Allocator, Staged, new_arrays
+from fastcollate.collate.views import Flat
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.dataset.position import Pass
 from fastcollate.device.copier import DeviceCopier, OnDevice
@@ -20,8 +21,9 @@ from fastcollate.loader.workers import WorkerPool
 from fastcollate.plan.permutation import derive_key
 from fastcollate.ragged import Parcel, RaggedBatch
 
-__all__ = ["Feed", "fills_memory"]
+__all__ = ["Feed", "fills_flat", "fills_memory"]
 
+Made = TypeVar("Made")
 Make = Callable[[Parcel, Allocator], Any]  # the batches of a parcel, or what travels instead
 
 
@@ -30,12 +32,20 @@ def fills_memory(collate_fn: Any) -> bool:
 
     What is derived from such a collator and overrides only its call may do more, and is called.
     """
-    homes = {
-        name: next((number for number, kind in enumerate(type(collate_fn).__mro__) if name in vars(kind)), None)
-        for name in ("__call__", "collate", "stage")
-    }
-    call, collate, stage = homes.values()
+    call, collate, stage = (_home_of(collate_fn, name) for name in ("__call__", "collate", "stage"))
     return call is not None and collate is not None and stage is not None and collate <= call
+
+
+def fills_flat(collate_fn: Any) -> bool:
+    """Return whether a collator can also fill flat arrays, which another process gives out batch by batch."""
+    collate, fill = (_home_of(collate_fn, name) for name in ("collate", "fill"))
+    return fills_memory(collate_fn) and collate is not None and fill is not None and fill <= collate
+
+
+def _home_of(collate_fn: Any, method: str) -> int | None:
+    """How far up the bases of a collator's type a method stems from; None if it has none."""
+    bases = enumerate(type(collate_fn).__mro__)
+    return next((number for number, kind in bases if method in vars(kind)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,7 @@ class Feed:
         columns: What is found for it beside the tokens; None is all that the corpus has.
         fills: Whether it can write into given memory; see `fills_memory`.
         ragged: Whether only tokens travel to the device, and are padded there.
+        shares: Whether workers make the batches themselves, in memory that this process shares.
         num_workers: The processes that read, or 0.
         timeout: The seconds after which a worker that sends nothing is an error.
     """
@@ -57,22 +68,25 @@ class Feed:
     columns: Collection[str] | None
     fills: bool
     ragged: bool
+    shares: bool
     num_workers: int
     timeout: float
 
     def read(self, run: Pass) -> WorkerPool | Iterator[Parcel]:
         """Return what is read in a pass: parcels of rows, or a pool whose workers read them.
 
-        Worker processes begin at once. Collators that fill given memory do not work there: a batch's tokens come
-        from another process in a fraction of the time that its tensors would take.
+        Worker processes begin at once. Where batches go to a device they are collated here, in memory that is
+        copied from there: their tokens come from another process in a fraction of the time of their tensors.
         """
         if not self.num_workers:
             return self.dataset.parcels(run, columns=self.columns)
+        made_here = self.fills and not self.shares
         return WorkerPool(
-            _Reading(self.dataset, run, self.columns, None if self.fills else self.collate_fn),
+            _Reading(self.dataset, run, self.columns, None if made_here else self.collate_fn),
             workers=self.num_workers,
             timeout=self.timeout,
             seed=derive_key(self.dataset.seed, run.start.epoch),
+            shares=self.shares,
         )
 
     def send(
@@ -104,7 +118,9 @@ class Feed:
         self, pool: WorkerPool, copier: DeviceCopier, stats: LoaderStats
     ) -> Generator[OnDevice, None, None]:
         copier.enter_thread()
-        if self.fills:
+        if self.shares:
+            pool.unpack = lambda filled: _one_by_one(iter([_given_out(filled, copier, stats)]))
+        elif self.fills:
             pool.unpack = lambda parcel: _one_by_one(self._collated(parcel, copier, stats))
         else:
             pool.unpack = lambda item: iter([_sent(lambda _: [item], copier, stats)])
@@ -125,21 +141,13 @@ class Feed:
                 yield _sent(partial(self._call, batch), copier, stats)
             return
         make: Make = self.collate_fn.stage if self.ragged else self.collate_fn.collate
-        try:
-            sent = _sent(partial(make, parcel), copier, stats)
-        except Exception:
-            if len(parcel) == 1:
-                raise
-            for part in parcel.singles():  # those before the wrong one are delivered, and it is told by its rows
-                yield _sent(partial(make, part), copier, stats)
-            return
-        if not isinstance(sent.item, list) or len(sent.item) != len(parcel):
-            kind, found = type(self.collate_fn).__name__, type(sent.item).__name__
-            raise CollateError(
-                f"{kind} made a {found} of {len(sent.item)} of a parcel of {len(parcel)} batches: `collate`, and "
-                "what `stage` builds, return a list with each of them"
-            )
-        yield sent
+
+        def sent(part: Parcel) -> OnDevice:
+            copied = _sent(partial(make, part), copier, stats)
+            _check_made(self.collate_fn, copied.item, part)
+            return copied
+
+        yield from _all_or_each(sent, parcel)
 
     def _call(self, batch: RaggedBatch, _: Allocator) -> list[Any]:
         """The batch that a collator makes that is merely called."""
@@ -155,13 +163,40 @@ class _Reading:
     columns: Collection[str] | None
     collate_fn: Any
 
-    def __call__(self, worker: int, num_workers: int) -> Iterator[Any]:
+    def __call__(self, worker: int, num_workers: int, allocate: Allocator | None = None) -> Iterator[Any]:
         parcels = self.dataset.parcels(self.run, columns=self.columns, worker=worker, num_workers=num_workers)
+        if allocate is not None:
+            for parcel in parcels:
+                yield from _all_or_each(lambda part: self.collate_fn.fill(part, allocate), parcel)
+            return
         for parcel in map(Parcel.side_by_side, parcels):
             if self.collate_fn is None:
                 yield parcel
             else:
                 yield from (self.collate_fn(batch) for batch in parcel.batches())
+
+
+def _all_or_each(make: Callable[[Parcel], Made], parcel: Parcel) -> Iterator[Made]:
+    """What is made of a parcel at once, or of each of its batches if one is wrong.
+
+    Those before the wrong one are delivered, and it is told by its own rows.
+    """
+    try:
+        made = make(parcel)
+    except Exception:
+        if len(parcel) == 1:
+            raise
+        yield from map(make, parcel.singles())
+        return
+    yield made
+
+
+def _check_made(collate_fn: Any, made: Any, parcel: Parcel) -> None:
+    if not isinstance(made, list) or len(made) != len(parcel):
+        raise CollateError(
+            f"{type(collate_fn).__name__} made a {type(made).__name__} of {len(made)} of a parcel of "
+            f"{len(parcel)} batches: `collate`, and what `stage` builds, return a list with each of them"
+        )
 
 
 def _sent(make: Callable[[Allocator], Any], copier: DeviceCopier, stats: LoaderStats) -> OnDevice:
@@ -180,9 +215,15 @@ def _sent(make: Callable[[Allocator], Any], copier: DeviceCopier, stats: LoaderS
     return copied
 
 
+def _given_out(filled: tuple[Flat, Any], copier: DeviceCopier, stats: LoaderStats) -> OnDevice:
+    """The batches that a worker filled."""
+    arrays, build = filled
+    return _sent(lambda _: build.batches(arrays), copier, stats)
+
+
 def _one_by_one(sent: Iterator[OnDevice]) -> Iterator[OnDevice]:
     """Each batch alone; the bytes that went over the bus are the first one's."""
-    for copied in sent:
-        for item in copied.item:
-            yield copied._replace(item=[item])
-            copied = copied._replace(bytes=0, copies=0)  # noqa: PLW2901
+    for items, event, size, copies, lent in sent:
+        for item in items:
+            yield OnDevice([item], event, size, copies, lent)
+            size = copies = 0  # noqa: PLW2901

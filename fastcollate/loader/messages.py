@@ -1,6 +1,7 @@
 """What crosses between processes: a worker's assignment, its items, and the exception that ended them.
 
-Items do not travel through shared memory: no worker has to outlive its items, and a small /dev/shm is no limit.
+The bytes of arrays that lie in a slot stay where they are; those of others travel, and get memory of their own. No
+worker has to outlive its items, and a small /dev/shm is no limit.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ import torch
 from numpy.typing import NDArray
 
 from fastcollate.errors import WorkerError
+from fastcollate.loader.slots import Place, SlotReader, Slots, SlotWriter
 
 __all__ = ["Assignment", "Failure", "Message", "Work", "receive", "send"]
 
-Work = Callable[[int, int], Iterable[Any]]
+Work = Callable[..., Iterable[Any]]
 
 _PARTS = 1024  # as many as one readv or writev takes
+_TRAVELS, _ROW = -1, 5 * 8  # the slot of bytes that lie in none; the bytes of a `Place`
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +41,14 @@ class Assignment:
         number: The worker's number, the first argument of `work`.
         workers: The number of workers, the second argument of `work`.
         seed: The seed of all workers.
+        slots: The memory for what the worker makes, if it shares any; what allocates there is the third argument.
     """
 
     work: Work
     number: int
     workers: int
     seed: int
+    slots: Slots | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         try:
@@ -53,10 +58,10 @@ class Assignment:
                 f"the workers cannot be given their work: {error}; with this start method it must be picklable: "
                 "define functions at the top of a module, or set num_workers=0"
             ) from error
-        return _unpickle, (work, self.number, self.workers, self.seed)
+        return _unpickle, (work, self.number, self.workers, self.seed, self.slots)
 
 
-def _unpickle(pickled: bytes, *rest: int) -> Assignment:
+def _unpickle(pickled: bytes, *rest: Any) -> Assignment:
     try:
         work = ForkingPickler.loads(pickled)
     except BaseException as error:  # noqa: BLE001  # here it would reach stderr only
@@ -64,7 +69,7 @@ def _unpickle(pickled: bytes, *rest: int) -> Assignment:
     return Assignment(work, *rest)
 
 
-def _fail(error: BaseException, *_: int) -> NoReturn:
+def _fail(error: BaseException, *_: Any) -> NoReturn:
     raise error
 
 
@@ -123,23 +128,40 @@ class Message:
     failure: Failure | None = None
 
 
-def send(pipe: int, message: Message) -> None:
-    """Write a message to a file descriptor: how many parts, their sizes, a pickle, the bytes of arrays."""
+def send(pipe: int, message: Message, slots: SlotWriter | None = None) -> None:
+    """Write a message to a file descriptor: how many places, the places, a pickle, what lies in no slot."""
     stream, aside = BytesIO(), list[Any]()
     _Pickler(stream, aside.append).dump(message)
-    parts = [stream.getbuffer(), *(buffer.raw() for buffer in aside)]
-    head = np.array([len(parts), *map(len, parts)], np.int64)
+    parts, places = list[memoryview](), list[Place]()
+    for raw in (stream.getbuffer(), *(buffer.raw() for buffer in aside)):
+        place = None if slots is None else slots.place_of(raw)
+        if place is None:
+            parts.append(raw)
+            place = (_TRAVELS, 0, 0, 0, len(raw))
+        places.append(place)
+    head = np.array([(len(places), 0, 0, 0, 0), *places], np.int64)
     _move([head.data.cast("B"), *parts], lambda some: os.writev(pipe, some))
+    if slots is not None:
+        slots.sent([place for place in places if place[0] != _TRAVELS])
 
 
-def receive(read: Callable[[list[memoryview]], int]) -> Message:
+def receive(read: Callable[[list[memoryview]], int], slots: SlotReader | None = None) -> Message:
     """Return the message that `read` reads: it fills some of the buffers it is given, and returns how many bytes.
 
-    Every array gets memory of its own: one that is kept does not keep a whole message.
+    Every array that travelled gets memory of its own: one that is kept does not keep a whole message.
     """
-    (count,) = _read([8], read)
-    (sizes,) = _read([8 * int(count.view(np.int64)[0])], read)
-    pickled, *aside = _read(sizes.view(np.int64).tolist(), read)
+    (first,) = _read([_ROW], read)
+    (rest,) = _read([_ROW * int(first.view(np.int64)[0])], read)
+    places: list[Any] = rest.view(np.int64).reshape(-1, 5).tolist()
+    pickled, *travelled = _read([place[-1] for place in places if place[0] == _TRAVELS], read)
+    lying = [place for place in places if place[0] != _TRAVELS]
+    if slots is None or not lying:
+        aside: Iterable[Any] = travelled
+    else:
+        rows = {_TRAVELS: iter(travelled)}
+        found = iter(slots.arrays(lying))
+        aside = [next(rows.get(place[0], found)) for place in places[1:]]
+        slots.received()
     message = ForkingPickler.loads(pickled.data, buffers=aside)
     assert isinstance(message, Message)
     return message
@@ -155,6 +177,8 @@ class _Pickler(ForkingPickler):
 
 def _reduce(tensor: torch.Tensor) -> tuple[Any, ...]:
     if not tensor.requires_grad:
+        with suppress(RuntimeError, TypeError):  # of a dtype that NumPy lacks, conjugate, ...
+            return torch.from_numpy, (tensor.numpy(),)
         with suppress(RuntimeError, TypeError):  # sparse, on a device, ...
             data = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
             return _rebuild, (data, tensor.dtype, tuple(tensor.shape))

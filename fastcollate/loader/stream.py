@@ -15,7 +15,8 @@ from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.device.copier import DeviceCopier
 from fastcollate.errors import InputError, StateError
 from fastcollate.loader.delivery import Delivery
-from fastcollate.loader.feeds import Feed, fills_memory
+from fastcollate.loader.feeds import Feed, fills_flat, fills_memory
+from fastcollate.loader.slots import can_share
 from fastcollate.loader.stats import LoaderStats
 
 __all__ = ["StreamLoader"]
@@ -30,8 +31,8 @@ class StreamLoader:
     was prepared ahead. A copy of a loader, also a pickled one, has a dataset of its own that begins where this one
     is.
 
-    Batches are made several at a time, in parcels of at most 65,536 cells a tensor or one batch; the first has one
-    batch. A batch that is kept keeps the memory of its parcel, and `Batch.clone` makes it independent.
+    Batches are made several at a time, in parcels of at most 131,072 cells a tensor or one batch; the first has
+    one batch. A batch that is kept keeps the memory of its parcel, and `Batch.clone` makes it independent.
 
     For a CUDA device parcels are prepared ahead: a background thread finds, collates and copies them. On the CPU
     each parcel is made when its first batch is asked for: there a thread would share the interpreter with its
@@ -89,16 +90,17 @@ class StreamLoader:
         self.collate_fn = collate_fn
         self.transfer = transfer
         self.stats = LoaderStats()
+        self._copier = DeviceCopier(device)
         self._feed = Feed(
             dataset=dataset,
             collate_fn=collate_fn,
             columns=getattr(collate_fn, "columns", None),
             fills=fills,
             ragged=transfer == "ragged",
+            shares=transfer == "padded" and self.device.type == "cpu" and can_share() and fills_flat(collate_fn),
             num_workers=self.num_workers,
             timeout=self.timeout,
         )
-        self._copier = DeviceCopier(device)
         self._delivery: Delivery | None = None
 
     def __repr__(self) -> str:

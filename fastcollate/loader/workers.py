@@ -10,8 +10,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -24,6 +24,7 @@ import torch
 
 from fastcollate.errors import WorkerError
 from fastcollate.loader.messages import Assignment, Failure, Message, Work, receive, send
+from fastcollate.loader.slots import SlotReader, SlotWriter, new_slots
 from fastcollate.plan.permutation import derive_key
 
 __all__ = ["WorkerPool"]
@@ -33,6 +34,7 @@ Method = Literal["fork", "spawn", "forkserver"]
 _PIPE = 1 << 20  # bytes that a pipe should hold: about a parcel, so that a worker makes the next one meanwhile
 _GLANCE = 0.2  # seconds after which a waiting pool looks whether it was closed, or a worker died unheard
 _GRACE, _REST = 0.4, 0.4  # seconds until a worker that does not end is killed, and for the killed ones to go
+_END = object()  # after a worker's last item
 _WHY = {
     "SIGKILL": "memory ran out, usually; use fewer workers, smaller batches or num_workers=0",
     "SIGBUS": "a file that it had mapped became shorter; never write into a store in place",
@@ -57,6 +59,7 @@ class WorkerPool(Iterator[Any]):
         timeout: The seconds for which an item is waited for while its worker sends nothing; then the pool ends.
         seed: The integer that seeds `random`, NumPy and torch in every worker, in each with a key of its own.
         method: How processes are started; None, the default, does what `multiprocessing` does.
+        shares: Whether `work` gets a third argument: what allocates arrays that need not travel.
 
     Raises:
         WorkerError: A worker cannot be started, died, sent nothing for `timeout` seconds, or raised an exception
@@ -75,8 +78,11 @@ class WorkerPool(Iterator[Any]):
         timeout: float,
         seed: int,
         method: Method | None = None,
+        shares: bool = False,
     ) -> None:
         self.unpack: Callable[[Any], Iterator[Any]] = _alone
+        import numpy.random  # noqa: F401, PLC0415  # here once, or every forked worker spends 18 ms on it
+
         self._workers: list[_Worker] = []
         self._lock, self._closing = threading.RLock(), threading.Event()
         # Not weakref.finalize: when the interpreter ends, multiprocessing waits for its children, and this must
@@ -85,8 +91,7 @@ class WorkerPool(Iterator[Any]):
         try:
             for number in range(workers):
                 worker = _Worker(f"worker {number} of {workers}", timeout, self._closing)
-                assignment = Assignment(work, number, workers, seed)
-                worker.start(assignment, method, self._workers)
+                worker.start(Assignment(work, number, workers, seed), method, self._workers, shares)
         except BaseException:
             self.close()
             raise
@@ -121,10 +126,11 @@ class _Worker:
     closing: threading.Event
     message: Message = field(default_factory=Message)
     ready: Iterator[Any] = field(default_factory=lambda: iter(()))
+    slots: SlotReader | None = None
     pipe: Connection = field(init=False)
     process: BaseProcess = field(init=False)
 
-    def start(self, assignment: Assignment, method: Method | None, started: list[_Worker]) -> None:
+    def start(self, assignment: Assignment, method: Method | None, started: list[_Worker], shares: bool) -> None:
         """Start the process, and put this worker among those that were `started`."""
         context: Any = multiprocessing.get_context(method)
         if multiprocessing.current_process().daemon or not hasattr(os, "readv"):
@@ -134,10 +140,13 @@ class _Worker:
             )
         try:
             self.pipe, pipe = context.Pipe(duplex=False)
-            with pipe:
+            with pipe, ExitStack() as ends:
                 os.set_blocking(self.pipe.fileno(), False)
                 register_after_fork(self.pipe, Connection.close)  # or a sibling would keep it open
                 _widen(pipe)
+                if shares:
+                    slots, self.slots = new_slots(context.Pipe)
+                    assignment = replace(assignment, slots=ends.enter_context(slots))
                 self.process = context.Process(target=_serve, args=(assignment, pipe), daemon=True)
                 if context.get_start_method() != "fork":
                     ensure_running()  # the tracker, now: starting it unblocks interrupts
@@ -156,9 +165,15 @@ class _Worker:
             self._raise(self.message.failure)
         if self.message.ended:
             return False
-        self.message = receive(self._read)
+        self.message = receive(self._read, self.slots)
         self.ready = chain.from_iterable(map(unpack, self.message.items))
         return True
+
+    def close(self) -> None:
+        """End a worker that sends, or waits until an item was received; what it sent lives on."""
+        self.pipe.close()
+        if self.slots is not None:
+            self.slots.close()
 
     def _read(self, parts: list[memoryview]) -> int:
         """Read what has come, once something has; StopIteration if the pool is closed meanwhile."""
@@ -212,7 +227,7 @@ def _end(workers: list[_Worker], lock: threading.RLock, closing: threading.Event
     closing.set()
     with _interrupts_blocked(), lock:
         for worker in workers:
-            worker.pipe.close()
+            worker.close()
         for seconds in (_GRACE, _REST):
             deadline = time.monotonic() + seconds
             for worker in workers:
@@ -232,9 +247,15 @@ def _serve(assignment: Assignment, pipe: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         _seed(derive_key(assignment.seed, assignment.number))
-        for item in assignment.work(assignment.number, assignment.workers):
-            send(pipe.fileno(), Message([item]))
-        send(pipe.fileno(), Message(ended=True))
+        slots = None if assignment.slots is None else SlotWriter(assignment.slots)
+        memory = () if slots is None else (slots.allocate,)
+        items = iter(assignment.work(assignment.number, assignment.workers, *memory))
+        while slots is None or slots.begin():
+            item = next(items, _END)
+            if item is _END:
+                send(pipe.fileno(), Message(ended=True))
+                return
+            send(pipe.fileno(), Message([item]), slots)
     except BaseException as error:  # noqa: BLE001  # whatever it is, it belongs to the main process
         with suppress(Exception):  # where the pipe is broken, the main process wants no more
             send(pipe.fileno(), Message(failure=Failure.of(error)))

@@ -60,6 +60,7 @@ from fastcollate.ragged.ragged import (
 )
 from fastcollate.ragged.ragged_batch import Column, RaggedBatch
 from fastcollate.ragged.scattered import Found, Scattered
+from fastcollate.ragged.span import Span
 
 __all__ = [
     "Column",
@@ -71,6 +72,7 @@ __all__ = [
     "RaggedBatch",
     "Rows",
     "Scattered",
+    "Span",
     "new_array",
     "offsets_of",
     "places_by_home",

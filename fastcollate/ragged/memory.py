@@ -77,8 +77,5 @@ def new_array(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     >>> new_array((2, 3), np.uint16).shape
     (2, 3)
     """
-    kind = np.dtype(dtype)
-    size = kind.itemsize
-    for count in shape:
-        size *= count
-    return np.empty(shape, kind) if size < _LEAST else _KEPT.array(shape, kind, size)
+    array = np.empty(shape, dtype)
+    return array if array.nbytes < _LEAST else _KEPT.array(shape, array.dtype, array.nbytes)

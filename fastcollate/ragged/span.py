@@ -23,8 +23,8 @@ class Span(NamedTuple):
 
     Attributes:
         values: The view; the arrays must be kept while it is in use.
-        begins: The place in the view of each array's first value, int64[K].
-        sizes: The number of values of each array, int64[K].
+        begins: The place in the view of each array's first value, int64[M].
+        sizes: The number of values of each array, int64[M].
 
     >>> first, second = np.arange(10, dtype=np.uint16), np.arange(50, 60, dtype=np.uint16)
     >>> span = Span.over([first, second], first.dtype)

@@ -1,0 +1,225 @@
+"""Memory that a worker process fills and the main process reads, so that items are handed over without a copy.
+
+A worker's memory is one anonymous file, of which no small /dev/shm is the limit. Its first page says which slots
+are in use; the slots come behind it, one for the arrays of an item. The worker takes a slot, and the main process
+gives it back when nothing lives any more that views it: an item that is kept keeps its slot.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import weakref
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import DupFd
+from multiprocessing.util import register_after_fork
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+__all__ = ["Place", "SlotReader", "SlotWriter", "Slots", "can_share", "new_slots"]
+
+_MOST = mmap.ALLOCATIONGRANULARITY  # slots, as many as the first page has bytes
+_AHEAD = 2  # items that are made before the first of them is received
+_ALIGNED = 64  # bytes
+_FLAGS = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)  # all pages at once, not as they are touched
+
+Place = tuple[
+    int, int, int, int, int
+]  # the slot, where it begins in the file, its size, and a part: begin and size
+
+
+def can_share() -> bool:
+    """Return whether this system has anonymous files that two processes can map."""
+    return hasattr(os, "memfd_create") and hasattr(os, "posix_fallocate")
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """A worker's memory on its way to the worker.
+
+    Attributes:
+        file: The descriptor of the file.
+        received: The pipe that says, a byte for each, which items were received.
+    """
+
+    file: int
+    received: Connection
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close this process's copy of the pipe's end, once the worker has its own."""
+        self.received.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrived, (DupFd(self.file), self.received)
+
+
+def _arrived(file: Any, received: Connection) -> Slots:
+    return Slots(file.detach(), received)
+
+
+class SlotWriter:
+    """The worker's side of its slots."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._file, self._received = slots.file, slots.received
+        self._in_use = mmap.mmap(self._file, _MOST)
+        self._slots: list[tuple[int, NDArray[np.uint8]]] = []  # where each begins in the file, and its bytes
+        self._taken = list[int]()  # for the item that is being made
+        self._ahead = 0
+
+    def begin(self) -> bool:
+        """Wait until an item may be made; False if the main process wants no more."""
+        if self._ahead == _AHEAD:
+            if not os.read(self._received.fileno(), 1):
+                return False
+            self._ahead -= 1
+        return True
+
+    def allocate(self, wanted: Mapping[str, tuple[tuple[int, ...], DTypeLike]]) -> dict[str, NDArray[Any]]:
+        """Return arrays in a slot; see `Allocator`. They are ordinary ones where there is no slot to be had."""
+        kinds = {name: (shape, np.dtype(dtype)) for name, (shape, dtype) in wanted.items()}
+        sizes = [int(np.prod(shape)) * dtype.itemsize for shape, dtype in kinds.values()]
+        rooms = [-(-size // _ALIGNED) * _ALIGNED for size in sizes]
+        block = self._take(sum(rooms))
+        if block is None:
+            return {name: np.empty(shape, dtype) for name, (shape, dtype) in kinds.items()}
+        begins = np.cumsum([0, *rooms]).tolist()
+        return {
+            name: np.ndarray(shape, dtype, block, begin)
+            for (name, (shape, dtype)), begin in zip(kinds.items(), begins, strict=False)
+        }
+
+    def place_of(self, raw: memoryview) -> Place | None:
+        """Return where bytes lie, if that is in a slot of the item that is being made."""
+        address = np.frombuffer(raw, np.uint8).__array_interface__["data"][0]
+        for number in self._taken:
+            begin, block = self._slots[number]
+            before = address - block.__array_interface__["data"][0]
+            if before >= 0 and before + len(raw) <= len(block):
+                return number, begin, len(block), before, len(raw)
+        return None
+
+    def sent(self, places: Sequence[Place]) -> None:
+        """Say what of the slots travelled with the item that was made: the others are free."""
+        used = {place[0] for place in places}
+        for number in self._taken:
+            if number not in used:
+                self._in_use[number] = 0
+        self._taken.clear()
+        self._ahead += bool(used)
+
+    def _take(self, size: int) -> NDArray[np.uint8] | None:
+        fitting = [
+            (len(block), number)
+            for number, (_, block) in enumerate(self._slots)
+            if not self._in_use[number] and len(block) >= size
+        ]
+        number = min(fitting)[1] if fitting else self._new(size)
+        if number is None:
+            return None
+        self._in_use[number] = 1
+        self._taken.append(number)
+        return self._slots[number][1]
+
+    def _new(self, size: int) -> int | None:
+        """Another slot, with a little more room than asked for, since items differ; None if there is no memory."""
+        page, number = mmap.ALLOCATIONGRANULARITY, len(self._slots)
+        room = -(-(size + size // 8 + 1) // page) * page
+        begin = os.fstat(self._file).st_size
+        if number == _MOST:
+            return None
+        try:
+            os.posix_fallocate(self._file, begin, room)  # missing memory is told here, not by a signal
+            mapped = mmap.mmap(self._file, room, _FLAGS, offset=begin)
+        except OSError:
+            return None
+        self._slots.append((begin, np.frombuffer(mapped, np.uint8)))
+        return number
+
+
+class _Lent(weakref.ref[NDArray[Any]]):
+    """The bytes of a slot, as long as anything lives that views them."""
+
+    __slots__ = ("number",)
+    number: int
+
+
+class SlotReader:
+    """The main process's side of a worker's slots.
+
+    A process that is forked while an item lives may read its memory for as long as it likes: such slots are never
+    given back.
+    """
+
+    def __init__(self, file: int, received: Connection) -> None:
+        self._file, self._received = file, received
+        self._in_use = mmap.mmap(file, _MOST)
+        self._mapped: dict[int, mmap.mmap] = {}
+        self._lent: dict[int, _Lent] = {}
+        _READERS.add(self)
+
+    def arrays(self, places: Sequence[Place]) -> list[NDArray[np.uint8]]:
+        """Return parts of slots that came with one item; they live until the last view of their slot is gone."""
+        lent, found = dict[int, NDArray[np.uint8]](), list[NDArray[np.uint8]]()
+        for number, at, size, begin, count in places:
+            if number not in lent:
+                lent[number] = self._lend(number, at, size)
+            found.append(lent[number][begin : begin + count])
+        return found
+
+    def received(self) -> None:
+        """Tell the worker that an item with slots was received, unless it has ended."""
+        with suppress(BrokenPipeError):
+            os.write(self._received.fileno(), b"\0")
+
+    def close(self) -> None:
+        """Let the worker end; items live on."""
+        self._received.close()
+        os.close(self._file)
+
+    def keep(self) -> None:
+        """Give none of the slots back that are in use now."""
+        self._lent.clear()
+
+    def _lend(self, number: int, at: int, size: int) -> NDArray[np.uint8]:
+        if number not in self._mapped:
+            self._mapped[number] = mmap.mmap(self._file, size, _FLAGS, offset=at)
+        array = np.frombuffer(self._mapped[number], np.uint8)
+        reference = _Lent(array, self._give_back)
+        reference.number = number
+        self._lent[number] = reference
+        return array
+
+    def _give_back(self, reference: weakref.ref[NDArray[Any]]) -> None:
+        assert isinstance(reference, _Lent)
+        self._in_use[reference.number] = 0
+        self._lent.pop(reference.number, None)
+
+
+def new_slots(connect: Any) -> tuple[Slots, SlotReader]:
+    """Return both ends of a new worker's memory; `connect` makes a pipe."""
+    file = os.memfd_create("fastcollate")
+    os.ftruncate(file, _MOST)
+    received, tell = connect(duplex=False)
+    register_after_fork(tell, Connection.close)  # or a sibling would keep it open
+    return Slots(file, received), SlotReader(file, tell)
+
+
+_READERS = weakref.WeakSet[SlotReader]()
+
+
+def _before_fork() -> None:
+    for reader in list(_READERS):
+        reader.keep()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork)

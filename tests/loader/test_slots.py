@@ -1,0 +1,142 @@
+"""Batches that workers fill lie in memory that is used again, and never while anybody can see it."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+import torch
+from pools import FORK, METHODS, lives
+
+from fastcollate import BucketedDataset, PaddingCollator, Ragged, StreamLoader
+from fastcollate.loader import slots
+from fastcollate.loader.workers import WorkerPool
+
+pytestmark = pytest.mark.skipif(not slots.can_share(), reason="this system has no anonymous files")
+COUNT = 20_000  # values of an item: more than a page
+
+
+def numbered(worker, workers, allocate, *, items=12):
+    """Arrays that lie in slots, all of whose values are the number of the item."""
+    for number in range(worker, items, workers):
+        array = allocate({"values": ((COUNT,), np.int64)})["values"]
+        array.fill(number)
+        yield array
+
+
+def slot_of(array):
+    return array.__array_interface__["data"][0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_items_in_slots_arrive_as_they_were(method):
+    pool = WorkerPool(numbered, workers=2, timeout=60, seed=0, method=method, shares=True)
+    found = [int(array[0]) for array in pool if np.array_equal(array, np.full(COUNT, array[0]))]
+    assert found == list(range(12))
+
+
+def test_items_that_are_kept_stay_as_they_are_and_others_take_turns():
+    with_all_kept = list(WorkerPool(numbered, workers=1, timeout=60, seed=0, method=FORK, shares=True))
+    assert [array.tolist() for array in with_all_kept] == [[i] * COUNT for i in range(12)]
+    assert len({slot_of(array) for array in with_all_kept}) == 12
+    places = set()
+    for array in WorkerPool(numbered, workers=1, timeout=60, seed=0, method=FORK, shares=True):
+        places.add(slot_of(array))
+        part = array[5:]
+        del array
+        assert part[0] == part[-1]
+    assert len(places) <= 6
+
+
+def test_a_slot_is_in_use_as_long_as_any_view_of_it():
+    pool = WorkerPool(numbered, workers=1, timeout=60, seed=0, method=FORK, shares=True)
+    views = [torch.from_numpy(next(pool))[100:].view(-1, 10)[3:5] for _ in range(12)]
+    assert [view.unique().tolist() for view in views] == [[i] for i in range(12)]
+    pool.close()
+    assert [view.unique().tolist() for view in views] == [[i] for i in range(12)]
+
+
+def test_a_forked_process_keeps_what_it_sees():
+    pool = WorkerPool(numbered, workers=1, timeout=60, seed=0, method=FORK, shares=True)
+    kept = next(pool)
+    asked, ask = os.pipe()
+    answered, answer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(asked, 1)
+        os.write(answer, bytes(sorted(set(kept.tolist()))))
+        os._exit(0)
+    del kept
+    for _ in range(11):
+        next(pool)
+    os.write(ask, b"\0")
+    assert os.read(answered, 100) == bytes([0])
+    os.waitpid(child, 0)
+    for end in (asked, ask, answered, answer):
+        os.close(end)
+
+
+def test_a_worker_makes_a_few_items_ahead_and_no_more(tmp_path):
+    def counted(worker, workers, allocate):
+        for array in numbered(worker, workers, allocate):
+            (tmp_path / str(array[0])).touch()
+            yield array
+
+    pool = WorkerPool(counted, workers=1, timeout=60, seed=0, method=FORK, shares=True)
+    next(pool)
+    time.sleep(0.3)
+    assert len(list(tmp_path.iterdir())) <= 4
+    pool.close()
+
+
+def test_a_waiting_worker_ends_at_once():
+    def own_number(worker, workers, allocate):
+        for array in numbered(worker, workers, allocate, items=10**6):
+            array[0] = os.getpid()
+            yield array
+
+    pool = WorkerPool(own_number, workers=1, timeout=60, seed=0, method=FORK, shares=True)
+    number = int(next(pool)[0])
+    time.sleep(0.1)
+    begun = time.monotonic()
+    pool.close()
+    assert time.monotonic() - begun < 0.35
+    assert not lives(number)
+
+
+def test_where_memory_is_missing_items_travel(monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    found = list(WorkerPool(numbered, workers=2, timeout=60, seed=0, method=FORK, shares=True))
+    assert [array.tolist() for array in found] == [[i] * COUNT for i in range(12)]
+
+
+def test_what_was_made_and_not_sent_gives_its_slot_back():
+    def wasteful(worker, workers, allocate):
+        for array in numbered(worker, workers, allocate, items=40):
+            for _ in range(3):
+                allocate({"values": ((COUNT,), np.int64)})
+            yield array
+
+    places = set()
+    for array in WorkerPool(wasteful, workers=1, timeout=60, seed=0, method=FORK, shares=True):
+        places.add(slot_of(array))
+        assert array.min() == array.max()
+    assert len(places) <= 24
+
+
+@pytest.mark.parametrize("as_tuple", [False, True])
+def test_every_batch_is_a_tensor_of_its_own(as_tuple):
+    rows = Ragged.from_rows([list(range(1, 2 + i % 50)) for i in range(400)])
+    collate = PaddingCollator(0, as_tuple=as_tuple)
+    with StreamLoader(BucketedDataset(rows, batch_size=4), collate, num_workers=2) as loader:
+        batches = list(loader)
+    expected = [collate(batch) for batch in BucketedDataset(rows, batch_size=4)]
+    for found, wanted in zip(batches, expected, strict=True):
+        pairs = zip(found, wanted, strict=True) if as_tuple else ((found[name], wanted[name]) for name in wanted)
+        for ours, theirs in pairs:
+            assert torch.equal(ours, theirs)
+            assert ours.untyped_storage().nbytes() == theirs.untyped_storage().nbytes()
+            ours.add_(1)
