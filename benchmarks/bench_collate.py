@@ -3,11 +3,14 @@
 from functools import partial
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 
 from benchmarks.harness.baselines import notebook_collate, row_loop
+from benchmarks.harness.compiled import compiled_collate, compiler
 from fastcollate import BucketedDataset, PaddingCollator, padded_collate
+from fastcollate.collate.staged import new_arrays
 
 PAD = 256
 COLLATE = PaddingCollator(PAD, end_token_id=PAD, shift_labels=True, as_tuple=True)
@@ -78,3 +81,60 @@ def test_the_drop_in_on_lists_of_python_integers(race, any_corpus, full_size):
         lambda: each(partial(notebook_collate, pad=PAD), rows),
         lambda: each(partial(padded_collate, pad_token_id=PAD), rows),
     )
+
+
+@pytest.mark.parametrize("batch_size", [8, 32])
+@pytest.mark.parametrize("bucketed", [True, False], ids=["bucketed", "unbucketed"])
+def test_against_filling_the_tensors(race, any_corpus, full_size, batch_size, bucketed):
+    name, store = any_corpus
+    batches = batches_of(store, batch_size, bucketed=bucketed, cells=1_000_000 if full_size else 20_000)
+    shapes = [tuple(COLLATE(batch)[0].shape) for batch in batches]
+    race(
+        f"filling two tensors: {name}, batch {batch_size}, {'bucketed' if bucketed else 'unbucketed'}",
+        tokens_in(batches),
+        lambda: fill_new(shapes),
+        lambda: each(COLLATE, batches),
+        limit="filling two new int64 tensors with a constant",
+    )
+
+
+def test_parcels_against_filling_the_tensors(race, any_corpus, full_size):
+    name, store = any_corpus
+    dataset = BucketedDataset(store, batch_size=32)
+    parcels = list(islice(dataset.parcels(dataset.begin(), columns=()), 2, 60 if full_size else 4))
+    made = [batch for parcel in parcels for batch in COLLATE.collate(parcel, new_arrays)]
+    expected = [batch for parcel in parcels for batch in map(COLLATE, parcel.side_by_side().batches())]
+    for found, wanted in zip(made, expected, strict=True):
+        assert_equal(found, wanted)
+    shapes = [tuple(inputs.shape) for inputs, _ in made]
+    del made, expected
+
+    def ours():
+        for parcel in parcels:
+            COLLATE.collate(parcel, new_arrays)
+
+    race(
+        f"filling two tensors: {name}, parcels of batches of 32, bucketed",
+        sum(int(parcel.tokens.lengths.sum()) for parcel in parcels),
+        lambda: fill_new(shapes),
+        ours,
+        limit="filling two new int64 tensors with a constant",
+    )
+
+
+@pytest.mark.skipif(compiler() is None, reason="there is no C compiler")
+@pytest.mark.parametrize("batch_size", [8, 32])
+def test_a_compiled_kernel_beside_ours(race, corpus, full_size, batch_size, tmp_path):
+    name, store = corpus
+    batches = batches_of(store, batch_size, bucketed=True, cells=1_000_000 if full_size else 20_000)
+    compiled = partial(compiled_collate(tmp_path), pad=PAD)
+    for batch in batches:
+        assert_equal(compiled(batch), COLLATE(batch))
+    title = f"a kernel in C over ours: {name}, batch {batch_size}, bucketed"
+    race(title, tokens_in(batches), lambda: each(COLLATE, batches), lambda: each(compiled, batches))
+
+
+def fill_new(shapes):
+    for shape in shapes:
+        for array in (np.empty(shape, np.int64), np.empty(shape, np.int64)):
+            array.fill(1)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.errors import FastCollateError, InputError
-from fastcollate.ragged import Column, Found, IntArray, Ragged, RaggedBatch, Rows, Scattered
+from fastcollate.ragged import Column, Found, IntArray, Ragged, RaggedBatch, Rows, Scattered, bounds_at
 from fastcollate.store.shards.background import Unverified
 
 __all__ = ["Corpus", "RaggedCorpus", "Records", "RecordsOfFiles", "as_corpus", "find_in", "knows_places"]
@@ -231,8 +231,7 @@ def _check_spans(spans: Ragged, lengths: IntArray) -> None:
 
 
 def _chosen(rows: Ragged, indices: IntArray) -> Scattered:
-    starts = rows.offsets[indices]
-    return Scattered.of(Rows(rows.values, starts, rows.offsets[1:][indices] - starts))
+    return Scattered.of(Rows(rows.values, *bounds_at(rows.offsets, indices)))
 
 
 def as_corpus(source: Any, *, error: type[FastCollateError] = InputError) -> Corpus:

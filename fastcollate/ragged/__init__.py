@@ -60,7 +60,7 @@ from fastcollate.ragged.ragged import (
 )
 from fastcollate.ragged.ragged_batch import Column, RaggedBatch
 from fastcollate.ragged.scattered import Found, Scattered
-from fastcollate.ragged.span import Span
+from fastcollate.ragged.span import Span, bounds_at
 
 __all__ = [
     "Column",
@@ -73,6 +73,7 @@ __all__ = [
     "Rows",
     "Scattered",
     "Span",
+    "bounds_at",
     "new_array",
     "offsets_of",
     "places_by_home",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastcollate.ragged.ragged import IntArray
 
-__all__ = ["Span"]
+__all__ = ["Span", "bounds_at"]
 
 _FARTHEST = 1 << 46  # values between two arrays: all addresses that programs have
 
@@ -71,6 +71,23 @@ class Span(NamedTuple):
         """
         found: NDArray[Any] = _items(self.values, width)[places].view(self.values.dtype)
         return found
+
+
+def bounds_at(offsets: IntArray, rows: IntArray) -> tuple[IntArray, IntArray]:
+    """Return where some rows begin and how long they are, int64[M] both, by one look-up each instead of two.
+
+    Args:
+        offsets: Where each row begins, and the last one ends: int64[N+1].
+        rows: The numbers of the rows, int64[M].
+
+    >>> bounds_at(np.array([0, 3, 3, 5]), np.array([2, 0]))
+    (array([3, 0]), array([2, 3]))
+    """
+    if not offsets.flags.c_contiguous:
+        starts = offsets[rows]
+        return starts, offsets[1:][rows] - starts
+    found = _items(offsets, 2)[rows].view(offsets.dtype).reshape(-1, 2)
+    return found[:, 0].copy(), found[:, 1] - found[:, 0]
 
 
 def _items(values: NDArray[Any], width: int) -> NDArray[np.void]:

@@ -22,8 +22,8 @@ def test_the_first_parcel_has_one_batch_and_later_ones_64_at_most():
     assert sizes(BucketedDataset(rows([3] * 1000), batch_size=2)) == [1, 4, 16, 64, 64, 64, 64, 64, 64, 64, 31]
 
 
-@pytest.mark.parametrize(("length", "most"), [(100, 64), (1 << 10, 32), (1 << 13, 4), (1 << 16, 1)])
-def test_a_parcel_has_65536_cells_at_most_or_one_batch(length, most):
+@pytest.mark.parametrize(("length", "most"), [(100, 64), (1 << 11, 32), (1 << 14, 4), (1 << 16, 1)])
+def test_a_parcel_has_131072_cells_at_most_or_one_batch(length, most):
     found = sizes(BucketedDataset(rows([length] * 300), batch_size=2))
     assert (max(found), sum(found)) == (most, 150)
 

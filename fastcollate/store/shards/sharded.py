@@ -9,7 +9,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.ragged import Found, IntArray, Ragged, RaggedBatch, Rows, Scattered, offsets_of, places_by_home
+from fastcollate.ragged import (
+    Found,
+    IntArray,
+    Ragged,
+    RaggedBatch,
+    Rows,
+    Scattered,
+    bounds_at,
+    offsets_of,
+    places_by_home,
+)
 from fastcollate.store.shards.background import Unverified
 from fastcollate.store.shards.shard import Beside, Shard
 
@@ -63,8 +73,7 @@ class ShardedRecords(NamedTuple):
         """Return the tokens of the records `indices: int64[M]`, int64[M], read from the mapped index."""
         out = np.empty(len(indices), np.int64)
         for shard, positions, places in self._shares(self._numbers(indices)):
-            offsets = shard.tokens.offsets
-            out[positions] = offsets[1:][places] - offsets[places]
+            out[positions] = bounds_at(shard.tokens.offsets, places)[1]
         return out
 
     def find(self, indices: IntArray, columns: Collection[str] = ()) -> Found:
@@ -128,5 +137,4 @@ def _column(shard: Shard, name: str) -> Ragged | Beside:
 
 
 def _rows_at(ragged: Ragged | Beside, places: IntArray) -> Rows:
-    starts = ragged.offsets[places]
-    return Rows(ragged.values, starts, ragged.offsets[1:][places] - starts)
+    return Rows(ragged.values, *bounds_at(ragged.offsets, places))
