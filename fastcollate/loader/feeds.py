@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import torch
 
 from fastcollate.collate.staged import Allocator, Staged, new_arrays
-from fastcollate.collate.views import Flat
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.dataset.position import Pass
 from fastcollate.device.copier import DeviceCopier, OnDevice
@@ -119,8 +118,9 @@ class Feed:
     ) -> Generator[OnDevice, None, None]:
         copier.enter_thread()
         if self.shares:
-            pool.unpack = lambda filled: _one_by_one(iter([_given_out(filled, copier, stats)]))
-        elif self.fills:
+            yield from _given_out(pool, stats)
+            return
+        if self.fills:
             pool.unpack = lambda parcel: _one_by_one(self._collated(parcel, copier, stats))
         else:
             pool.unpack = lambda item: iter([_sent(lambda _: [item], copier, stats)])
@@ -215,10 +215,16 @@ def _sent(make: Callable[[Allocator], Any], copier: DeviceCopier, stats: LoaderS
     return copied
 
 
-def _given_out(filled: tuple[Flat, Any], copier: DeviceCopier, stats: LoaderStats) -> OnDevice:
-    """The batches that a worker filled."""
-    arrays, build = filled
-    return _sent(lambda _: build.batches(arrays), copier, stats)
+def _given_out(pool: WorkerPool, stats: LoaderStats) -> Iterator[OnDevice]:
+    """The batches that workers filled, as many at a time as have come."""
+    pool.unpack = lambda filled: iter(filled[1].batches(filled[0]))
+    while True:
+        begun = time.perf_counter()
+        items = pool.take()
+        stats.seconds_gather += time.perf_counter() - begun
+        if not items:
+            return
+        yield OnDevice(items, None, 0, 0, lent=False)
 
 
 def _one_by_one(sent: Iterator[OnDevice]) -> Iterator[OnDevice]:

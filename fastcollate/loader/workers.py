@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import random
 import signal
 import threading
 import time
@@ -12,20 +11,18 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.resource_tracker import ensure_running
 from multiprocessing.util import Finalize, register_after_fork
+from operator import length_hint
 from typing import Any, Literal, NoReturn
 
-import numpy as np
-import torch
-
 from fastcollate.errors import WorkerError
-from fastcollate.loader.messages import Assignment, Failure, Message, Work, receive, send
-from fastcollate.loader.slots import SlotReader, SlotWriter, new_slots
-from fastcollate.plan.permutation import derive_key
+from fastcollate.loader.messages import Assignment, Failure, Message, Work, receive
+from fastcollate.loader.serving import serve
+from fastcollate.loader.slots import SlotReader, new_slots
 
 __all__ = ["WorkerPool"]
 
@@ -34,7 +31,6 @@ Method = Literal["fork", "spawn", "forkserver"]
 _PIPE = 1 << 20  # bytes that a pipe should hold: about a parcel, so that a worker makes the next one meanwhile
 _GLANCE = 0.2  # seconds after which a waiting pool looks whether it was closed, or a worker died unheard
 _GRACE, _REST = 0.4, 0.4  # seconds until a worker that does not end is killed, and for the killed ones to go
-_END = object()  # after a worker's last item
 _WHY = {
     "SIGKILL": "memory ran out, usually; use fewer workers, smaller batches or num_workers=0",
     "SIGBUS": "a file that it had mapped became shorter; never write into a store in place",
@@ -112,6 +108,15 @@ class WorkerPool(Iterator[Any]):
         self.close()
         raise StopIteration
 
+    def take(self) -> list[Any]:
+        """Return the next item, and those after it that have come already; an empty list after the last one."""
+        items = list(islice(self, 1))
+        with self._lock:
+            while self._turn and items and length_hint(self._turn[0].ready):
+                items.append(next(self._turn[0].ready))
+                self._turn.rotate(-1)
+        return items
+
     def close(self) -> None:
         """End the processes; what they had ready is dropped. Another thread's `next` ends with StopIteration."""
         self._end()
@@ -147,7 +152,7 @@ class _Worker:
                 if shares:
                     slots, self.slots = new_slots(context.Pipe)
                     assignment = replace(assignment, slots=ends.enter_context(slots))
-                self.process = context.Process(target=_serve, args=(assignment, pipe), daemon=True)
+                self.process = context.Process(target=serve, args=(assignment, pipe), daemon=True)
                 if context.get_start_method() != "fork":
                     ensure_running()  # the tracker, now: starting it unblocks interrupts
                 with _interrupts_blocked():
@@ -166,7 +171,7 @@ class _Worker:
         if self.message.ended:
             return False
         self.message = receive(self._read, self.slots)
-        self.ready = chain.from_iterable(map(unpack, self.message.items))
+        self.ready = iter(()) if not self.message.items else unpack(self.message.items[0])
         return True
 
     def close(self) -> None:
@@ -238,45 +243,6 @@ def _end(workers: list[_Worker], lock: threading.RLock, closing: threading.Event
             with suppress(ValueError):  # the system cannot end it now
                 worker.process.close()
         workers.clear()
-
-
-def _serve(assignment: Assignment, pipe: Connection) -> None:
-    """Be a worker: send the items of the work and how they ended, or as many as the main process wants."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends its workers
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked worker has the main process's handler
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        _seed(derive_key(assignment.seed, assignment.number))
-        slots = None if assignment.slots is None else SlotWriter(assignment.slots)
-        memory = () if slots is None else (slots.allocate,)
-        items = iter(assignment.work(assignment.number, assignment.workers, *memory))
-        while slots is None or slots.begin():
-            item = next(items, _END)
-            if item is _END:
-                send(pipe.fileno(), Message(ended=True))
-                return
-            send(pipe.fileno(), Message([item]), slots)
-    except BaseException as error:  # noqa: BLE001  # whatever it is, it belongs to the main process
-        with suppress(Exception):  # where the pipe is broken, the main process wants no more
-            send(pipe.fileno(), Message(failure=Failure.of(error)))
-
-
-def _seed(key: int) -> None:
-    random.seed(key)
-    np.random.seed([key & 0xFFFFFFFF, key >> 32])  # noqa: NPY002  # what a user's function draws from
-    torch.manual_seed(key)
-    torch.set_num_threads(1)
-
-
-def _end_with_parent() -> None:
-    """End this process when the one that started it dies, which a process blocked in a pipe would not notice.
-
-    Its siblings may hold open the pipe that tells of the death. With a fork server, the parent is that one.
-    """
-    parent, server = multiprocessing.parent_process(), os.getppid()
-    while parent is not None and parent.is_alive() and os.getppid() == server:
-        parent.join(1)
-    os._exit(1)
 
 
 def _widen(pipe: Connection) -> None:

@@ -51,11 +51,13 @@ def tensors(batches):
     return [batch["input_ids"].tolist() for batch in batches]
 
 
-def test_what_a_subclass_overrides_is_what_happens():
-    plain = tensors(loader(PaddingCollator(0)))
-    assert all(torch.equal(batch["mark"], torch.ones(2)) for batch in loader(Marked(0)))
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_what_a_subclass_overrides_is_what_happens(num_workers):
+    plain = tensors(loader(PaddingCollator(0), num_workers=num_workers))
+    marked = loader(Marked(0), num_workers=num_workers)
+    assert all(torch.equal(batch["mark"], torch.ones(2)) for batch in marked)
     doubled = [[[2 * token for token in row] for row in batch] for batch in plain]
-    assert tensors(loader(Doubled(0))) == doubled
+    assert tensors(loader(Doubled(0), num_workers=num_workers)) == doubled
     assert [fills_memory(c) for c in (PaddingCollator(0), Doubled(0), Own(), Marked(0), print)] == [
         True,
         True,
