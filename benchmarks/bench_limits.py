@@ -43,6 +43,37 @@ def test_the_memory_of_torch_alone(figure):
     figure("limit: memory of a process that imported torch", 1024 * int(kilobytes) / 1e6, "MB")
 
 
+ANONYMOUS = """
+def anonymous():
+    status = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("RssAnon"))
+"""
+EPOCH = """
+import sys
+from fastcollate import BucketedDataset, PaddingCollator, StreamLoader, TokenStore
+peak, loader = 0, StreamLoader(BucketedDataset(TokenStore(sys.argv[1]), batch_size=32), PaddingCollator(256))
+for number, _ in enumerate(loader):
+    if number % 100 == 0:
+        peak = max(peak, anonymous())
+print(max(peak, anonymous()))
+"""
+
+
+def test_the_anonymous_memory_of_a_loader(figure, any_corpus):
+    """The most that an epoch takes above torch's own; mapped files are not counted."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("only Linux says how much memory a process has of its own")
+    kind, store = any_corpus
+
+    def kilobytes(code):
+        command = [sys.executable, "-c", ANONYMOUS + code, str(store.path)]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    torch_alone = kilobytes("import numpy, torch, torch.utils.data; print(anonymous())")
+    more = 1024 * (kilobytes(EPOCH) - torch_alone) / 1e6
+    figure(f"anonymous memory of an epoch above torch's own: {kind}, batch 32", more, "MB")
+
+
 def test_tiktoken_alone(figure, rounds, sized):
     encoding = encoding_or_skip("gpt2")
     texts = instructions(sized(4_000, 2_000, 100))[1]
