@@ -21,12 +21,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from fastcollate.storage.pages import Pages
+
 __all__ = ["Place", "SlotReader", "SlotWriter", "Slots", "can_share", "new_slots"]
 
 _MOST = mmap.ALLOCATIONGRANULARITY  # slots, as many as the first page has bytes
 _AHEAD = 2  # items that are made before the first of them is received
 _ALIGNED = 64  # bytes
-_FLAGS = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)  # all pages at once, not as they are touched
 
 Place = tuple[
     int, int, int, int, int
@@ -138,10 +139,10 @@ class SlotWriter:
             return None
         try:
             os.posix_fallocate(self._file, begin, room)  # missing memory is told here, not by a signal
-            mapped = mmap.mmap(self._file, room, _FLAGS, offset=begin)
+            block = np.asarray(Pages(self._file, room, at=begin, shared=True))
         except OSError:
             return None
-        self._slots.append((begin, np.frombuffer(mapped, np.uint8)))
+        self._slots.append((begin, block))
         return number
 
 
@@ -162,7 +163,7 @@ class SlotReader:
     def __init__(self, file: int, received: Connection) -> None:
         self._file, self._received = file, received
         self._in_use = mmap.mmap(file, _MOST)
-        self._mapped: dict[int, mmap.mmap] = {}
+        self._mapped: dict[int, Pages] = {}
         self._lent: dict[int, _Lent] = {}
         _READERS.add(self)
 
@@ -191,8 +192,8 @@ class SlotReader:
 
     def _lend(self, number: int, at: int, size: int) -> NDArray[np.uint8]:
         if number not in self._mapped:
-            self._mapped[number] = mmap.mmap(self._file, size, _FLAGS, offset=at)
-        array = np.frombuffer(self._mapped[number], np.uint8)
+            self._mapped[number] = Pages(self._file, size, at=at, shared=True)
+        array = np.asarray(self._mapped[number])
         reference = _Lent(array, self._give_back)
         reference.number = number
         self._lent[number] = reference

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache, partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.errors import StorageError
+from fastcollate.storage.pages import Pages
 
 __all__ = ["MappedFile", "make_durable", "map_file", "replacing", "storage_error", "write_whole"]
 
@@ -104,34 +103,4 @@ def _mapped(descriptor: int, size: int) -> NDArray[np.uint8]:
         return np.frombuffer(b"", np.uint8)
     if sys.platform == "win32":
         return np.frombuffer(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ), np.uint8)
-    return np.asarray(_Pages(descriptor, size))
-
-
-class _Pages:
-    """The pages of a file, by the C library's own calls: Python's keep a descriptor for each file before 3.13.
-
-    NumPy makes a read-only array of it, which keeps it alive.
-    """
-
-    def __init__(self, descriptor: int, size: int) -> None:
-        libc = _libc()
-        address = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, descriptor, 0)
-        if address == ctypes.c_void_p(-1).value:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-        self._unmap = partial(libc.munmap, address, size)
-        self.__array_interface__ = {"shape": (size,), "typestr": "|u1", "data": (address, True), "version": 3}
-
-    def __del__(self) -> None:
-        if hasattr(self, "_unmap"):
-            self._unmap()
-
-
-@cache
-def _libc() -> ctypes.CDLL:
-    libc = ctypes.CDLL(None, use_errno=True)
-    number, size = ctypes.c_int, ctypes.c_size_t
-    libc.mmap.argtypes = [ctypes.c_void_p, size, number, number, number, ctypes.c_long]
-    libc.mmap.restype = ctypes.c_void_p
-    libc.munmap.argtypes = [ctypes.c_void_p, size]
-    return libc
+    return np.asarray(Pages(descriptor, size))

@@ -140,3 +140,13 @@ def test_every_batch_is_a_tensor_of_its_own(as_tuple):
             assert torch.equal(ours, theirs)
             assert ours.untyped_storage().nbytes() == theirs.untyped_storage().nbytes()
             ours.add_(1)
+
+
+def test_items_that_are_kept_keep_no_descriptors():
+    pool = WorkerPool(numbered, workers=1, timeout=60, seed=0, method=FORK, shares=True)
+    kept = [next(pool)]
+    before = len(os.listdir("/proc/self/fd"))
+    kept += [next(pool) for _ in range(11)]
+    assert len(os.listdir("/proc/self/fd")) <= before
+    pool.close()
+    assert [array.tolist() for array in kept] == [[i] * COUNT for i in range(12)]
