@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -145,8 +146,8 @@ def test_every_batch_is_a_tensor_of_its_own(as_tuple):
 def test_items_that_are_kept_keep_no_descriptors():
     pool = WorkerPool(numbered, workers=1, timeout=60, seed=0, method=FORK, shares=True)
     kept = [next(pool)]
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     kept += [next(pool) for _ in range(11)]
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
     pool.close()
     assert [array.tolist() for array in kept] == [[i] * COUNT for i in range(12)]
