@@ -75,7 +75,7 @@ def test_many_shards_and_mixtures_stream_as_one_shard_does(race, tmp_path, full_
     race(title, one.num_tokens, lambda: all_of(loader(one)), lambda: all_of(loader(corpus)))
 
 
-@pytest.mark.parametrize("collator", [FormerCollator, PaddingCollator], ids=["former", "today's"])
+@pytest.mark.parametrize("collator", [FormerCollator, PaddingCollator], ids=["former", "today"])
 def test_streaming_against_a_memory_map(race, any_corpus, tmp_path, collator):
     """Shuffled records of a mapped array, handed to a collator batch by batch, without buckets."""
     name, store = any_corpus

@@ -74,10 +74,10 @@ class PlainRows(NamedTuple):
         The names are `input_ids`, and `labels` and `attention_mask` where they are wanted.
         """
         rows, lengths = batch.tokens, batch.tokens.lengths.tolist()
-        if batch.columns or batch.packs is not None or not lengths or min(lengths) == 0:
+        if batch.columns or batch.packs is not None or not lengths or min(lengths) == 0:  # fillers are empty
             return None
         columns = self._columns(max(lengths), batch.width)
-        if columns == 0 or min(batch.record_ids.tolist()) < 0 or rows.values.dtype not in self.kinds:
+        if columns == 0 or rows.values.dtype not in self.kinds:
             return None
         arrays = allocate(dict.fromkeys(names, ((len(lengths), columns), np.int64)))
         inputs, labels, mask = arrays["input_ids"], arrays.get("labels"), arrays.get("attention_mask")
