@@ -228,7 +228,7 @@ def test_a_topic_runs_and_says_what_each_case_took(tmp_path):
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     lines = re.findall(r"^(benchmarks/bench_loader\.py::\S+\[.*\]) [\d.]+ s +\[", run.stdout, re.MULTILINE)
-    collect = [sys.executable, "-m", "pytest", "benchmarks/bench_loader.py", "--collect-only", "-q"]
+    collect = [sys.executable, "-m", "pytest", "benchmarks/bench_loader.py", "--collect-only"]
     cases = subprocess.run(collect, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
     made_up = [case for case in cases if case.startswith("benchmarks/") and "gsm8k" not in case]
     assert sorted(line for line in lines if "gsm8k" not in line) == sorted(made_up)
