@@ -126,7 +126,7 @@ def computing(batch):
 
 @pytest.mark.parametrize("collate", [sleeping, computing], ids=["sleeps", "computes"])
 def test_worker_processes_share_what_a_foreign_collator_does(race, tmp_path, full_size, collate):
-    store = make_store(tmp_path / "store", "short", 6_400 if full_size else 128)
+    store = make_store(tmp_path / "store", "short", 19_200 if full_size else 128)
 
     def loader(workers):
         return StreamLoader(BucketedDataset(store, batch_size=32), collate, num_workers=workers)
