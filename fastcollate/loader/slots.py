@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.reduction import DupFd
 from multiprocessing.util import register_after_fork
 from typing import Any, Self
 
@@ -59,6 +58,8 @@ class Slots:
         self.received.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
+        from multiprocessing.reduction import DupFd  # noqa: PLC0415  # not on Windows
+
         return _arrived, (DupFd(self.file), self.received)
 
 

@@ -49,8 +49,9 @@ class StreamLoader:
         transfer: What is copied to the device: with `"padded"`, the default, the collated tensors; with `"ragged"`
             only the real tokens in the store's own dtype, which are padded and masked on the device: the same
             batches for a tenth of the bytes.
-        num_workers: The number of processes that read the records, and run `collate_fn` if it is none of ours;
-            with 0, the default, everything happens in this process, which is nearly always faster.
+        num_workers: The number of processes that read the records and run `collate_fn`, whose tensors then lie in
+            memory that this process shares. For a device, a collator of ours runs here. With 0, the default,
+            everything happens in this process, which is faster where a batch costs little.
         timeout: The seconds for which a worker may send nothing before a `WorkerError` names it.
 
     Raises:
