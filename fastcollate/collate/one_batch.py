@@ -77,7 +77,7 @@ class PlainRows(NamedTuple):
         if batch.columns or batch.packs is not None or not lengths or min(lengths) == 0:  # fillers are empty
             return None
         columns = self._columns(max(lengths), batch.width)
-        if columns == 0 or rows.values.dtype not in self.kinds:
+        if columns == 0 or rows.values.dtype not in self.kinds or not rows.values.flags.c_contiguous:
             return None
         arrays = allocate(dict.fromkeys(names, ((len(lengths), columns), np.int64)))
         inputs, labels, mask = arrays["input_ids"], arrays.get("labels"), arrays.get("attention_mask")

@@ -209,7 +209,8 @@ class PaddingCollator:
     def _plain_rows(self) -> PlainRows | None:
         """How a batch of plain rows is padded; None if these arguments ask for more."""
         counted = self.labels and self.ignore_index is not None and self.ignore_index >= 0
-        if counted or self.padding_side == "left" or self.supervise == "response":
+        more = self.padding_side == "left" or self.supervise == "response"
+        if counted or more or type(self).fill is not PaddingCollator.fill:
             return None
         return PlainRows.of(
             self.pad_token_id,

@@ -118,7 +118,7 @@ class Feed:
     ) -> Generator[OnDevice, None, None]:
         copier.enter_thread()
         if self.shares:
-            yield from _given_out(pool, stats)
+            yield from self._given_out(pool, stats)
             return
         if self.fills:
             pool.unpack = lambda parcel: _one_by_one(self._collated(parcel, copier, stats))
@@ -144,10 +144,28 @@ class Feed:
 
         def sent(part: Parcel) -> OnDevice:
             copied = _sent(partial(make, part), copier, stats)
-            _check_made(self.collate_fn, copied.item, part)
+            _check_made(self.collate_fn, copied.item, len(part))
             return copied
 
         yield from _all_or_each(sent, parcel)
+
+    def _given_out(self, pool: WorkerPool, stats: LoaderStats) -> Iterator[OnDevice]:
+        """The batches that workers filled, as many at a time as have come."""
+
+        def unpack(filled: Any) -> Iterator[Any]:
+            arrays, build, count = filled
+            made = build.batches(arrays)
+            _check_made(self.collate_fn, made, count)
+            return iter(made)
+
+        pool.unpack = unpack
+        while True:
+            begun = time.perf_counter()
+            items = pool.take()
+            stats.seconds_gather += time.perf_counter() - begun
+            if not items:
+                return
+            yield OnDevice(items, None, 0, 0, lent=False)
 
     def _call(self, batch: RaggedBatch, _: Allocator) -> list[Any]:
         """The batch that a collator makes that is merely called."""
@@ -167,7 +185,7 @@ class _Reading:
         parcels = self.dataset.parcels(self.run, columns=self.columns, worker=worker, num_workers=num_workers)
         if allocate is not None:
             for parcel in parcels:
-                yield from _all_or_each(lambda part: self.collate_fn.fill(part, allocate), parcel)
+                yield from _all_or_each(lambda part: (*self.collate_fn.fill(part, allocate), len(part)), parcel)
             return
         for parcel in map(Parcel.side_by_side, parcels):
             if self.collate_fn is None:
@@ -191,11 +209,11 @@ def _all_or_each(make: Callable[[Parcel], Made], parcel: Parcel) -> Iterator[Mad
     yield made
 
 
-def _check_made(collate_fn: Any, made: Any, parcel: Parcel) -> None:
-    if not isinstance(made, list) or len(made) != len(parcel):
+def _check_made(collate_fn: Any, made: Any, count: int) -> None:
+    if not isinstance(made, list) or len(made) != count:
         raise CollateError(
-            f"{type(collate_fn).__name__} made a {type(made).__name__} of {len(made)} of a parcel of "
-            f"{len(parcel)} batches: `collate`, and what `stage` builds, return a list with each of them"
+            f"{type(collate_fn).__name__} made a {type(made).__name__} of {len(made)} of a parcel of {count} "
+            "batches: `collate`, and what `stage` or `fill` returns, makes a list with each of them"
         )
 
 
@@ -213,18 +231,6 @@ def _sent(make: Callable[[Allocator], Any], copier: DeviceCopier, stats: LoaderS
     stats.seconds_collate += collated - begun
     stats.seconds_transfer += time.perf_counter() - collated
     return copied
-
-
-def _given_out(pool: WorkerPool, stats: LoaderStats) -> Iterator[OnDevice]:
-    """The batches that workers filled, as many at a time as have come."""
-    pool.unpack = lambda filled: iter(filled[1].batches(filled[0]))
-    while True:
-        begun = time.perf_counter()
-        items = pool.take()
-        stats.seconds_gather += time.perf_counter() - begun
-        if not items:
-            return
-        yield OnDevice(items, None, 0, 0, lent=False)
 
 
 def _one_by_one(sent: Iterator[OnDevice]) -> Iterator[OnDevice]:

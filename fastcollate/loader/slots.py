@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -35,7 +36,7 @@ Place = tuple[
 
 def can_share() -> bool:
     """Return whether this system has anonymous files that two processes can map."""
-    return hasattr(os, "memfd_create") and hasattr(os, "posix_fallocate")
+    return sys.platform == "linux" and hasattr(os, "memfd_create") and hasattr(os, "posix_fallocate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ class Slots:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close this process's copy of the pipe's end, once the worker has its own."""
-        self.received.close()
+        """Close this process's copy of the descriptor, once the worker has its own."""
+        os.close(self.file)
 
     def __reduce__(self) -> tuple[Any, ...]:
         from multiprocessing.reduction import DupFd  # noqa: PLC0415  # not on Windows
@@ -157,15 +158,21 @@ class _Lent(weakref.ref[NDArray[Any]]):
 class SlotReader:
     """The main process's side of a worker's slots.
 
-    A process that is forked while an item lives may read its memory for as long as it likes: such slots are never
-    given back.
+    Before this process is forked, slots that are in use here become memory of its own, which the fork copies as it
+    copies all else: neither process sees what the other writes, and the worker has its slots back.
+
+    Args:
+        file: The descriptor of the file.
+        received: The end of the pipe that the worker reads from, open here too: a write never meets a closed pipe.
+        tell: The other end.
     """
 
-    def __init__(self, file: int, received: Connection) -> None:
-        self._file, self._received = file, received
+    def __init__(self, file: int, received: Connection, tell: Connection) -> None:
+        self._file, self._pipe = file, (received, tell)
         self._in_use = mmap.mmap(file, _MOST)
         self._mapped: dict[int, Pages] = {}
         self._lent: dict[int, _Lent] = {}
+        register_after_fork(self, SlotReader.abandon)  # or a worker would keep the memory of other pools
         _READERS.add(self)
 
     def arrays(self, places: Sequence[Place]) -> list[NDArray[np.uint8]]:
@@ -178,18 +185,34 @@ class SlotReader:
         return found
 
     def received(self) -> None:
-        """Tell the worker that an item with slots was received, unless it has ended."""
-        with suppress(BrokenPipeError):
-            os.write(self._received.fileno(), b"\0")
+        """Tell the worker that an item with slots was received."""
+        os.write(self._pipe[1].fileno(), b"\0")
 
     def close(self) -> None:
         """Let the worker end; items live on."""
-        self._received.close()
+        for end in self._pipe:
+            end.close()
         os.close(self._file)
 
-    def keep(self) -> None:
-        """Give none of the slots back that are in use now."""
+    def abandon(self) -> None:
+        """Let go of everything, in a process that was forked and is no reader."""
+        self._pipe[1].close()
         self._lent.clear()
+        self._mapped.clear()
+        self._in_use.close()
+        os.close(self._file)
+
+    def make_private(self) -> None:
+        """Give all slots back: what is in use becomes memory of this process. A slot for which none is stays."""
+        for number in list(self._lent):
+            reference = self._lent.pop(number, None)
+            pages = self._mapped.get(number)
+            if reference is None or pages is None:
+                continue
+            with suppress(OSError):
+                pages.make_private()
+                del self._mapped[number]
+                self._in_use[number] = 0
 
     def _lend(self, number: int, at: int, size: int) -> NDArray[np.uint8]:
         if number not in self._mapped:
@@ -211,8 +234,7 @@ def new_slots(connect: Any) -> tuple[Slots, SlotReader]:
     file = os.memfd_create("fastcollate")
     os.ftruncate(file, _MOST)
     received, tell = connect(duplex=False)
-    register_after_fork(tell, Connection.close)  # or a sibling would keep it open
-    return Slots(file, received), SlotReader(file, tell)
+    return Slots(file, received), SlotReader(os.dup(file), received, tell)
 
 
 _READERS = weakref.WeakSet[SlotReader]()
@@ -220,7 +242,7 @@ _READERS = weakref.WeakSet[SlotReader]()
 
 def _before_fork() -> None:
     for reader in list(_READERS):
-        reader.keep()
+        reader.make_private()
 
 
 if hasattr(os, "register_at_fork"):

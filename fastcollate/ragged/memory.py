@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections import deque
@@ -12,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 __all__ = ["new_array"]
 
-_LEAST, _MOST = 1 << 16, 1 << 26  # bytes of an array whose memory is kept, and of all memory kept without a user
+_LEAST, _MOST = 1 << 16, 1 << 26  # bytes of an array whose memory is kept, and of all that is kept for the next
 
 
 class _Use(weakref.ref[NDArray[Any]]):
@@ -48,7 +49,13 @@ class _Kept:
         return array
 
     def _take_back(self, use: weakref.ref[NDArray[Any]]) -> None:
-        self._returned.append(self._used.pop(id(use)).block)
+        block = self._used.pop(id(use)).block
+        if len(self._returned) * len(block) < _MOST:  # until an array is asked for, as much again
+            self._returned.append(block)
+
+    def renew(self) -> None:
+        """Have a lock that nobody holds, in a process that was forked."""
+        self._lock = threading.Lock()
 
     def _find(self, room: int) -> bytearray | None:
         """A free block of this size or a little more; None where there is none, or another thread seeks one."""
@@ -58,17 +65,20 @@ class _Kept:
             free = self._free
             while self._returned:
                 free.append(self._returned.popleft())
+            kept = sum(map(len, free))
+            while kept > _MOST:
+                kept -= len(free.pop(0))
             for number in range(len(free) - 1, -1, -1):
                 if room <= len(free[number]) <= 2 * room:
                     return free.pop(number)
-            while sum(map(len, free)) > _MOST:
-                del free[0]
             return None
         finally:
             self._lock.release()
 
 
 _KEPT = _Kept()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_KEPT.renew)
 
 
 def new_array(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

@@ -9,6 +9,9 @@ from functools import cache, partial
 
 __all__ = ["Pages"]
 
+_FAILED = ctypes.c_void_p(-1).value
+_IN_PLACE = 3  # MREMAP_MAYMOVE | MREMAP_FIXED
+
 
 class Pages:
     """The pages of a file, by the C library's own calls: Python's keep a descriptor for each map before 3.13.
@@ -31,12 +34,30 @@ class Pages:
         if shared:  # all pages at once, not as they are touched
             access, flags = access | mmap.PROT_WRITE, flags | getattr(mmap, "MAP_POPULATE", 0)
         address = libc.mmap(None, size, access, flags, descriptor, at)
-        if address == ctypes.c_void_p(-1).value:
+        if address == _FAILED:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
         self._unmap = partial(libc.munmap, address, size)
+        self._address, self._size = address, size
         where = (address, not shared)
         self.__array_interface__ = {"shape": (size,), "typestr": "|u1", "data": where, "version": 3}
+
+    def make_private(self) -> None:
+        """Put a copy in the place of shared pages: whoever views them sees the same, and no other process does.
+
+        Raises:
+            OSError: There is no memory for it.
+        """
+        libc, size = _libc(), self._size
+        private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        copied = libc.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, private, -1, 0)
+        if copied != _FAILED:
+            ctypes.memmove(copied, self._address, size)
+            if libc.mremap(copied, size, size, _IN_PLACE, self._address) != _FAILED:  # at once, also for threads
+                return
+            libc.munmap(copied, size)
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
     def __del__(self) -> None:
         if hasattr(self, "_unmap"):
@@ -50,4 +71,7 @@ def _libc() -> ctypes.CDLL:
     libc.mmap.argtypes = [ctypes.c_void_p, size, number, number, number, ctypes.c_long]
     libc.mmap.restype = ctypes.c_void_p
     libc.munmap.argtypes = [ctypes.c_void_p, size]
+    if hasattr(libc, "mremap"):  # on Linux
+        libc.mremap.argtypes = [ctypes.c_void_p, size, size, number, ctypes.c_void_p]
+        libc.mremap.restype = ctypes.c_void_p
     return libc

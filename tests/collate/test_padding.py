@@ -12,6 +12,7 @@ from oracles import pad_rows
 
 from fastcollate import Batch, CollateError, PaddingCollator, Ragged, RaggedBatch
 from fastcollate.collate import kernels
+from fastcollate.ragged import Rows
 
 tokens = st.integers(0, 299)
 row_lists = st.lists(st.lists(tokens, min_size=1, max_size=14), min_size=1, max_size=7)
@@ -241,3 +242,16 @@ def test_arrays_that_are_not_aligned_are_read(count):
     batch = RaggedBatch.from_ragged(Ragged(values, np.arange(0, 3 * count + 1, 3)))
     expected = np.arange(1, 3 * count + 1).reshape(count, 3)
     np.testing.assert_array_equal(PaddingCollator(0)(batch)["input_ids"].numpy(), expected, strict=True)
+
+
+@pytest.mark.parametrize("count", [3, 100])
+def test_values_that_lie_apart_are_padded_alike(count):
+    values = np.arange(1, 20 * count + 1, dtype=np.uint16)
+    offsets = np.arange(count + 1) * 7
+    for apart in (values[::2], values[::-1]):
+        rows = Rows(apart, offsets[:-1], np.full(count, 7) - np.arange(count) % 3)
+        batch = RaggedBatch(rows, np.arange(count))
+        expected = PaddingCollator(0)([row.tolist() for row in rows])
+        found = PaddingCollator(0)(batch)
+        for name, tensor in expected.items():
+            assert torch.equal(found[name], tensor)

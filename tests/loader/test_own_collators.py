@@ -112,3 +112,29 @@ def test_a_batch_is_changed_alone(transfer):
     batches[3]["input_ids"] += 1
     loss.backward()
     assert weights.grad.sum() == 2 * batches[2]["input_ids"].numel()
+
+
+class Filled(PaddingCollator):
+    def fill(self, rows, allocate):
+        arrays, build = super().fill(rows, allocate)
+        arrays["input_ids"] += 1000
+        return arrays, build
+
+
+class Losing(PaddingCollator):
+    def fill(self, rows, allocate):
+        arrays, build = super().fill(rows, allocate)
+        return arrays, build._replace(rows=build.rows[1:], record_ids=build.record_ids[4:])
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_fill_of_ones_own_fills_every_batch(num_workers):
+    plain = tensors(loader(PaddingCollator(0)))
+    moved = [[[1000 + token for token in row] for row in batch] for batch in plain]
+    assert tensors(loader(Filled(0), num_workers=num_workers)) == moved
+    assert Filled(0)([[1], [2]])["input_ids"].tolist() == [[1001], [1002]]
+
+
+def test_a_worker_that_loses_a_batch_is_told():
+    with pytest.raises((CollateError, ValueError), match=r"batches|shorter|argument"):
+        list(loader(Losing(0), num_workers=2))

@@ -1,6 +1,8 @@
 """Batches that workers fill lie in memory that is used again, and never while anybody can see it."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -57,24 +59,91 @@ def test_a_slot_is_in_use_as_long_as_any_view_of_it():
     assert [view.unique().tolist() for view in views] == [[i] for i in range(12)]
 
 
-def test_a_forked_process_keeps_what_it_sees():
-    pool = WorkerPool(numbered, workers=1, timeout=60, seed=0, method=FORK, shares=True)
-    kept = next(pool)
-    asked, ask = os.pipe()
+def forked(ask, work):
+    """The value of `work()` in a forked process, after `ask()` here."""
+    begun, begin = os.pipe()
     answered, answer = os.pipe()
     child = os.fork()
     if child == 0:
-        os.read(asked, 1)
-        os.write(answer, bytes(sorted(set(kept.tolist()))))
+        os.read(begun, 1)
+        os.write(answer, bytes(work()))
         os._exit(0)
-    del kept
-    for _ in range(11):
-        next(pool)
-    os.write(ask, b"\0")
-    assert os.read(answered, 100) == bytes([0])
+    ask()
+    os.write(begin, b"\0")
+    found = list(os.read(answered, 100))
     os.waitpid(child, 0)
-    for end in (asked, ask, answered, answer):
+    for end in (begun, begin, answered, answer):
         os.close(end)
+    return found
+
+
+def test_a_forked_process_keeps_what_it_sees():
+    pool = WorkerPool(numbered, workers=1, timeout=60, seed=0, method=FORK, shares=True)
+    kept = [next(pool)]
+
+    def go_on():
+        kept.clear()
+        assert [int(next(pool)[0]) for _ in range(11)] == list(range(1, 12))
+
+    assert forked(go_on, lambda: sorted(set(kept[0].tolist()))) == [0]
+
+
+def test_a_forked_process_writes_into_memory_of_its_own():
+    pool = WorkerPool(numbered, workers=1, timeout=60, seed=0, method=FORK, shares=True)
+    next(pool)
+    held = next(pool)
+    view = torch.from_numpy(held)
+
+    def changed():
+        before = int(held[0])
+        view.fill_(7)
+        return [before, int(held[-1])]
+
+    assert forked(lambda: view.fill_(9), changed) == [1, 7]
+    assert held.tolist() == [9] * COUNT
+    assert [int(next(pool)[0]) for _ in range(10)] == list(range(2, 12))
+
+
+def test_forking_at_every_item_takes_no_more_slots():
+    sizes = []
+    pool = WorkerPool(numbered, workers=1, timeout=60, seed=0, method=FORK, shares=True)
+    for number, item in enumerate(pool):
+        assert forked(lambda: None, lambda held=item: [int(held[0])]) == [number]
+        sizes.append(sum(path.stat().st_size for path in files_of(os.getpid())))
+    assert sizes[-1] == sizes[6]
+
+
+def files_of(pid):
+    """The anonymous files that a process has open."""
+    paths = list(Path(f"/proc/{pid}/fd").iterdir())  # one of them is gone by then
+    return [path for path in paths if path.exists() and "memfd:fastcollate" in str(path.readlink())]
+
+
+def test_workers_of_another_pool_keep_no_memory_of_this_one():
+    def ready(worker, workers, allocate):
+        yield len({path.stat().st_ino for path in files_of(os.getpid())})
+        yield from numbered(worker, workers, allocate)
+
+    first = WorkerPool(numbered, workers=2, timeout=60, seed=0, method=FORK, shares=True)
+    next(first)
+    second = WorkerPool(ready, workers=1, timeout=60, seed=0, method=FORK, shares=True)
+    assert next(second) == 1
+    first.close()
+    second.close()
+
+
+def test_a_pipe_that_nobody_reads_ends_no_process():
+    code = """
+import signal, time
+from fastcollate import BucketedDataset, PaddingCollator, Ragged, StreamLoader
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+rows = Ragged.from_rows([[1, 2, 3]] * 8)
+for batch in StreamLoader(BucketedDataset(rows, batch_size=4), PaddingCollator(0), num_workers=1):
+    time.sleep(0.3)
+print("whole")
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (run.returncode, run.stdout) == (0, "whole\n"), run.stderr
 
 
 def test_a_worker_makes_a_few_items_ahead_and_no_more(tmp_path):
