@@ -61,7 +61,11 @@ class Staged(NamedTuple):
 
 
 class Collator(Protocol):
-    """Makes the batches of a parcel in given memory, or says what must travel to make them on a device."""
+    """Makes the batches of a parcel in given memory, or says what must travel to make them on a device.
+
+    One that also has `fill(parcel, allocate)` is run by worker processes on the CPU, in memory that is shared:
+    it returns arrays by name, and a thing that can be pickled whose `batches(arrays)` is the list of batches.
+    """
 
     @property
     def columns(self) -> frozenset[str]:

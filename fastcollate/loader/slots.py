@@ -28,6 +28,7 @@ __all__ = ["Place", "SlotReader", "SlotWriter", "Slots", "can_share", "new_slots
 _MOST = mmap.ALLOCATIONGRANULARITY  # slots, as many as the first page has bytes
 _AHEAD = 2  # items that are made before the first of them is received
 _ALIGNED = 64  # bytes
+_CLOSED = -1  # instead of a descriptor
 
 Place = tuple[
     int, int, int, int, int
@@ -192,7 +193,7 @@ class SlotReader:
         """Let the worker end; items live on."""
         for end in self._pipe:
             end.close()
-        os.close(self._file)
+        self._close_file()
 
     def abandon(self) -> None:
         """Let go of everything, in a process that was forked and is no reader."""
@@ -200,7 +201,13 @@ class SlotReader:
         self._lent.clear()
         self._mapped.clear()
         self._in_use.close()
-        os.close(self._file)
+        self._close_file()
+
+    def _close_file(self) -> None:
+        """Close the descriptor once: later its number may be another file's."""
+        file, self._file = self._file, _CLOSED
+        if file != _CLOSED:
+            os.close(file)
 
     def make_private(self) -> None:
         """Give all slots back: what is in use becomes memory of this process. A slot for which none is stays."""

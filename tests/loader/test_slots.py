@@ -1,5 +1,6 @@
 """Batches that workers fill lie in memory that is used again, and never while anybody can see it."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -130,6 +131,19 @@ def test_workers_of_another_pool_keep_no_memory_of_this_one():
     assert next(second) == 1
     first.close()
     second.close()
+
+
+def test_a_closed_pool_closes_nothing_of_processes_that_begin_later():
+    pool = WorkerPool(numbered, workers=2, timeout=60, seed=0, method=FORK, shares=True)
+    readers = [worker.slots for worker in pool._workers]
+    pool.close()
+    ends = [end for _ in range(20) for end in os.pipe()]  # their numbers are the pool's of before
+    process = multiprocessing.get_context(FORK).Process(target=lambda: [os.fstat(end) for end in ends])
+    process.start()
+    process.join()
+    assert (process.exitcode, len(readers)) == (0, 2)
+    for end in ends:
+        os.close(end)
 
 
 def test_a_pipe_that_nobody_reads_ends_no_process():
