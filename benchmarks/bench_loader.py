@@ -55,8 +55,8 @@ def test_streaming_costs_little_more_than_a_bare_loop(race, any_corpus):
 
 @pytest.mark.parametrize("rows", [8, 32])
 @pytest.mark.parametrize("kind", ["8 shards", "a mixture of two"])
-def test_many_shards_and_mixtures_stream_as_one_shard_does(race, tmp_path, full_size, kind, rows):
-    records = 200_000 if full_size else 2_000
+def test_many_shards_and_mixtures_stream_as_one_shard_does(race, tmp_path, sized, kind, rows):
+    records = sized(200_000, 20_000, 2_000)
     one = make_store(tmp_path / "one", "short", records)
     if kind == "8 shards":
         corpus = copy_of(one, tmp_path / "many", 0, records, records // 8)
@@ -125,8 +125,8 @@ def computing(batch):
 
 
 @pytest.mark.parametrize("collate", [sleeping, computing], ids=["sleeps", "computes"])
-def test_worker_processes_share_what_a_foreign_collator_does(race, tmp_path, full_size, collate):
-    store = make_store(tmp_path / "store", "short", 19_200 if full_size else 128)
+def test_worker_processes_share_what_a_foreign_collator_does(race, tmp_path, sized, collate):
+    store = make_store(tmp_path / "store", "short", sized(19_200, 1_600, 128))
 
     def loader(workers):
         return StreamLoader(BucketedDataset(store, batch_size=32), collate, num_workers=workers)
@@ -138,9 +138,9 @@ def test_worker_processes_share_what_a_foreign_collator_does(race, tmp_path, ful
 
 
 @pytest.mark.parametrize("rows", [8, 32])
-def test_windows_of_one_batch_stream_as_large_ones(race, full_size, rows):
+def test_windows_of_one_batch_stream_as_large_ones(race, sized, rows):
     """Records of one length, for which a window of one batch has no more padding."""
-    records, length = 100_000 if full_size else 1_000, 118
+    records, length = sized(100_000, 20_000, 1_000), 118
     tokens = np.random.default_rng(0).integers(0, 256, records * length, np.uint16)
     corpus = Ragged(tokens, np.arange(records + 1) * length)
 

@@ -222,6 +222,7 @@ def test_a_file_is_named_after_the_day_and_the_machine(suite):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_topic_runs_and_says_what_each_case_took(tmp_path):
     path = tmp_path / "mine.json"
     command = [sys.executable, "-m", "benchmarks", "--quick", "--topic", "loader", "--results", str(path)]
