@@ -74,7 +74,9 @@ class PlainRows(NamedTuple):
         The names are `input_ids`, and `labels` and `attention_mask` where they are wanted.
         """
         rows, lengths = batch.tokens, batch.tokens.lengths.tolist()
-        if batch.columns or batch.packs is not None or not lengths or min(lengths) == 0:  # fillers are empty
+        if batch.columns or batch.packs is not None or not lengths or min(lengths) == 0:
+            return None
+        if min(batch.record_ids.tolist()) < 0:  # a filler row gets no end token
             return None
         columns = self._columns(max(lengths), batch.width)
         if columns == 0 or rows.values.dtype not in self.kinds or not rows.values.flags.c_contiguous:

@@ -255,3 +255,10 @@ def test_values_that_lie_apart_are_padded_alike(count):
         found = PaddingCollator(0)(batch)
         for name, tensor in expected.items():
             assert torch.equal(found[name], tensor)
+
+
+def test_a_row_without_a_record_gets_no_end_token_also_where_it_has_tokens():
+    rows = Rows.of(Ragged.from_rows([[5, 6], [7]], np.uint16))
+    collate = PaddingCollator(0, end_token_id=9)
+    found = collate(RaggedBatch(rows, np.array([3, -1])))["input_ids"]
+    assert torch.equal(found, torch.tensor([[5, 6, 9], [7, 0, 0]]))
