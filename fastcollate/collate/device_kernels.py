@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fastcollate.collate.batch import Batch
 from fastcollate.collate.staged import Built
-from fastcollate.collate.views import Flat, array_views, row_views, shaped_views
+from fastcollate.collate.views import FilledRows, Flat, array_views, row_views, shaped_views
 from fastcollate.ragged import IntArray
 
 __all__ = ["FilledPacks", "PacksBuild", "RowsBuild"]
@@ -32,33 +32,21 @@ class RowsBuild(NamedTuple):
     3 columns: inputs [1 2 P], labels [2 9 -100].
 
     Attributes:
-        rows: The rows of each batch.
-        columns: The width of each batch.
+        filled: Gives the batches out.
         shift: 1 if labels are the next token, else 0.
         pad_token_id: What padding holds in `input_ids`.
         unlabelled: What `labels` hold at padding and at tokens that are no targets.
-        labels: Whether the batches have labels.
-        as_tuple: Whether `(input_ids, labels)` is built instead of a `Batch`.
-        record_ids: See `Batch`; of each batch.
-        num_tokens: See `Batch`; of each batch.
-        num_supervised: See `Batch`; of each batch.
     """
 
-    rows: list[int]
-    columns: list[int]
+    filled: FilledRows
     shift: int
     pad_token_id: int
     unlabelled: int
-    labels: bool
-    as_tuple: bool
-    record_ids: Sequence[torch.Tensor]
-    num_tokens: list[int]
-    num_supervised: list[int]
 
     def __call__(self, staged: Mapping[str, torch.Tensor]) -> list[Built]:
         """Return the batches, or the tuples, on the device of the staged tensors."""
-        tokens = staged["tokens"]
-        cells = sum(rows * width for rows, width in zip(self.rows, self.columns, strict=True))
+        tokens, (names, rows, columns, *_) = staged["tokens"], self.filled
+        cells = sum(count * width for count, width in zip(rows, columns, strict=True))
         cell = torch.arange(cells, device=tokens.device)
         if "rows" in staged:
             first, *_, lengths = staged["rows"].long()
@@ -68,26 +56,16 @@ class RowsBuild(NamedTuple):
             source = (lengths.cumsum(0) - lengths)[owner] + within
         else:
             inside = torch.ones_like(cell, dtype=torch.bool)
-            source = cell + cell // self.columns[0] * self.shift
+            source = cell + cell // columns[0] * self.shift
         flat = {"input_ids": torch.where(inside, _look_up(tokens, source), self.pad_token_id)}
-        if not self.as_tuple:
+        if "attention_mask" in names:
             flat["attention_mask"] = inside.long()
-        if self.labels:
+        if "labels" in names:
             targets = _look_up(staged.get("labels", tokens), source + self.shift)
             if "runs" in staged:
                 inside = inside & _inside_runs(staged["runs"], cells)
             flat["labels"] = torch.where(inside, targets, self.unlabelled)
-        return self._batches(flat)
-
-    def _batches(self, flat: dict[str, torch.Tensor]) -> list[Built]:
-        views = zip(*(shaped_views(cells, self.rows, self.columns) for cells in flat.values()), strict=True)
-        if self.as_tuple:
-            return [(inputs, labels) for inputs, labels in views]
-        about = self.record_ids, self.num_tokens, self.num_supervised
-        return [
-            Batch(zip(flat, tensors, strict=True), ids, tokens, targets)
-            for tensors, ids, tokens, targets in zip(views, *about, strict=True)
-        ]
+        return self.filled.of([shaped_views(flat[name], rows, columns) for name in names])
 
 
 class PacksBuild(NamedTuple):

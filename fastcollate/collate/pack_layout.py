@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.collate.kernels import Stretches
-from fastcollate.ragged import IntArray, Packs, Parcel, Scattered, offsets_of
+from fastcollate.ragged import IntArray, Packs, Parcel, Scattered, offsets_of, steps_between
 
 __all__ = ["PackLayout", "lay_out_flat", "lay_out_packs"]
 
@@ -63,9 +63,7 @@ class PackLayout(NamedTuple):
         narrow = values.astype(np.uint16) if self.is_small else values
         if len(narrow) == 0:
             return np.zeros(self.cells, narrow.dtype)
-        extents = np.empty_like(self.begins)
-        np.subtract(self.begins[1:], self.begins[:-1], out=extents[:-1])
-        extents[-1] = self.cells - self.begins[-1]
+        extents = steps_between(self.begins, self.cells)
         extents[0] += self.begins[0]  # before it are gaps, of empty packs
         return narrow.repeat(extents)
 

@@ -16,7 +16,7 @@ from fastcollate.collate.reading.inputs import read_parcel, read_rows
 from fastcollate.collate.row_layout import PaddingSide, RowLayout, Truncation, lay_out
 from fastcollate.collate.runs import Runs, runs_of_rows
 from fastcollate.collate.staged import Allocator, Built, Sources, Staged, new_arrays, stage_arrays
-from fastcollate.collate.views import FilledRows, Flat, array_views, row_views
+from fastcollate.collate.views import FilledRows, Flat, array_views
 from fastcollate.errors import CollateError
 from fastcollate.ragged import IntArray, Parcel, RaggedBatch
 
@@ -158,13 +158,16 @@ class PaddingCollator:
     def fill(self, rows: Parcel | RaggedBatch | Sequence[Any], allocate: Allocator) -> tuple[Flat, FilledRows]:
         """Return the tensors of all batches as flat arrays, and what gives them out; both can be pickled."""
         parcel, layout = self._lay_out(rows)
-        runs, names = self._runs(parcel, layout), self._names
-        arrays = self._fill(parcel, layout, runs, names, allocate)
+        runs = self._runs(parcel, layout)
+        arrays = self._fill(parcel, layout, runs, self._names, allocate)
         supervised = self._num_supervised(parcel, layout, runs)
         if supervised is None:
             supervised = self._count(arrays["labels"], layout)
+        return arrays, self._filled(parcel, layout, supervised)
+
+    def _filled(self, parcel: Parcel, layout: RowLayout, supervised: list[int]) -> FilledRows:
         shapes, tokens = (layout.counts, layout.columns), layout.num_tokens().tolist()
-        return arrays, FilledRows(names, *shapes, self.as_tuple, parcel.record_ids, tokens, supervised)
+        return FilledRows(self._names, *shapes, self.as_tuple, parcel.record_ids, tokens, supervised)
 
     def stage(self, rows: Parcel | RaggedBatch | Sequence[Any], allocate: Allocator) -> Staged:
         """Return only the tokens of a parcel, side by side in their own dtype, and what pads them elsewhere.
@@ -186,18 +189,8 @@ class PaddingCollator:
         supervised = self._num_supervised(parcel, layout, runs)
         if supervised is None:
             supervised = self._count(self._fill(parcel, layout, runs, ["labels"], new_arrays)["labels"], layout)
-        build = RowsBuild(
-            rows=layout.counts,
-            columns=layout.columns,
-            shift=layout.shift,
-            pad_token_id=self.pad_token_id,
-            unlabelled=self._unlabelled,
-            labels=self.labels,
-            as_tuple=self.as_tuple,
-            record_ids=row_views(parcel.record_ids, layout.counts),
-            num_tokens=layout.num_tokens().tolist(),
-            num_supervised=supervised,
-        )
+        filled = self._filled(parcel, layout, supervised)
+        build = RowsBuild(filled, layout.shift, self.pad_token_id, self._unlabelled)
         return Staged(stage_arrays(sources, allocate), build)
 
     @property

@@ -19,6 +19,7 @@ __all__ = [
     "Collator",
     "Sources",
     "Staged",
+    "Wanted",
     "new_arrays",
     "stage_arrays",
     "stage_singly",

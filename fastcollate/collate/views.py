@@ -19,7 +19,7 @@ Flat = Mapping[str, NDArray[Any]]  # the cells of all batches side by side, by n
 
 
 class FilledRows(NamedTuple):
-    """Gives out the batches of rows that `PaddingCollator.fill` filled.
+    """Gives out the batches of rows that a `PaddingCollator` made.
 
     Attributes:
         names: The tensors of a batch.
@@ -41,7 +41,10 @@ class FilledRows(NamedTuple):
 
     def batches(self, arrays: Flat) -> list[Any]:
         """Return the batches that have these cells."""
-        tensors = [array_views(arrays[name], self.rows, self.columns) for name in self.names]
+        return self.of([array_views(arrays[name], self.rows, self.columns) for name in self.names])
+
+    def of(self, tensors: Sequence[Sequence[torch.Tensor]]) -> list[Any]:
+        """Return the batches that have these tensors: of each name, those of all batches."""
         if self.as_tuple:
             return list(zip(tensors[0], tensors[1], strict=True))
         about = row_views(self.record_ids, self.rows), self.num_tokens, self.num_supervised

@@ -11,16 +11,18 @@ import mmap
 import os
 import sys
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import prod
 from multiprocessing.connection import Connection
 from multiprocessing.util import register_after_fork
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
+from fastcollate.collate.staged import Wanted
 from fastcollate.storage.pages import Pages
 
 __all__ = ["Place", "SlotReader", "SlotWriter", "Slots", "can_share", "new_slots"]
@@ -87,10 +89,10 @@ class SlotWriter:
             self._ahead -= 1
         return True
 
-    def allocate(self, wanted: Mapping[str, tuple[tuple[int, ...], DTypeLike]]) -> dict[str, NDArray[Any]]:
+    def allocate(self, wanted: Wanted) -> dict[str, NDArray[Any]]:
         """Return arrays in a slot; see `Allocator`. They are ordinary ones where there is no slot to be had."""
         kinds = {name: (shape, np.dtype(dtype)) for name, (shape, dtype) in wanted.items()}
-        sizes = [int(np.prod(shape)) * dtype.itemsize for shape, dtype in kinds.values()]
+        sizes = [prod(shape, start=dtype.itemsize) for shape, dtype in kinds.values()]
         rooms = [-(-size // _ALIGNED) * _ALIGNED for size in sizes]
         block = self._take(sum(rooms))
         if block is None:

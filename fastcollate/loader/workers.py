@@ -171,7 +171,9 @@ class _Worker:
         if self.message.ended:
             return False
         self.message = receive(self._read, self.slots)
-        self.ready = iter(()) if not self.message.items else unpack(self.message.items[0])
+        if self.message.items:
+            (item,) = self.message.items
+            self.ready = unpack(item)
         return True
 
     def close(self) -> None:

@@ -57,6 +57,7 @@ from fastcollate.ragged.ragged import (
     places_by_home,
     row_numbers,
     rows_between,
+    steps_between,
 )
 from fastcollate.ragged.ragged_batch import Column, RaggedBatch
 from fastcollate.ragged.scattered import Found, Scattered
@@ -79,4 +80,5 @@ __all__ = [
     "places_by_home",
     "row_numbers",
     "rows_between",
+    "steps_between",
 ]

@@ -6,6 +6,7 @@ import os
 import threading
 import weakref
 from collections import deque
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -87,5 +88,6 @@ def new_array(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     >>> new_array((2, 3), np.uint16).shape
     (2, 3)
     """
-    array = np.empty(shape, dtype)
-    return array if array.nbytes < _LEAST else _KEPT.array(shape, array.dtype, array.nbytes)
+    kind = np.dtype(dtype)
+    size = prod(shape, start=kind.itemsize)
+    return np.empty(shape, kind) if size < _LEAST else _KEPT.array(shape, kind, size)

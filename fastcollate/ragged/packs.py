@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from fastcollate.errors import CollateError
-from fastcollate.ragged.ragged import IntArray
+from fastcollate.ragged.ragged import IntArray, steps_between
 
 __all__ = ["Packs"]
 
@@ -88,11 +88,8 @@ class Packs(NamedTuple):
 
         What is true of a document is repeated over its extent, and the gaps then overwritten.
         """
-        extents, begins = np.empty_like(self.begins), self.begins
-        if len(begins):
-            np.subtract(begins[1:], begins[:-1], out=extents[:-1])
-            extents[-1] = self.cells - begins[-1]
-            extents[0] += begins[0]
+        extents = steps_between(self.begins, self.cells)
+        extents[:1] += self.begins[:1]
         return extents
 
     def gaps(self) -> list[tuple[int, int, int]]:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastcollate.errors import InputError
 
-__all__ = ["IntArray", "Ragged", "Rows", "offsets_of", "places_by_home", "rows_between"]
+__all__ = ["IntArray", "Ragged", "Rows", "offsets_of", "places_by_home", "rows_between", "steps_between"]
 
 IntArray = NDArray[np.int64]
 _DTYPES = (np.dtype(np.uint16), np.dtype(np.uint32), np.dtype(np.int64))
@@ -232,6 +232,19 @@ def offsets_of(lengths: ArrayLike) -> IntArray:
     offsets = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=offsets[1:])
     return offsets
+
+
+def steps_between(begins: IntArray, end: int) -> IntArray:
+    """Return int64[N]: how far it is from each of some rising numbers to the next, and from the last to `end`.
+
+    >>> steps_between(np.array([1, 4, 4]), 9)
+    array([3, 0, 5])
+    """
+    steps = np.empty_like(begins)
+    if len(begins):
+        np.subtract(begins[1:], begins[:-1], out=steps[:-1])
+        steps[-1] = end - begins[-1]
+    return steps
 
 
 def rows_between(starts: IntArray, counts: IntArray) -> IntArray:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.ragged.ragged import IntArray, Rows, offsets_of
+from fastcollate.ragged.ragged import IntArray, Rows, offsets_of, steps_between
 from fastcollate.ragged.ragged_batch import RaggedBatch
 from fastcollate.ragged.span import Span
 
@@ -90,7 +90,7 @@ class Scattered(NamedTuple):
         """
         if len(at) == 0:
             return np.empty(cells, self.dtype)
-        extents, span = np.diff(at, append=cells), self.spanned().span
+        extents, span = steps_between(at, cells), self.spanned().span
         if span is None or not span.holds(self.homes, self.starts, extents).all():
             return self._laid_singly(at, cells)
         values, places = span.values.data, span.places(self.homes, self.starts)
