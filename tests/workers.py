@@ -18,7 +18,7 @@ def children(pid=None):
             command = (stat.parent / "cmdline").read_bytes()
         except OSError:
             continue
-        if int(parent) == (pid or os.getpid()) and state != "Z" and b"pretokenize.worker" in command:
+        if int(parent) == (pid or os.getpid()) and state != "Z" and b"pretokenize.engines.worker" in command:
             found.append(int(stat.parent.name))
     return found
 

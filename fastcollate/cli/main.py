@@ -6,10 +6,14 @@ Only the verb that is asked for is imported, so that `fastcollate info` does not
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Never
@@ -48,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     _ready_streams()
     try:
-        code = _run(sys.argv[1:] if argv is None else argv)
+        with _ended_like_ctrl_c():
+            code = _run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()  # here, where a closed pipe can still be handled
     except FastCollateError as error:
         return _fail(str(error))
@@ -60,8 +65,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _PIPE_CLOSED
     except OSError as error:  # the library's own are FastCollateErrors: what is left is our printing
         _discard_output()
-        return _fail(f"the output cannot be written ({error.strerror or error})")
+        why = error.strerror or error
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            return _fail(f"{why}: let the process open more (ulimit -n)")
+        return _fail(f"the output cannot be written ({why})")
     return code
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Let what ends a program by default end it as Ctrl-C does: what is finished is kept, and all else tidied."""
+    found = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+    here = threading.current_thread() is threading.main_thread()
+    taken = [number for number in found if here and number and signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _run(argv: Sequence[str]) -> int:

@@ -1,5 +1,5 @@
-"""The write path put together: records to tokens (`recipe.py`), here or in workers (`engines.py`), into a store.
+"""The write path: records to tokens (`recipe.py`), in parts (`parts/`), in this process and others (`engines/`).
 
-`run.py` is the driver; each chunk of records goes through it once, in the order of the source.
+`run.py` is `prepare`, and `work.py` who does what of it; `joining.py` makes one store of several.
 The room imports `sources`, `templates`, `tokenizers`, `store` and what lies below; torch is not allowed here.
 """

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from fastcollate.arguments import check_choices, check_count, check_counts, check_flag
+from fastcollate.arguments import check_choice, check_choices, check_count, check_flag
 from fastcollate.errors import InputError
-from fastcollate.pretokenize.engines import Engine, Processes, ThisProcess
 from fastcollate.pretokenize.kept_columns import KeptColumns
-from fastcollate.pretokenize.recipe import Encoded, OnError, Overlong, Recipe, Unsupervised
-from fastcollate.pretokenize.settling import first_records, settle_template, settle_tokenizer
-from fastcollate.pretokenize.telling import count_together, say, tell
-from fastcollate.sources.paths import labels
+from fastcollate.pretokenize.parts.adding import OldStore
+from fastcollate.pretokenize.parts.journal import arguments_of
+from fastcollate.pretokenize.parts.unfinished import Unfinished
+from fastcollate.pretokenize.parts.writing import Finished, Target
+from fastcollate.pretokenize.recipe import OnError, Overlong, Recipe, Unsupervised
+from fastcollate.pretokenize.settling import settle_template, settle_tokenizer
+from fastcollate.pretokenize.telling import tell
+from fastcollate.pretokenize.work import Work, Workers
 from fastcollate.sources.resolve import find_sources
-from fastcollate.sources.source import read_chunks
 from fastcollate.store.reader import TokenStore
 from fastcollate.store.shards.entries import Layout
-from fastcollate.store.writer import StoreWriter
+from fastcollate.store.shards_writer import info_of
 from fastcollate.templates.segments import Template
 from fastcollate.tokenizers.load import AnyEncoding
+from fastcollate.tokenizers.tokenizer import Tokenizer
 
 __all__ = ["prepare"]
-
-_BEFORE_WORKERS = 1 << 22  # tokens made here by default, of about 32,000 short records: workers take time to start
 
 
 def prepare(
@@ -52,13 +50,16 @@ def prepare(
     engine: Literal["local"] = "local",
     timeout: int = 600,
     on_error: OnError = "raise",
+    append: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> TokenStore:
     r"""`prepare` tokenises records once, into a store at `output`, and returns the store.
 
-    The same source gives the same bytes for any number of workers. A call that fails or is interrupted leaves
-    nothing behind. What it finds out, and what a model would learn that was not meant, it says to the logger
-    "fastcollate", and counts it in the manifest; each record that is left out is a line of `rejected.jsonl` there.
+    The same source gives the same bytes for any number of workers. A large source is done in parts: a call that
+    fails, is interrupted or killed leaves those that are finished, and the same call goes on with the others; what
+    is unfinished never opens as a store. A call that has finished none leaves nothing. What it finds out, and what
+    a model would learn that was not meant, it says to the logger "fastcollate", and counts it in the manifest;
+    each record that is left out is a line of `rejected.jsonl` there.
 
     Args:
         source: A path, glob, folder or URL, a list of these, `"-"` for standard input, a table, or an iterable of
@@ -85,19 +86,23 @@ def prepare(
         prompt_marker: What stands before a prompt in such text, where an answer ends; by default it ends the text.
         keep_columns: Keys of the records that become columns of the store; none by default.
         layout: The kind of files: `"arrow"` (default) or `"npy"`.
-        records_per_shard: The number of records in each shard but the last, 262,144 by default.
-        workers: The number of processes; by default all cores are used once there is enough to do. A script needs
-            no `__main__` guard: workers do not run it. On Windows this process works alone.
+        records_per_shard: The most records of a shard, 262,144 by default.
+        workers: The most processes, by default as many as there are cores; this one works alone until there is
+            enough to do for others. A script needs no `__main__` guard: workers do not run it. On Windows this
+            process works alone.
         engine: Where workers run; `"local"` is this machine.
         timeout: The seconds that a worker may take for 4,096 records before it is taken for stuck, 600 by default.
         on_error: What becomes of bad records: `"raise"` (default) stops at the first, `"skip"` leaves them out and
             counts them in the manifest, by reason.
+        append: True adds the records to the store that is at `output`, of the same encoding, layout and columns;
+            who reads it meanwhile goes on as before. False (default) makes a store.
         progress: A function that is called with the number of records of each piece of work done; none by default.
 
     Raises:
         InputError: An argument, the source or a record is wrong; it is named.
         EncodingError: The encoding is unknown or out of reach.
-        StoreWriteError: `output` holds something else.
+        StoreWriteError: `output` holds something else, or an unfinished store that was begun otherwise: what
+            differs is named. Or another process is writing there, or `append` does not go with what is there.
         StorageError: The disk failed.
         WorkerError: A worker process died, is stuck, or cannot be sent the template or the encoding.
 
@@ -107,26 +112,44 @@ def prepare(
     >>> len(store), store.spans(0).tolist()
     (1, [[131, 151]])
     """
-    _check(engine, append_eot, max_length)
+    _check(engine, max_length, append_eot=append_eot, append=append)
     _check_fates(overlong, unsupervised, on_error)
     tokenizer = settle_tokenizer(encoding, append_eot=append_eot)
-    found = find_sources(source, format=format)
-    say(found.notes)
-    first, chunks = first_records(read_chunks(found.sources, skip=on_error == "skip"))
-    markers = response_marker, prompt_marker
+    work = Work(find_sources(source, format=format), Workers(workers, timeout), skip=on_error == "skip")
+    first, markers = work.first_records(), (response_marker, prompt_marker)
     chosen = settle_template(template, first, fields=fields, train_on=train_on, markers=markers)
     kept = KeptColumns.found(keep_columns, first)
     recipe = Recipe(chosen, tokenizer, append_eot, max_length, overlong, unsupervised, on_error, kept)
-    options: dict[str, Any] = {"layout": layout, "records_per_shard": records_per_shard, "template": chosen.name}
-    with StoreWriter(output, encoding=tokenizer, **options) as writer:
-        _write(writer, _runner(recipe, workers, timeout).run(recipe.encode, chunks), labels(found.found), progress)
+    target = _target(output, tokenizer, layout, records_per_shard, work.labels)
+    old = OldStore.at(target, kept) if append else None
+    with Unfinished(target.directory, arguments_of(recipe, target), work.tasks, old) as unfinished:
+        _do(work, recipe, target, unfinished, progress)
     return tell(TokenStore(output))
 
 
-def _check(engine: str, append_eot: bool, max_length: int | None) -> None:
+def _do(
+    work: Work,
+    recipe: Recipe,
+    target: Target,
+    unfinished: Unfinished,
+    progress: Callable[[int], object] | None,
+) -> None:
+    """Do what is left to do, and make the store of it."""
+    if unfinished.is_whole:
+        return
+    for step in work.steps(recipe, target, unfinished.finished):
+        if isinstance(step, Finished):
+            unfinished.finish(step)
+        elif progress is not None:
+            progress(step.records)
+    unfinished.commit(target, recipe.template.name)
+
+
+def _check(engine: str, max_length: int | None, *, append_eot: bool, append: bool) -> None:
     if engine != "local":
         raise InputError(f"engine is {engine!r}: this version runs workers on this machine; use engine='local'")
     check_flag("append_eot", append_eot)
+    check_flag("append", append)
     if max_length is not None:
         check_count("max_length", max_length, 1)
 
@@ -139,60 +162,9 @@ def _check_fates(overlong: str, unsupervised: str, on_error: str) -> None:
     )
 
 
-def _runner(recipe: Recipe, workers: int | None, timeout: int) -> Engine:
-    """Return what runs the work: all cores by default, but only once there is enough to do.
-
-    Workers do not run the caller's script, so what it defines itself stays in this process.
-    """
-    timeout, count = check_counts(timeout=(timeout, 1), workers=(1 if workers is None else workers, 1))
-    workers = None if workers is None else count
-    for part, what in ((recipe.template, "template"), (recipe.tokenizer, "encoding")):
-        if type(part).__module__ == "__main__" and workers != 1:
-            if workers is None:
-                return ThisProcess()
-            raise InputError(
-                f"the {what} is a {type(part).__name__}, which the script itself defines, and workers={workers} "
-                "processes do not run it: define it in a module that they can import, or set workers=1"
-            )
-    if workers == 1 or sys.platform == "win32":  # workers inherit a descriptor, for which Windows has no way
-        return ThisProcess()
-    if workers is None:
-        # Not every system can tell the cores this process may use from the machine's.
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return ThisProcess() if cores == 1 else Processes(cores, timeout, _BEFORE_WORKERS, _tokens)
-    return Processes(workers, timeout)
-
-
-def _tokens(done: Encoded) -> int:
-    return len(done.tokens.values)
-
-
-def _write(
-    writer: StoreWriter,
-    chunks: Iterator[Encoded],
-    files: Mapping[str, str],
-    progress: Callable[[int], object] | None,
-) -> None:
-    """Write the chunks; `files` is what `rejected.jsonl` calls each file."""
-    written, rejected, noted, first = 0, Counter[str](), Counter[str](), ""
-    for chunk in chunks:
-        writer.append(chunk.tokens, chunk.spans, chunk.source_rows, chunk.columns)
-        if chunk.rejected:
-            counts = Counter(line.reason for line in chunk.rejected)
-            file = None if chunk.path is None else files.get(chunk.path, chunk.path)
-            writer.reject(counts, ({"file": file, **line._asdict()} for line in chunk.rejected))
-            rejected.update(counts)
-            first = first or chunk.rejected[0].message
-        count_together(noted, chunk.noted)
-        written += len(chunk.source_rows)
-        if progress is not None:
-            progress(len(chunk.source_rows))
-    if not written:
-        raise _no_records(rejected, first)
-    writer.note(noted)
-
-
-def _no_records(rejected: Counter[str], first: str) -> InputError:
-    counted = ", ".join(f"{count} {reason}" for reason, count in sorted(rejected.items()))
-    said = f"; the first: {first}" if first else ""
-    return InputError(f"the source holds no usable records ({counted or 'it is empty'}){said}", reason="empty")
+def _target(
+    output: str | Path, tokenizer: Tokenizer, layout: Layout, records_per_shard: int, labels: Mapping[str, str]
+) -> Target:
+    check_choice("layout", layout, get_args(Layout))
+    per_shard = check_count("records_per_shard", records_per_shard, 1)
+    return Target(Path(output), info_of(tokenizer), layout, per_shard, labels)

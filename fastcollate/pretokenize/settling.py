@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fastcollate.errors import EncodingError, InputError
 from fastcollate.pretokenize.telling import say
-from fastcollate.sources.chunk import Chunk
 from fastcollate.templates.detect import detect, fitted
 from fastcollate.templates.markers import Marked
 from fastcollate.templates.named import load_template
@@ -17,19 +15,7 @@ from fastcollate.templates.segments import Template
 from fastcollate.tokenizers.load import AnyEncoding, load_encoding
 from fastcollate.tokenizers.tokenizer import Tokenizer
 
-__all__ = ["first_records", "settle_template", "settle_tokenizer"]
-
-_LOOKED_AT = 1024  # records that tell the template
-
-
-def first_records(chunks: Iterator[Chunk]) -> tuple[list[dict[str, Any]], Iterable[Chunk]]:
-    """Return the first records, and all chunks, theirs among them."""
-    read: list[Chunk] = []
-    for chunk in chunks:
-        read.append(chunk)
-        if chunk.records:
-            return chunk.records[:_LOOKED_AT], chain(read, chunks)
-    return [], read
+__all__ = ["settle_template", "settle_tokenizer"]
 
 
 def settle_template(

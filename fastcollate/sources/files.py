@@ -20,13 +20,14 @@ from fastcollate.sources.formats.json_lines import json_lines
 from fastcollate.sources.formats.not_records import JSON_RULE, not_records
 from fastcollate.sources.formats.plain_text import text_documents, text_lines
 from fastcollate.sources.opening import LinesBefore, Opened, line_parts, spooled
-from fastcollate.sources.sniff import TEXT_BETWEEN, ending
+from fastcollate.sources.sniff import TEXT_BETWEEN, ending, names_compressed
 from fastcollate.sources.source import WHOLE, Part
 from fastcollate.storage.http import downloaded
 
 __all__ = ["FileSource"]
 
 _EDGE_BYTES = 1 << 16
+_DENSER = 4  # about so many bytes of text are in one of a compressed file
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,20 @@ class FileSource:
                     file.seek(max(known.st_size - _EDGE_BYTES, 0))
                     found.update(file.read(_EDGE_BYTES))
                     return found.hexdigest()
+        except OSError as error:
+            raise unreadable(self.name, error) from error
+
+    def size(self) -> int:
+        """Return the size of the file; of a compressed one about what is in it.
+
+        Raises:
+            InputError: The file is unreadable.
+        """
+        if self.piped:
+            return 0
+        try:
+            with self._local() as path:
+                return path.stat().st_size * (_DENSER if names_compressed(self.name) else 1)
         except OSError as error:
             raise unreadable(self.name, error) from error
 

@@ -20,6 +20,7 @@ __all__ = [
     "Kind",
     "ending",
     "is_columnar",
+    "names_compressed",
     "sniff",
 ]
 
@@ -93,6 +94,15 @@ def ending(name: str) -> str:
     if words and words[-1] in COMPRESSED:
         words.pop()
     return ENDINGS.get(words[-1], "") if words else ""
+
+
+def names_compressed(name: str) -> bool:
+    """Return whether a file's name says that it is compressed.
+
+    >>> names_compressed("data/train.jsonl.GZ"), names_compressed("gz")
+    (True, False)
+    """
+    return PurePath(name).suffix[1:].lower() in COMPRESSED
 
 
 def sniff(head: bytes, name: str, wanted: str | None) -> Kind:

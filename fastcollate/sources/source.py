@@ -41,6 +41,10 @@ class Source(Protocol):
         """Return what changes when the content does; None where nothing can tell."""
         ...
 
+    def size(self) -> int:
+        """Return about how many bytes of records there are; 0 where nobody knows."""
+        ...
+
     def parts(self, size: int) -> list[Part]:
         """Return parts of about `size` bytes that make the whole, in order: a function of the content alone."""
         ...

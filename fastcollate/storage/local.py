@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import sys
@@ -16,7 +17,18 @@ from numpy.typing import NDArray
 from fastcollate.errors import StorageError
 from fastcollate.storage.pages import Pages
 
-__all__ = ["MappedFile", "make_durable", "map_file", "replacing", "storage_error", "write_whole"]
+__all__ = [
+    "MappedFile",
+    "make_durable",
+    "make_names_durable",
+    "map_file",
+    "replacing",
+    "storage_error",
+    "write_whole",
+]
+
+# What file systems answer that cannot bring a directory to the disk by itself: FUSE, CIFS, 9p and others.
+_NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTTY, errno.EACCES, errno.EPERM, errno.EBADF}
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:
@@ -26,7 +38,10 @@ def storage_error(path: Path, error: OSError) -> StorageError:
     store/manifest.json: No space left on device: free the disk or check the permissions, then try again
     """
     why = error.strerror or error
-    return StorageError(f"{path}: {why}: free the disk or check the permissions, then try again")
+    fix = "free the disk or check the permissions, then try again"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        fix = "let the process open more (ulimit -n), or close some"
+    return StorageError(f"{path}: {why}: {fix}")
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -50,6 +65,25 @@ def make_durable(path: Path) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise storage_error(path, error) from error
+
+
+def make_names_durable(directory: Path) -> None:
+    """Bring to the disk which files a directory has, where the system can.
+
+    Raises:
+        StorageError: The disk failed.
+    """
+    if sys.platform == "win32":
+        return
+    try:
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise storage_error(directory, error) from error
 
 
 @contextmanager

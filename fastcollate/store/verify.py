@@ -23,7 +23,8 @@ def read_manifest(path: Path) -> Manifest:
         if not (path / MANIFEST).is_file():
             if any(is_store_file(entry.name) for entry in path.iterdir()):
                 raise StoreIncompleteError(
-                    f"{path} has no {MANIFEST}: its writer was stopped before it finished; prepare it again"
+                    f"{path} has no {MANIFEST}: its writer was stopped before it finished; prepare it again: the "
+                    "same command goes on with what is finished"
                 )
             raise StoreError(f"{path} holds no store: give the directory that `fastcollate prepare` made")
         data = (path / MANIFEST).read_bytes()

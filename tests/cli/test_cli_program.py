@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from commands import ALPACA, fail, run, succeed
 
 import fastcollate
+from fastcollate import TokenStore
 from fastcollate.cli.main import VERBS
 
 ROOT = Path(__file__).parents[2]
@@ -169,10 +171,29 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path, workers):
         start_new_session=True,
     ) as process:
         deadline = time.monotonic() + 30
-        while not (path / "shard-00000.arrow").exists() and time.monotonic() < deadline:
+        while not (path / "task-00000-00000.arrow").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, b"")
     assert err.endswith(b"fastcollate: interrupted\n")
     assert not path.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_leaves_what_is_finished_and_the_same_command_goes_on(tmp_path, number):
+    source, path = tmp_path / "large.jsonl", tmp_path / "store"
+    source.write_text('{"text": "some text to encode"}\n' * 1_500_000)
+    argv = [*COMMAND, "prepare", str(source), "--output", str(path), "--encoding", "bytes", "--workers", "1"]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, start_new_session=True) as process:
+        deadline = time.monotonic() + 30
+        while not (path / "journal.jsonl").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.killpg(process.pid, number)
+        err = process.communicate(timeout=30)[1]
+    assert process.returncode == 130
+    assert re.search(rb"store: [1-4] of 6 parts are finished and kept: the same command goes on", err)
+    done = subprocess.run(argv, capture_output=True, check=True)
+    assert re.search(rb"store: [1-4] of 6 parts are finished already", done.stderr)
+    store = TokenStore(path, verify="full")
+    assert (len(store), len(store.manifest.shards)) == (1_500_000, 6)

@@ -2,18 +2,16 @@
 
 import itertools
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from workers import children, is_running, needs_proc, wait_until
+from workers import children, needs_proc
 
 from fastcollate import WorkerError, prepare
-from fastcollate.pretokenize.engines import Processes, ThisProcess
+from fastcollate.pretokenize.engines.engine import ThisProcess, in_order
+from fastcollate.pretokenize.engines.processes import Processes
 from fastcollate.templates.segments import Document, Segment
 
 ROOT = Path(__file__).parents[2]
@@ -30,27 +28,44 @@ def out(tmp_path):
 
 def double(number):
     time.sleep(0.02 if number % 5 == 0 else 0)
-    return 2 * number
+    yield 2 * number
 
 
-@pytest.mark.parametrize("engine", [ThisProcess(), Processes(2, timeout=60), Processes(3, timeout=60, spared=4)])
+def results_of(engine, work, tasks):
+    """The results in the order of the tasks, of work that gives one for each."""
+    return in_order(engine.run(work, tasks))
+
+
+class Each:
+    """Work that gives what a function returns."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, task):
+        yield self.function(task)
+
+
+@pytest.mark.parametrize(
+    "engine", [ThisProcess(), Processes(2, timeout=60), Processes(3, timeout=60, spared=0.01)]
+)
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 40])
 def test_results_come_in_the_order_of_the_tasks(engine, count):
-    assert list(engine.run(double, range(count))) == [2 * number for number in range(count)]
+    assert list(results_of(engine, double, range(count))) == [2 * number for number in range(count)]
 
 
 @pytest.mark.parametrize("workers", [2, 3])
 def test_at_most_two_tasks_a_worker_are_in_flight(workers):
     read = []
     tasks = (read.append(i) or i for i in range(40))
-    for done, result in enumerate(Processes(workers, timeout=60).run(double, tasks), 1):
+    for done, result in enumerate(results_of(Processes(workers, timeout=60), double, tasks), 1):
         assert result == 2 * (done - 1)
         assert len(read) - done < 2 * workers
 
 
 @needs_proc
 def test_no_worker_starts_without_a_task():
-    results = Processes(3, timeout=60).run(double, range(2))
+    results = results_of(Processes(3, timeout=60), double, range(2))
     assert next(results) == 0
     assert len(children()) == 2
     assert list(results) == [2]
@@ -59,19 +74,88 @@ def test_no_worker_starts_without_a_task():
 
 def test_few_tasks_start_no_process(monkeypatch):
     monkeypatch.setattr("subprocess.Popen", None)
-    assert list(Processes(2, timeout=60, spared=3).run(abs, [-1, -2, -3])) == [1, 2, 3]
+    assert list(results_of(Processes(2, timeout=60, spared=60), Each(abs), [-1, -2, -3])) == [1, 2, 3]
+
+
+def where(seconds):
+    time.sleep(seconds)
+    yield os.getpid()
 
 
 @needs_proc
-def test_a_process_starts_once_so_much_is_done():
-    results = Processes(2, timeout=60, spared=7, size=abs).run(double, [1, -2, 3, 4])
-    assert [next(results), next(results)] == [2, -4]
-    assert not children()  # 6 of 7 are done
-    assert next(results) == 6
-    assert not children()
-    assert next(results) == 8
-    assert len(children()) == 1
-    assert list(results) == []
+def test_processes_start_after_a_while_and_take_over_once_they_are_ready():
+    results = results_of(Processes(2, timeout=60, spared=0.3), where, itertools.repeat(0.02))
+    begun = time.monotonic()
+    found = []
+    while not children():
+        found.append(next(results))
+    assert time.monotonic() - begun >= 0.3
+    while len(set(found)) < 3:
+        found.append(next(results))
+    assert time.monotonic() - begun < 60
+    assert found[0] == os.getpid()
+    assert {next(results) for _ in range(20)} == set(found) - {os.getpid()}
+    results.close()
+
+
+def late_for_the_first(number):
+    time.sleep(1 if number == 0 else 0)
+    yield number
+
+
+def test_a_slow_task_keeps_no_other_waiting():
+    engine = Processes(2, timeout=60, each=1, window=40)
+    assert [number for number, _ in engine.run(late_for_the_first, range(20))] == [*range(1, 20), 0]
+
+
+def several(number):
+    yield from [number] * number
+
+
+def test_a_task_gives_as_many_results_as_it_likes():
+    for engine in (ThisProcess(), Processes(2, timeout=60), Processes(2, timeout=60, spared=0.01)):
+        assert sorted(engine.run(several, [0, 1, 2, 0, 3])) == [(1, 1), (2, 2), (2, 2), (4, 3), (4, 3), (4, 3)]
+
+
+class Stumbling:
+    """Work that fails for some tasks, sooner for later ones."""
+
+    def __call__(self, number):
+        yield number
+        if number in (3, 4):
+            time.sleep(1.0 if number == 3 else 0)
+            raise KeyError(number)
+
+
+def test_of_two_tasks_that_fail_the_first_is_told_and_none_before_it_is_lost():
+    for engine in (ThisProcess(), Processes(2, timeout=60), Processes(2, timeout=60, each=1, window=9)):
+        done = []
+        with pytest.raises(KeyError, match="3"):
+            done.extend(number for number, _ in engine.run(Stumbling(), range(9)))
+        assert {0, 1, 2} <= set(done)
+
+
+def readable_up_to(count):
+    yield from range(count)
+    raise OSError("the source broke")
+
+
+def test_what_is_read_before_the_source_breaks_is_done():
+    for engine in (ThisProcess(), Processes(2, timeout=60), Processes(2, timeout=60, spared=0.01)):
+        done = []
+        with pytest.raises(OSError, match="the source broke"):
+            done.extend(results_of(engine, double, readable_up_to(3)))
+        assert done == [0, 2, 4]
+
+
+def patient(number):
+    for i in range(8):
+        time.sleep(0.5)
+        yield i
+
+
+def test_a_worker_that_gives_signs_is_not_stuck():
+    assert len(list(Processes(1, timeout=3).run(patient, [0]))) == 8
 
 
 # How a run ends
@@ -80,7 +164,7 @@ def test_a_process_starts_once_so_much_is_done():
 def test_an_error_of_the_work_is_the_same_everywhere():
     for engine in (ThisProcess(), Processes(2, timeout=60)):
         with pytest.raises(ZeroDivisionError):
-            list(engine.run((1).__truediv__, [1, 0]))
+            list(engine.run(Each((1).__truediv__), [1, 0]))
 
 
 def fail_oddly(_):
@@ -98,7 +182,7 @@ def test_an_error_that_cannot_travel_is_told():
 
 def test_an_error_of_the_work_says_where_it_arose():
     with pytest.raises(ZeroDivisionError) as caught:
-        list(Processes(2, timeout=60).run((1).__truediv__, [0]))
+        list(Processes(2, timeout=60).run(Each((1).__truediv__), [0]))
     (note,) = caught.value.__notes__
     assert note.startswith("In a worker process:\nTraceback")
 
@@ -111,7 +195,7 @@ class UnloadableError(Exception):
 def test_what_cannot_be_loaded_is_named():
     tail = r" cannot be loaded in a worker process \(No module named 'a_module_that_is_nowhere'\); set workers=1"
     with pytest.raises(WorkerError, match=f"^a record{tail}"):
-        list(Processes(2, timeout=60).run(id, [1, UnloadableError()]))
+        list(Processes(2, timeout=60).run(Each(id), [1, UnloadableError()]))
     with pytest.raises(WorkerError, match=f"^the template or the encoding{tail}"):
         list(Processes(2, timeout=60).run(UnloadableError(), [1]))
 
@@ -137,90 +221,4 @@ def test_what_cannot_be_sent_is_named(out):
     with pytest.raises(WorkerError, match=message):
         prepare([*RECORDS, {"text": "a", "lock": threading.Lock()}], out, template="text", **options)
     assert not out.exists()
-    assert not children()
-
-
-def endless(ready):
-    """Records without end; `ready` is called once some are on their way."""
-    for i in itertools.count():
-        if i == 20_000:
-            ready()
-        yield {"text": str(i)}
-
-
-@needs_proc
-def test_a_killed_worker_is_our_error_and_the_others_end(out):
-    killed = []
-
-    def kill():
-        killed.append(children()[0])
-        os.kill(killed[0], signal.SIGKILL)
-
-    message = "a worker process died: it ran out of memory, or was killed; set workers=1 to stay in one process"
-    with pytest.raises(WorkerError, match=message):
-        prepare(endless(kill), out, encoding="bytes", template="text", workers=2)
-    assert killed
-    assert not children()
-    assert not out.exists()
-
-
-def long_after_the_first(number):
-    return bytes(20_000_000 if number else 0)
-
-
-@needs_proc
-def test_a_worker_killed_while_it_answers_is_our_error():
-    results = Processes(2, timeout=60).run(long_after_the_first, [0, 1])
-    assert next(results) == b""
-    time.sleep(0.5)  # the second answer is on its way, and waits to be read
-    for pid in children():
-        os.kill(pid, signal.SIGKILL)
-    with pytest.raises(WorkerError, match="a worker process died: it ran out of memory, or was killed"):
-        next(results)
-
-
-@pytest.mark.slow
-@needs_proc
-def test_stopped_workers_are_our_error_after_the_timeout(out):
-    def stop():
-        for pid in children():
-            os.kill(pid, signal.SIGSTOP)
-
-    begun = time.monotonic()
-    message = (
-        r"worker process \d+ has not answered for 2 seconds: it is stopped or stuck, .* raise timeout=, or set"
-    )
-    with pytest.raises(WorkerError, match=message):
-        prepare(endless(stop), out, encoding="bytes", template="text", workers=2, timeout=2)
-    assert time.monotonic() - begun < 20
-    assert not children()
-    assert not out.exists()
-
-
-ENDLESS = """
-import itertools
-from fastcollate import prepare
-records = ({"text": str(i)} for i in itertools.count())
-prepare(records, OUTPUT, encoding="bytes", template="text", workers=2, records_per_shard=1000)
-"""
-
-
-@needs_proc
-def test_workers_end_with_a_main_process_that_is_killed(out):
-    program = ENDLESS.replace("OUTPUT", repr(str(out)))
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=subprocess.DEVNULL) as process:
-        wait_until((out / "shard-00005.arrow").exists, limit=60)
-        workers = children(process.pid)
-        assert len(workers) == 2
-        process.kill()
-    wait_until(lambda: not [pid for pid in workers if is_running(pid)], limit=5)
-
-
-@needs_proc
-def test_a_run_left_early_ends_its_workers():
-    results = Processes(2, timeout=60).run(double, itertools.count())
-    assert [next(results), next(results)] == [0, 2]
-    assert len(children()) == 2
-    results.close()
     assert not children()

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastcollate import EncodingError, InputError, PromptTemplate, TokenStore, load_encoding, prepare
+from fastcollate.pretokenize import work
 from fastcollate.templates.fields import Part
 from fastcollate.templates.segments import Document, Segment
 
@@ -259,9 +260,12 @@ def test_little_work_starts_no_processes(out, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError
 
+    monkeypatch.setattr(work, "_ALONE_SECONDS", 60)
     monkeypatch.setattr("subprocess.Popen", refuse)
     options = {"encoding": "bytes", "template": "prompt_completion"}
     assert len(prepare(many_records(), out, **options)) == 3000
+    assert len(prepare(many_records(), out.with_name("two"), workers=2, **options)) == 3000
+    monkeypatch.setattr(work, "_ALONE_SECONDS", 0)
     with pytest.raises(AssertionError):
         prepare(many_records(), out.with_name("pool"), workers=2, **options)
 

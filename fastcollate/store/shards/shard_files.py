@@ -30,7 +30,7 @@ def write_shard(
     arrays: Arrays,
     columns: Mapping[str, ColumnEntry],
     *,
-    row_base: int = 0,
+    stem: str = "shard",
 ) -> ShardEntry:
     """Write shard `number` and return its line of the manifest.
 
@@ -40,13 +40,13 @@ def write_shard(
         layout: The kind of files.
         arrays: The arrays by name, in the order of `array_dtypes`.
         columns: The named columns.
-        row_base: What the rows of the shard count from.
+        stem: What the names of its files begin with.
 
     Raises:
         StorageError: The disk failed.
     """
     columns = {name: entry for name, entry in columns.items() if name in arrays}
-    *names, blocks = file_names(number, layout, list(arrays))
+    *names, blocks = file_names(number, layout, list(arrays), stem=stem)
     with ThreadPoolExecutor(1) as beside:
         checksums = beside.submit(block_checksums, arrays["input_ids"])
         index = beside.submit(index_hash, [array for name, array in arrays.items() if name != "input_ids"])
@@ -62,7 +62,7 @@ def write_shard(
     return ShardEntry(
         records=len(arrays["source_row"]),
         tokens=len(arrays["input_ids"]),
-        row_base=row_base,
+        row_base=0,
         index_sha256=index.result(),
         places=places,
         files=files,

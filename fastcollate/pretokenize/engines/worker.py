@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import traceback
+from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
@@ -13,7 +14,10 @@ from typing import Any, NamedTuple
 
 from fastcollate.errors import FastCollateError, WorkerError
 
-__all__ = ["serve"]
+__all__ = ["FAILED", "ITEM", "OVER", "READY", "serve"]
+
+# What a message is: the work is loaded, an item, the end of a task, or the error that ended it.
+READY, ITEM, OVER, FAILED = range(4)
 
 
 class _Unreadable(NamedTuple):
@@ -34,8 +38,11 @@ def serve(handle: int) -> None:
     threading.Thread(target=_take, args=(line, messages), daemon=True).start()
     work = messages.get()
     with suppress(OSError):  # the main process has ended, however it did
+        line.send_bytes(_message(READY, None))
         while True:
-            line.send_bytes(_answer(work, messages.get()))
+            task = messages.get()
+            for answer in _answers(work, task):
+                line.send_bytes(answer)
 
 
 def _take(line: Connection, messages: SimpleQueue[Any]) -> None:
@@ -50,19 +57,25 @@ def _take(line: Connection, messages: SimpleQueue[Any]) -> None:
             messages.put(_Unreadable(error))
 
 
-def _answer(work: Any, task: Any) -> memoryview:
-    """Return the message that holds what became of a task: the result, or the error."""
+def _answers(work: Any, task: Any) -> Iterator[memoryview]:
+    """Yield the messages that hold what becomes of a task: each item, then the end or the error."""
     try:
-        return _message(_do(work, task), None)
+        for item in _do(work, task):
+            yield _message(ITEM, item)
+        yield _message(OVER, None)
     except BaseException as error:  # noqa: BLE001  # whatever the work raises is the main process's to raise
-        if not isinstance(error, FastCollateError):
-            error.add_note(f"In a worker process:\n{traceback.format_exc()}")
-        try:
-            message = _message(None, error)
-            ForkingPickler.loads(message)  # some errors can be sent, but not made again
-        except Exception:  # noqa: BLE001
-            return _message(None, WorkerError(f"{type(error).__name__} in a worker process: {error}"))
-        return message
+        yield _failure(error)
+
+
+def _failure(error: BaseException) -> memoryview:
+    if not isinstance(error, FastCollateError):
+        error.add_note(f"In a worker process:\n{traceback.format_exc()}")
+    try:
+        message = _message(FAILED, error)
+        ForkingPickler.loads(message)  # some errors can be sent, but not made again
+    except Exception:  # noqa: BLE001
+        return _message(FAILED, WorkerError(f"{type(error).__name__} in a worker process: {error}"))
+    return message
 
 
 def _do(work: Any, task: Any) -> Any:
@@ -74,5 +87,5 @@ def _do(work: Any, task: Any) -> Any:
     return work(task)
 
 
-def _message(done: Any, error: BaseException | None) -> memoryview:
-    return ForkingPickler.dumps((done, error))
+def _message(kind: int, value: Any) -> memoryview:
+    return ForkingPickler.dumps((kind, value))

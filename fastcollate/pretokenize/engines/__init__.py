@@ -1,0 +1,4 @@
+"""Where tasks are worked on: in this process (`engine.py`), in workers of this machine (`processes.py`).
+
+An engine knows nothing of what the work is. The room imports errors alone.
+"""

@@ -1,0 +1,176 @@
+"""Worker processes of this machine, which run nothing of the caller's program."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from typing import Any
+
+from fastcollate.pretokenize.engines.engine import Work
+from fastcollate.pretokenize.engines.worker import FAILED, ITEM, OVER
+from fastcollate.pretokenize.engines.worker_line import WorkerLine
+
+__all__ = ["Processes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """The engine that deals tasks to worker processes, each to one that has fewest.
+
+    The workers run nothing of the caller's program, so what is sent to them must be defined in modules that they
+    can import. Each has a line of its own, so that none can block another's, and ends with this process, however
+    this process ends.
+
+    Args:
+        workers: The number of processes.
+        timeout: The seconds to wait for a sign of a worker before it is taken for stuck.
+        spared: The seconds that this process works before it starts others, and then on until one of them is
+            ready: so a little work never takes longer than it does here. 0 leaves all work to the others.
+        each: The most tasks of one worker: with 2 it never waits for the next, with 1 it leaves more to others.
+        window: How many tasks may be begun from the oldest open one on; by default `each` of all workers.
+
+    >>> from fastcollate.pretokenize.engines.engine import in_order
+    >>> list(in_order(Processes(2, timeout=60, spared=60).run(lambda task: [-task], [1, 2])))
+    [-1, -2]
+    """
+
+    workers: int
+    timeout: int
+    spared: float = 0
+    each: int = 2
+    window: int | None = None
+
+    def run(self, work: Work, tasks: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+        """Yield what `work` makes of the tasks, of which few are begun and not over.
+
+        Raises:
+            WorkerError: A worker died or gives no sign, or `work` or a task cannot be sent to one.
+        """
+        queue = _Queue(tasks, self.window or self.each * self.workers)
+        begun = time.monotonic()
+        while time.monotonic() - begun < self.spared and (task := queue.take()):
+            yield from _here(work, task)
+            queue.over(task[0])
+        with ExitStack() as ends:
+            lines: list[WorkerLine] = []
+            for _ in range(queue.left(self.workers)):  # all start at once, and none without a task
+                lines.append(WorkerLine(self.timeout))
+                ends.callback(lines[-1].end)
+            for line in lines:
+                line.send(work, "the template or the encoding")
+            team = _Team(lines, queue, self.each)
+            team.deal()
+            while self.spared and not team.is_ready and (task := queue.take()):
+                for item in _here(work, task):
+                    yield item
+                    yield from team.heard(wait_for_one=False)
+                queue.over(task[0])
+            while team.deal():
+                yield from team.heard(wait_for_one=True)
+        if queue.error is not None:
+            raise queue.error
+
+
+def _here(work: Work, task: tuple[int, Any]) -> Iterator[tuple[int, Any]]:
+    for item in work(task[1]):
+        yield task[0], item
+
+
+class _Queue:
+    """Tasks by number, of which few are begun and not over.
+
+    Attributes:
+        closed: True once no further task can be read.
+        stopped: True once no further task shall begin.
+        error: What kept the next task from being read; the tasks before it are done first.
+    """
+
+    def __init__(self, tasks: Iterable[Any], most: int) -> None:
+        self.closed = self.stopped = False
+        self.error: Exception | None = None
+        self._tasks = iter(tasks)
+        self._next = 0
+        self._ahead: deque[Any] = deque()
+        self._most = most
+        self._open: set[int] = set()
+
+    def left(self, most: int) -> int:
+        """Return how many tasks are left, up to `most`."""
+        try:
+            while len(self._ahead) < most and not self.closed:
+                self._ahead.append(next(self._tasks))
+        except StopIteration:
+            pass
+        except Exception as error:  # noqa: BLE001  # whatever reading the source raises
+            self.closed, self.error = True, error
+        return len(self._ahead)
+
+    def take(self) -> tuple[int, Any] | None:
+        """Return the next task and its number; None if there is none, or an open one is too far back."""
+        oldest = min(self._open, default=self._next)
+        if self.stopped or self._next >= oldest + self._most or not self.left(1):
+            return None
+        self._open.add(self._next)
+        self._next += 1
+        return self._next - 1, self._ahead.popleft()
+
+    def over(self, number: int) -> None:
+        """A task is done, or has failed."""
+        self._open.remove(number)
+
+
+class _Team:
+    """The workers, which are dealt tasks and listened to.
+
+    Attributes:
+        is_ready: Whether some worker is.
+    """
+
+    def __init__(self, lines: list[WorkerLine], queue: _Queue, each: int) -> None:
+        self.is_ready = False
+        self._lines = lines
+        self._queue = queue
+        self._each = each
+        self._failed: dict[int, BaseException] = {}
+
+    def deal(self) -> bool:
+        """Give tasks to those who have fewest; return whether anybody has one."""
+        for count in range(self._each):
+            for line in self._lines:
+                if len(line.tasks) == count and (task := self._queue.take()):
+                    line.send(task[1], "a record")
+                    line.tasks.append(task[0])
+        return any(line.tasks for line in self._lines)
+
+    def heard(self, *, wait_for_one: bool) -> Iterator[tuple[int, Any]]:
+        """Yield what workers have made by now, or what comes first; deal them further tasks.
+
+        Raises:
+            WorkerError: A worker died, or was silent for too long.
+        """
+        busy = [line for line in self._lines if line.tasks]
+        patience = min((line.patience for line in busy), default=0.0) if wait_for_one else 0.0
+        spoken = wait([line.connection for line in busy], patience)
+        for line in busy:
+            if line.connection not in spoken:
+                line.check_patience()
+                continue
+            kind, value = line.receive()
+            self.is_ready = True
+            if kind == ITEM:
+                yield line.tasks[0], value
+            elif kind in (OVER, FAILED):
+                self._over(line.tasks.popleft(), value)
+        self.deal()
+
+    def _over(self, number: int, error: BaseException | None) -> None:
+        self._queue.over(number)
+        if error is not None:
+            self._failed[number] = error
+            self._queue.stopped = True
+        if self._failed and not any(task < min(self._failed) for line in self._lines for task in line.tasks):
+            raise self._failed[min(self._failed)]

@@ -1,0 +1,186 @@
+"""A task done: its records as shards, and what there is to say of them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from fastcollate.pretokenize.parts.tasks import Reading, Task
+from fastcollate.pretokenize.recipe import Encoded, Recipe
+from fastcollate.pretokenize.telling import count_together
+from fastcollate.sources.chunk import Chunk, Rejected
+from fastcollate.storage.local import storage_error
+from fastcollate.store.rejected_lines import json_line
+from fastcollate.store.shards.entries import Layout
+from fastcollate.store.shards_writer import ShardsWriter, Written
+from fastcollate.tokenizers.tokenizer import TokenizerInfo
+
+__all__ = ["Encoding", "Finished", "Step", "Target", "TaskWork", "draft_of_rejected", "draft_stem"]
+
+
+class Step(NamedTuple):
+    """A piece of work that was done: so many records were kept, of so many tokens, and so many rejected."""
+
+    records: int
+    tokens: int
+    rejected: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What became of a task, whose files lie in the output under names that begin with `draft_stem`.
+
+    Attributes:
+        number: The number of the task.
+        keys: What it was made of.
+        rows: The rows that were read, also those without a record.
+        read: The records that were read.
+        written: The shards.
+        rejected: How many records were left out, by reason.
+        noted: How many were kept and are told of, by what is told of them.
+        first: What was wrong with the first that was left out; "" if none was.
+        rejected_bytes: The size of the file of rejected records; 0 if there is none.
+    """
+
+    number: int
+    keys: list[str]
+    rows: int
+    read: int
+    written: Written
+    rejected: dict[str, int]
+    noted: dict[str, int]
+    first: str
+    rejected_bytes: int
+
+
+def draft_stem(task: int) -> str:
+    """Return what the names of a task's shards begin with until the store is whole."""
+    return f"task-{task:05d}"
+
+
+def draft_of_rejected(task: int) -> str:
+    """Return the name of a task's own file of rejected records."""
+    return f"{draft_stem(task)}.rejected.jsonl"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the shards of tasks go, and how they are made.
+
+    Args:
+        directory: The directory.
+        encoding: What made the ids.
+        layout: The kind of files.
+        records_per_shard: The most records of a shard.
+        labels: What `rejected.jsonl` calls each file, by its path.
+    """
+
+    directory: Path
+    encoding: TokenizerInfo
+    layout: Layout
+    records_per_shard: int
+    labels: Mapping[str, str]
+
+    def write(self, task: Task, encoded: Iterable[Encoded], reading: Reading) -> Iterator[Step | Finished]:
+        """Write what a task has become, and yield each step, then what it was all together.
+
+        Raises:
+            StorageError: The disk failed.
+        """
+        writer = ShardsWriter(
+            self.directory, self.encoding, self.layout, self.records_per_shard, draft_stem(task.number)
+        )
+        rejected = _RejectedFile(self.directory / draft_of_rejected(task.number), self.labels)
+        noted = Counter[str]()
+        for chunk in encoded:
+            writer.append(chunk.tokens, chunk.spans, chunk.source_rows, chunk.columns)
+            rejected.add(chunk.path, chunk.rejected)
+            count_together(noted, chunk.noted)
+            yield Step(len(chunk.source_rows), len(chunk.tokens.values), len(chunk.rejected))
+        written = writer.finish()
+        size = rejected.finish()
+        counts = dict(rejected.counts)
+        keys = list(task.keys)
+        yield Finished(
+            task.number, keys, reading.rows, reading.records, written, counts, dict(noted), rejected.first, size
+        )
+
+
+class _RejectedFile:
+    """The file of a task's rejected records, which is made once there is one.
+
+    Attributes:
+        counts: How many there were, by reason.
+        first: What was wrong with the first.
+    """
+
+    def __init__(self, path: Path, labels: Mapping[str, str]) -> None:
+        self.counts = Counter[str]()
+        self.first = ""
+        self._path = path
+        self._labels = labels
+        path.unlink(missing_ok=True)  # of one who died at this task
+
+    def add(self, file: str | None, rejected: list[Rejected]) -> None:
+        """Add records of one file."""
+        if not rejected:
+            return
+        self.first = self.first or rejected[0].message
+        self.counts.update(line.reason for line in rejected)
+        label = None if file is None else self._labels.get(file, file)
+        text = "".join(json_line({"file": label, **line._asdict()}) + "\n" for line in rejected)
+        try:
+            with self._path.open("a", encoding="ascii") as lines:
+                lines.write(text)
+        except OSError as error:
+            raise storage_error(self._path, error) from error
+
+    def finish(self) -> int:
+        """Bring the file to the disk, and return its size; 0 without one."""
+        if not self.counts:
+            return 0
+        try:
+            with self._path.open("rb") as file:
+                os.fsync(file.fileno())
+                return file.seek(0, os.SEEK_END)
+        except OSError as error:
+            raise storage_error(self._path, error) from error
+
+
+@dataclass(frozen=True)
+class TaskWork:
+    """What a worker does with a task: it reads, encodes and writes it.
+
+    Args:
+        recipe: What becomes of records.
+        target: Where it goes.
+        alone: True if there is but one source.
+    """
+
+    recipe: Recipe
+    target: Target
+    alone: bool
+
+    def __call__(self, task: Task) -> Iterator[Step | Finished]:
+        """Do a task."""
+        reading = Reading(task.pieces, skip=self.recipe.on_error == "skip", alone=self.alone)
+        yield from self.target.write(task, map(self.recipe.encode, reading.chunks()), reading)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What a worker does with a chunk that another reads: it encodes it.
+
+    Args:
+        recipe: What becomes of records.
+    """
+
+    recipe: Recipe
+
+    def __call__(self, chunk: Chunk) -> Iterator[Encoded]:
+        """Encode a chunk."""
+        yield self.recipe.encode(chunk)

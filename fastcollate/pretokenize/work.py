@@ -1,0 +1,145 @@
+"""All there is to do for a store, and who does it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection, Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+from fastcollate.arguments import check_counts
+from fastcollate.errors import InputError
+from fastcollate.pretokenize.engines.engine import Engine, ThisProcess, in_order
+from fastcollate.pretokenize.engines.processes import Processes
+from fastcollate.pretokenize.parts.tasks import Reading, cut_into_tasks
+from fastcollate.pretokenize.parts.writing import Encoding, Finished, Step, Target, TaskWork
+from fastcollate.pretokenize.recipe import Recipe
+from fastcollate.pretokenize.telling import say
+from fastcollate.sources.chunk import Chunk
+from fastcollate.sources.paths import labels
+from fastcollate.sources.resolve import Resolved
+
+__all__ = ["Work", "Workers"]
+
+_LOOKED_AT = 1024  # records that tell the template
+_ALONE_SECONDS = 0.5  # that this process works before it starts others
+_WINDOW = 8  # tasks a worker that may be done before an older one is
+
+
+class Workers:
+    """How many processes work, and how long one may be silent.
+
+    Args:
+        count: The most processes; None is as many as there are cores.
+        timeout: The seconds that a worker may give no sign.
+
+    Raises:
+        InputError: It is no count from 1.
+    """
+
+    def __init__(self, count: int | None, timeout: int) -> None:
+        self.timeout, checked = check_counts(timeout=(timeout, 1), workers=(1 if count is None else count, 1))
+        self._given = count is not None
+        self.count = checked if count is not None else _cores()
+
+    def engine(self, recipe: Recipe, *, each: int, window: int) -> Engine:
+        """Return what runs tasks.
+
+        Workers do not run the caller's script, so what it defines itself stays in this process.
+
+        Args:
+            recipe: What is to be done.
+            each: The most tasks of one worker.
+            window: How many a worker may be begun from the oldest open one on.
+
+        Raises:
+            InputError: The script defines something itself, and workers were asked for.
+        """
+        for part, what in ((recipe.template, "template"), (recipe.tokenizer, "encoding")):
+            if type(part).__module__ == "__main__" and self.count != 1:
+                if not self._given:
+                    return ThisProcess()
+                raise InputError(
+                    f"the {what} is a {type(part).__name__}, which the script itself defines, and "
+                    f"workers={self.count} processes do not run it: define it in a module that they can import, "
+                    "or set workers=1"
+                )
+        if (
+            self.count == 1 or sys.platform == "win32"
+        ):  # workers inherit a descriptor, for which Windows has no way
+            return ThisProcess()
+        return Processes(self.count, self.timeout, _ALONE_SECONDS, each, window * self.count)
+
+
+def _cores() -> int:
+    """Return how many this process may use; not every system can tell them from the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Work:
+    """The tasks of a source, and the reading of it.
+
+    Args:
+        found: What the caller's source stands for.
+        workers: Who works.
+        skip: True passes over bad records.
+
+    Attributes:
+        tasks: All tasks. One that is alone is read here, and all workers encode its chunks; of several each is one
+            worker's.
+        labels: What each file is called where machines are no matter.
+
+    Raises:
+        InputError: A source is unreadable.
+    """
+
+    def __init__(self, found: Resolved, workers: Workers, *, skip: bool) -> None:
+        say(found.notes)
+        self.labels = labels(found.found)
+        self.tasks = cut_into_tasks(found.sources, self.labels)
+        self._workers = workers
+        self._alone = len(found.sources) == 1
+        self._reading = Reading(
+            (piece for task in self.tasks for piece in task.pieces), skip=skip, alone=self._alone
+        )
+        self._chunks: Iterable[Chunk] = ()
+
+    def first_records(self) -> list[dict[str, Any]]:
+        """Return the first records, up to 1,024.
+
+        Raises:
+            InputError: They cannot be read, or hold no record.
+        """
+        read: list[Chunk] = []
+        chunks = self._reading.chunks()
+        self._chunks = chain(read, chunks)
+        for chunk in chunks:
+            read.append(chunk)
+            if chunk.records:
+                return chunk.records[:_LOOKED_AT]
+        return []
+
+    def steps(self, recipe: Recipe, target: Target, finished: Collection[int]) -> Iterator[Step | Finished]:
+        """Do what is not finished yet, and yield what was done.
+
+        Args:
+            recipe: What becomes of records.
+            target: Where they go.
+            finished: The tasks that are done already.
+
+        Raises:
+            InputError: A record is bad, or a source.
+            EncodingError: A record cannot be encoded.
+            WorkerError: A worker died or is stuck.
+            StorageError: The disk failed.
+        """
+        left = [task for task in self.tasks if task.number not in finished]
+        if len(self.tasks) == 1 and left:
+            engine = self._workers.engine(recipe, each=2, window=2)
+            encoded = in_order(engine.run(Encoding(recipe), self._chunks))
+            yield from target.write(left[0], encoded, self._reading)
+            return
+        engine = self._workers.engine(recipe, each=1, window=_WINDOW)
+        for _, item in engine.run(TaskWork(recipe, target, self._alone), left):
+            yield item
