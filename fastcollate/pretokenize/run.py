@@ -52,6 +52,7 @@ def prepare(
     engine: Literal["local"] = "local",
     timeout: int = 600,
     on_error: OnError = "raise",
+    storage_options: Mapping[str, Any] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> TokenStore:
     r"""`prepare` tokenises records once, into a store at `output`, and returns the store.
@@ -92,13 +93,15 @@ def prepare(
         timeout: The seconds that a worker may take for 4,096 records before it is taken for stuck, 600 by default.
         on_error: What becomes of bad records: `"raise"` (default) stops at the first, `"skip"` leaves them out and
             counts them in the manifest, by reason.
+        storage_options: Settings of the object store that the source is in, such as `{"endpoint_url": ...}`; by
+            default environment variables such as `AWS_ACCESS_KEY_ID` decide.
         progress: A function that is called with the number of records of each piece of work done; none by default.
 
     Raises:
         InputError: An argument, the source or a record is wrong; it is named.
         EncodingError: The encoding is unknown or out of reach.
         StoreWriteError: `output` holds something else.
-        StorageError: The disk failed.
+        StorageError: The disk failed, or an object store.
         WorkerError: A worker process died, is stuck, or cannot be sent the template or the encoding.
 
     >>> import tempfile
@@ -110,12 +113,11 @@ def prepare(
     _check(engine, append_eot, max_length)
     _check_fates(overlong, unsupervised, on_error)
     tokenizer = settle_tokenizer(encoding, append_eot=append_eot)
-    found = find_sources(source, format=format)
+    found = find_sources(source, format=format, storage_options=storage_options)
     say(found.notes)
     first, chunks = first_records(read_chunks(found.sources, skip=on_error == "skip"))
-    markers = response_marker, prompt_marker
+    kept, markers = KeptColumns.found(keep_columns, first), (response_marker, prompt_marker)
     chosen = settle_template(template, first, fields=fields, train_on=train_on, markers=markers)
-    kept = KeptColumns.found(keep_columns, first)
     recipe = Recipe(chosen, tokenizer, append_eot, max_length, overlong, unsupervised, on_error, kept)
     options: dict[str, Any] = {"layout": layout, "records_per_shard": records_per_shard, "template": chosen.name}
     with StoreWriter(output, encoding=tokenizer, **options) as writer:
