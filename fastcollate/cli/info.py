@@ -1,29 +1,40 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fastcollate.pretokenize.telling import told
+from fastcollate.ragged import IntArray
 from fastcollate.reports.lengths import histogram, in_words, print_histogram, summarise
 from fastcollate.reports.text import file_size, print_fields, print_json, printable, rejections
+from fastcollate.storage.storage import is_object_url
+from fastcollate.store.manifest import Manifest
 from fastcollate.store.reader import TokenStore
+from fastcollate.store.verify import read_manifest
 
 EXAMPLE = """\
 example:
   fastcollate info store
   fastcollate info store --json | jq .lengths.p99
+  fastcollate info s3://bucket/store
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The directory."""
-    parser.add_argument("store", metavar="DIR", help="the directory of a store")
+    """The store."""
+    parser.add_argument(
+        "store", metavar="DIR|URL", help="the directory of a store, or its URL (s3://, gs://, az://)"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Print what the manifest knows; no token is read."""
-    store = TokenStore(args.store)
-    facts = describe(store)
+    remote = is_object_url(args.store)
+    manifest = read_manifest(args.store) if remote else TokenStore(args.store).manifest
+    facts = describe(args.store if remote else str(Path(args.store)), manifest)
     if args.json:
         print_json(facts)
         return
@@ -44,27 +55,31 @@ def run(args: argparse.Namespace) -> None:
     )
     for line in told(facts["noted"], facts["records"]):
         print(printable(f"noted: {line.what}: {line.fix}"))
-    print_histogram(*store.length_histogram())
+    print_histogram(*_histogram(manifest))
 
 
-def describe(store: TokenStore) -> dict[str, Any]:
+def describe(path: str, manifest: Manifest) -> dict[str, Any]:
     """All that `info` prints, by name; `histogram` has [from, to, records] bins, both ends counted."""
-    manifest = store.manifest
     return {
-        "path": str(store.path),
-        "encoding": store.encoding,
+        "path": path,
+        "encoding": manifest.encoding.name,
         "vocabulary": manifest.encoding.n_vocab,
-        "eot_token_id": store.eot_token_id,
+        "eot_token_id": manifest.encoding.eot_token_id,
         "template": manifest.template,
         "layout": manifest.layout,
         "dtype": manifest.dtype,
-        "records": len(store),
-        "tokens": store.num_tokens,
+        "records": manifest.records,
+        "tokens": manifest.tokens,
         "shards": len(manifest.shards),
         "bytes": manifest.bytes,
-        "lengths": summarise(*store.length_histogram()),
-        "histogram": histogram(*store.length_histogram()),
+        "lengths": summarise(*_histogram(manifest)),
+        "histogram": histogram(*_histogram(manifest)),
         "rejected": manifest.rejected,
         "noted": manifest.noted,
-        "fingerprint": store.fingerprint,
+        "fingerprint": manifest.fingerprint,
     }
+
+
+def _histogram(manifest: Manifest) -> tuple[IntArray, IntArray]:
+    pairs = np.array(manifest.lengths, np.int64)
+    return pairs[:, 0], pairs[:, 1]

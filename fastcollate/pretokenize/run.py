@@ -51,6 +51,7 @@ def prepare(
     timeout: int = 600,
     on_error: OnError = "raise",
     append: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> TokenStore:
     r"""`prepare` tokenises records once, into a store at `output`, and returns the store.
@@ -96,6 +97,8 @@ def prepare(
             counts them in the manifest, by reason.
         append: True adds the records to the store that is at `output`, of the same encoding, layout and columns;
             who reads it meanwhile goes on as before. False (default) makes a store.
+        storage_options: Settings of the object store that the source is in, such as `{"endpoint_url": ...}`; by
+            default environment variables such as `AWS_ACCESS_KEY_ID` decide.
         progress: A function that is called with the number of records of each piece of work done; none by default.
 
     Raises:
@@ -103,7 +106,7 @@ def prepare(
         EncodingError: The encoding is unknown or out of reach.
         StoreWriteError: `output` holds something else, or an unfinished store that was begun otherwise: what
             differs is named. Or another process is writing there, or `append` does not go with what is there.
-        StorageError: The disk failed.
+        StorageError: The disk failed, or an object store.
         WorkerError: A worker process died, is stuck, or cannot be sent the template or the encoding.
 
     >>> import tempfile
@@ -112,49 +115,48 @@ def prepare(
     >>> len(store), store.spans(0).tolist()
     (1, [[131, 151]])
     """
-    _check(engine, max_length, append_eot=append_eot, append=append)
-    _check_fates(overlong, unsupervised, on_error)
+    _check(engine, max_length, (append_eot, append), (overlong, unsupervised, on_error))
     tokenizer = settle_tokenizer(encoding, append_eot=append_eot)
-    work = Work(find_sources(source, format=format), Workers(workers, timeout), skip=on_error == "skip")
-    first, markers = work.first_records(), (response_marker, prompt_marker)
+    found = find_sources(source, format=format, storage_options=storage_options)
+    work = Work(found, Workers(workers, timeout), skip=on_error == "skip")
+    first = work.first_records()
+    kept, markers = KeptColumns.found(keep_columns, first), (response_marker, prompt_marker)
     chosen = settle_template(template, first, fields=fields, train_on=train_on, markers=markers)
-    kept = KeptColumns.found(keep_columns, first)
     recipe = Recipe(chosen, tokenizer, append_eot, max_length, overlong, unsupervised, on_error, kept)
     target = _target(output, tokenizer, layout, records_per_shard, work.labels)
     old = OldStore.at(target, kept) if append else None
     with Unfinished(target.directory, arguments_of(recipe, target), work.tasks, old) as unfinished:
-        _do(work, recipe, target, unfinished, progress)
-    return tell(TokenStore(output))
+        return _done(work, recipe, target, unfinished, progress)
 
 
-def _do(
+def _done(
     work: Work,
     recipe: Recipe,
     target: Target,
     unfinished: Unfinished,
     progress: Callable[[int], object] | None,
+) -> TokenStore:
+    """Do what is left to do, and return the store that it makes."""
+    if not unfinished.is_whole:
+        for step in work.steps(recipe, target, unfinished.finished):
+            if isinstance(step, Finished):
+                unfinished.finish(step)
+            elif progress is not None:
+                progress(step.records)
+        unfinished.commit(target, recipe.template.name)
+    return tell(TokenStore(target.directory))
+
+
+def _check(
+    engine: str, max_length: int | None, flags: tuple[bool, bool], fates: tuple[Overlong, Unsupervised, OnError]
 ) -> None:
-    """Do what is left to do, and make the store of it."""
-    if unfinished.is_whole:
-        return
-    for step in work.steps(recipe, target, unfinished.finished):
-        if isinstance(step, Finished):
-            unfinished.finish(step)
-        elif progress is not None:
-            progress(step.records)
-    unfinished.commit(target, recipe.template.name)
-
-
-def _check(engine: str, max_length: int | None, *, append_eot: bool, append: bool) -> None:
     if engine != "local":
         raise InputError(f"engine is {engine!r}: this version runs workers on this machine; use engine='local'")
-    check_flag("append_eot", append_eot)
-    check_flag("append", append)
+    for name, flag in zip(("append_eot", "append"), flags, strict=True):
+        check_flag(name, flag)
     if max_length is not None:
         check_count("max_length", max_length, 1)
-
-
-def _check_fates(overlong: str, unsupervised: str, on_error: str) -> None:
+    overlong, unsupervised, on_error = fates
     check_choices(
         overlong=(overlong, get_args(Overlong)),
         unsupervised=(unsupervised, get_args(Unsupervised)),

@@ -5,13 +5,15 @@ from __future__ import annotations
 import stat
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from fastcollate.errors import InputError
+from fastcollate.errors import InputError, StorageError
 from fastcollate.sources.chunk import Chunk, Origin, Rejected, unreadable
 from fastcollate.sources.formats import columnar
 from fastcollate.sources.formats.delimited import delimited
@@ -22,7 +24,9 @@ from fastcollate.sources.formats.plain_text import text_documents, text_lines
 from fastcollate.sources.opening import LinesBefore, Opened, line_parts, spooled
 from fastcollate.sources.sniff import TEXT_BETWEEN, ending, names_compressed
 from fastcollate.sources.source import WHOLE, Part
+from fastcollate.storage.entry import Entry
 from fastcollate.storage.http import downloaded
+from fastcollate.storage.storage import is_object_url, open_object, open_storage, parent_and_name
 
 __all__ = ["FileSource"]
 
@@ -38,6 +42,7 @@ class FileSource:
         name: The path or the URL; what the file holds decides how it is read.
         format: The format that the caller names; None is told by the content and the name.
         piped: True reads standard input, which `name` is only a name for.
+        storage_options: Settings of the object store, where `name` is the URL of an object; see `open_storage`.
 
     >>> FileSource("data.jsonl").name
     'data.jsonl'
@@ -46,17 +51,23 @@ class FileSource:
     name: str
     format: str | None = None
     piped: bool = False
+    storage_options: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)  # may hold a secret
 
     def fingerprint(self) -> str | None:
         """Return what changes when the file does: of its size, its time and its first and last bytes.
 
+        Of an object its size and its ETag count.
+
         Raises:
             InputError: The file is unreadable.
+            StorageError: The object is not there, or its store cannot be reached.
         """
         if self.piped:
             return None
         try:
-            with self._local() as path:
+            with self._placed() as path:
+                if path is None:
+                    return self._fingerprint_of_object()
                 known = path.stat()
                 if not stat.S_ISREG(known.st_mode):
                     return None
@@ -74,32 +85,46 @@ class FileSource:
 
         Raises:
             InputError: The file is unreadable.
+            StorageError: The object is not there, or its store cannot be reached.
         """
         if self.piped:
             return 0
         try:
-            with self._local() as path:
-                return path.stat().st_size * (_DENSER if names_compressed(self.name) else 1)
+            with self._placed() as path:
+                found = self._look_up().size if path is None else path.stat().st_size
+                return found * (_DENSER if names_compressed(self.name) else 1)
         except OSError as error:
             raise unreadable(self.name, error) from error
+
+    def _fingerprint_of_object(self) -> str:
+        found = self._look_up()
+        return sha256(f"{self.format} {found.size} {found.version}".encode()).hexdigest()
+
+    def _look_up(self) -> Entry:
+        parent, name = parent_and_name(self.name)
+        found = open_storage(parent, self.storage_options).look_up(name)
+        if found is None:
+            raise StorageError(f"{self.name}: there is no such object any longer: check the name")
+        return found
 
     def parts(self, size: int) -> list[Part]:
         """Return parts of about `size` bytes: whole lines, row groups or record batches, or the whole.
 
         Raises:
             InputError: The file is unreadable, damaged, or of a kind that is not read.
+            StorageError: The object is not there, or its store cannot be reached.
         """
         try:
-            with self._local() as path:
-                if self.piped or not path.is_file():
+            with self._placed() as path:
+                if self.piped or not (path is None or path.is_file()):
                     return [WHOLE]
-                with path.open("rb") as file:
+                with self._lent(path) as file:
                     opened = Opened.of(file, self.name, self.format)
                     if not opened.plain:
                         return [WHOLE]
                     if opened.kind in ("parquet", "arrow"):
                         cut = columnar.parquet_parts if opened.kind == "parquet" else columnar.arrow_file_parts
-                        return cut(path, self.name, size)
+                        return cut(path or self._lent, self.name, size)
                     of_lines = opened.kind == "lines" or (opened.kind == "text" and self.format in (None, "text"))
                     return line_parts(file, size) if of_lines else [WHOLE]
         except OSError as error:
@@ -112,6 +137,7 @@ class FileSource:
             InputError: The file is unreadable, damaged, not UTF-8, of a kind that is not read or without records;
                 or a row holds no record, and `skip` is False.
             LimitError: The file, or a record, is too large.
+            StorageError: The object is not there, or its store cannot be reached.
         """
         records, rejected = 0, list[Rejected]()
         counts = Counter[str]()
@@ -127,16 +153,11 @@ class FileSource:
             raise self._no_records(counts, rejected)
 
     def _chunks(self, part: Part, *, size: int, skip: bool) -> Iterator[Chunk]:
-        with self._local() as path, nullcontext(sys.stdin.buffer) if self.piped else path.open("rb") as file:
+        with self._placed() as path, self._lent(path) as file:
             opened = Opened.of(file, self.name, self.format)
             if opened.kind in ("parquet", "arrow"):
-                plain = (
-                    nullcontext(path)
-                    if opened.plain and path.is_file() and not self.piped
-                    else spooled(opened.stream)
-                )
                 read = columnar.parquet_file if opened.kind == "parquet" else columnar.arrow_file
-                with plain as whole:
+                with self._seekable(opened, path) as whole:
                     yield from read(whole, self.name, part, size=size, skip=skip)
                 return
             if opened.kind == "arrow stream":
@@ -145,7 +166,7 @@ class FileSource:
             before: int | LinesBefore = 0
             if part != WHOLE:
                 opened = opened.within(file, part)
-                before = LinesBefore(path, part.start) if part.start else 0
+                before = LinesBefore(partial(self._lent, path), part.start) if part.start else 0
             only = part == WHOLE and opened.kind == "lines"
             for chunk in self._text_chunks(opened, before, size=size, skip=skip):
                 if only and len(chunk.records) == 1 and not chunk.rows[0] and not opened.stream.peek(1):
@@ -170,8 +191,23 @@ class FileSource:
             return text_documents(stream, Origin(self.name), start, mark, size=size, skip=skip)
         return text_lines(stream, of_lines, start, size=size, skip=skip)
 
-    def _local(self) -> AbstractContextManager[Path]:
+    def _seekable(self, opened: Opened, path: Path | None) -> AbstractContextManager[columnar.TableFile]:
+        """Lend the table that a file is, as its readers need it: from any place of it they read."""
+        if not opened.plain or self.piped or not (path is None or path.is_file()):
+            return spooled(opened.stream)
+        return nullcontext(path or self._lent)
+
+    def _placed(self) -> AbstractContextManager[Path | None]:
+        """Lend the file's path on this machine; None where it is an object."""
+        if is_object_url(self.name):
+            return nullcontext(None)
         return downloaded(self.name) if "://" in self.name else nullcontext(Path(self.name))
+
+    def _lent(self, path: Path | None = None) -> AbstractContextManager[BinaryIO]:
+        """Lend the file's bytes, from the first on."""
+        if self.piped:
+            return nullcontext(sys.stdin.buffer)
+        return open_object(self.name, self.storage_options) if path is None else path.open("rb")
 
     def _no_records(self, counts: Counter[str], rejected: list[Rejected]) -> InputError:
         counted = ", ".join(f"{count} rejected as {reason}" for reason, count in sorted(counts.items()))

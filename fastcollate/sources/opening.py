@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -81,12 +81,12 @@ class _Limited:
 class LinesBefore:
     """How many lines end in a file before a byte, counted when somebody asks: for a message."""
 
-    path: Path
+    lent: Callable[[], AbstractContextManager[BinaryIO]]
     stop: int
 
     def __call__(self) -> int:
         """Return the number."""
-        with self.path.open("rb") as file:
+        with self.lent() as file:
             blocks = iter(lambda: file.read(min(_COUNTED_BYTES, self.stop - file.tell())), b"")
             return sum(block.count(b"\n") for block in blocks)
 

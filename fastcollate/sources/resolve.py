@@ -40,28 +40,37 @@ def resolve(source: object, *, format: str | None = None) -> list[Source]:  # no
     return find_sources(source, format=format).sources
 
 
-def find_sources(source: Any, *, format: str | None = None) -> Resolved:  # noqa: A002  # pinned
+def find_sources(
+    source: Any,
+    *,
+    format: str | None = None,  # noqa: A002  # pinned
+    storage_options: Mapping[str, Any] | None = None,
+) -> Resolved:
     """Return the sources that `source` stands for, in order, and what is to be said of them; none is opened.
 
     Args:
-        source: A path, a glob pattern, a folder, an http(s) URL, `"-"` for standard input, a table, a dataset of
-            Hugging Face, a list of these, or an iterable of dicts.
+        source: A path, a glob pattern or a folder, also of an object store (`s3://`, `gs://`, `az://`), an http(s)
+            URL, `"-"` for standard input, a table, a dataset of Hugging Face, a list of these, or an iterable of
+            dicts.
         format: The format of the files: `"json"` (an array, or lines), `"jsonl"`, `"csv"`, `"tsv"`, `"parquet"`,
             `"arrow"`, `"text"` (a document a line), `"text-file"` (a document a file) or `"text:SEPARATOR"`. By
             default the content tells, and where that leaves a choice the name.
+        storage_options: Settings of object stores, such as `{"endpoint_url": "http://127.0.0.1:9000"}`; by default
+            environment variables such as `AWS_ACCESS_KEY_ID` decide. See `open_storage`.
 
     Raises:
         InputError: It is none of these, or a path or pattern that matches nothing.
+        StorageError: An object store cannot be reached, or does not let us read.
 
     >>> find_sources([{"text": "a"}]).notes
     []
     """
     _check_format(format)
     if isinstance(source, str | os.PathLike):
-        return _file(os.fsdecode(source), format)
+        return _file(os.fsdecode(source), format, storage_options)
     table = given(source)
     if isinstance(source, list | tuple) and source and _stands_alone(source[0]):
-        return _several(source, format)
+        return _several(source, format, storage_options)
     if table is None and (isinstance(source, Mapping | bytes) or not isinstance(source, Iterable)):
         raise InputError(
             f"the source is of type {type(source).__name__}: give a path, a glob, a URL, a list of these, "
@@ -87,11 +96,13 @@ def _stands_alone(item: object) -> bool:
     return isinstance(item, str | os.PathLike) or given(item) is not None
 
 
-def _several(items: list[object] | tuple[object, ...], wanted: str | None) -> Resolved:
+def _several(
+    items: list[object] | tuple[object, ...], wanted: str | None, storage_options: Mapping[str, Any] | None
+) -> Resolved:
     sources, notes, by = list[Source](), list[str](), dict[str, str]()
     for i, item in enumerate(items):
         if isinstance(item, str | os.PathLike):
-            found = _file(os.fsdecode(item), wanted)
+            found = _file(os.fsdecode(item), wanted, storage_options)
         elif (table := given(item)) is not None:
             found = Resolved([table], [], {})
         else:
@@ -111,8 +122,9 @@ def _several(items: list[object] | tuple[object, ...], wanted: str | None) -> Re
     return Resolved(sources, notes, by)
 
 
-def _file(path: str, wanted: str | None) -> Resolved:
+def _file(path: str, wanted: str | None, storage_options: Mapping[str, Any] | None) -> Resolved:
     if path == "-":
         return Resolved([FileSource("standard input", wanted, piped=True)], [], {})
-    found, notes = expand(path, wanted)
-    return Resolved([FileSource(name, wanted) for name in found], notes, dict.fromkeys(found, path))
+    found, notes = expand(path, wanted, storage_options)
+    sources = [FileSource(name, wanted, storage_options=storage_options) for name in found]
+    return Resolved(list(sources), notes, dict.fromkeys(found, path))

@@ -89,7 +89,7 @@ def ending(name: str) -> str:
     >>> ending("data/train.JSONL.gz"), ending("https://x.org/a.csv?raw=1"), ending("README.md")
     ('json', 'csv', '')
     """
-    path = name.partition("?")[0].partition("#")[0] if "://" in name else name
+    path = name.partition("?")[0].partition("#")[0] if name.lower().startswith(("http://", "https://")) else name
     words = [word.lower().removeprefix(".") for word in PurePath(path).suffixes]
     if words and words[-1] in COMPRESSED:
         words.pop()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from fastcollate.errors import StoreCorruptError, StoreError, StoreIncompleteError
 from fastcollate.storage.local import storage_error
+from fastcollate.storage.storage import Storage, is_object_url, open_storage
 from fastcollate.store.manifest import MANIFEST, Manifest, is_store_file
 from fastcollate.store.shards.hashes import file_hash
 from fastcollate.store.shards.mapped_arrays import MISSING, wrong_size
@@ -15,8 +18,20 @@ from fastcollate.store.shards.mapped_arrays import MISSING, wrong_size
 __all__ = ["check_files", "check_hashes", "read_manifest"]
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Return the manifest of the store at `path`; without one it is no store."""
+def read_manifest(path: Path | str, storage_options: Mapping[str, Any] | None = None) -> Manifest:
+    """Return the manifest of the store at `path`; without one it is no store.
+
+    Args:
+        path: The directory, or the URL of a prefix in an object store, of which nothing else is read.
+        storage_options: Settings of the object store; see `open_storage`.
+
+    Raises:
+        StoreError: There is no store, or its manifest is damaged.
+        StorageError: The disk or the object store failed.
+    """
+    if is_object_url(path):
+        return _manifest_of_prefix(open_storage(path, storage_options))
+    path = Path(path)
     try:
         if not path.is_dir():
             raise StoreError(f"{path} is not a directory: give the directory that `fastcollate prepare` made")
@@ -31,6 +46,18 @@ def read_manifest(path: Path) -> Manifest:
     except OSError as error:
         raise storage_error(path, error) from error
     return Manifest.from_bytes(data, str(path / MANIFEST))
+
+
+def _manifest_of_prefix(storage: Storage) -> Manifest:
+    found = storage.look_up(MANIFEST)
+    if found is None:
+        if any(is_store_file(name) for name in storage.sizes()):
+            raise StoreIncompleteError(
+                f"{storage.url} has no {MANIFEST}: its writer was stopped before it finished; prepare it again"
+            )
+        raise StoreError(f"{storage.url} holds no store: give the prefix that `fastcollate prepare` wrote to")
+    with storage.open(MANIFEST) as file:
+        return Manifest.from_bytes(file.read(), f"{storage.url}/{MANIFEST}")
 
 
 def check_files(path: Path, manifest: Manifest) -> None:

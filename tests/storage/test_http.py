@@ -100,7 +100,7 @@ def test_a_refused_connection_names_the_url(cache):
 
 
 @pytest.mark.parametrize(
-    "url", ["http://", "https://a b/c", "http://[::1/x", "http://x:port/", "ftp://x/y", "s3://b/k"]
+    "url", ["http://", "https://a b/c", "http://[::1/x", "http://x:port/", "ftp://x/y", "hdfs://b/k"]
 )
 def test_a_bad_url_is_refused(cache, url):
     error = error_of(url)

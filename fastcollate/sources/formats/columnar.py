@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from fastcollate.errors import InputError
 from fastcollate.sources.chunk import CHUNK_BYTES, Bad, Chunk, Item, Origin
 from fastcollate.sources.source import WHOLE, Part
 
-__all__ = ["arrow_file", "arrow_file_parts", "arrow_stream", "parquet_file", "parquet_parts", "table_chunks"]
+__all__ = [
+    "RowsBefore",
+    "TableFile",
+    "arrow_file",
+    "arrow_file_parts",
+    "arrow_stream",
+    "parquet_file",
+    "parquet_parts",
+    "table_chunks",
+]
 
 
-def parquet_file(path: Path, name: str, part: Part, *, size: int, skip: bool) -> Iterator[Chunk]:
+TableFile = Path | Callable[[], AbstractContextManager[BinaryIO]]
+
+
+def parquet_file(file: TableFile, name: str, part: Part, *, size: int, skip: bool) -> Iterator[Chunk]:
     """Yield the rows of some row groups of a Parquet file, up to `size` at a time.
 
     Args:
-        path: The file.
+        file: The file: a path, or a function that lends a seekable stream.
         name: What messages call it.
         part: The row groups.
         size: The most rows of a chunk.
@@ -30,17 +42,17 @@ def parquet_file(path: Path, name: str, part: Part, *, size: int, skip: bool) ->
     """
     import pyarrow.parquet as pq  # noqa: PLC0415  # only for those who need it
 
-    with _told(name, "Parquet"), pq.ParquetFile(path) as file:
-        groups = range(file.num_row_groups)[part.start : part.stop]
-        before = sum(file.metadata.row_group(i).num_rows for i in range(part.start))
-        known = [file.metadata.row_group(i) for i in groups]
+    with _told(name, "Parquet"), _opened(file) as opened, pq.ParquetFile(opened) as table:
+        groups = range(table.num_row_groups)[part.start : part.stop]
+        before = sum(table.metadata.row_group(i).num_rows for i in range(part.start))
+        known = [table.metadata.row_group(i) for i in groups]
         widest = max((group.total_byte_size // max(group.num_rows, 1) for group in known), default=0)
         size = min(size, CHUNK_BYTES // max(widest, 1) + 1)
-        batches = file.iter_batches(batch_size=size, row_groups=list(groups))
-        yield from table_chunks(batches, Origin(name, before=before), file.schema_arrow, size=size, skip=skip)
+        batches = table.iter_batches(batch_size=size, row_groups=list(groups))
+        yield from table_chunks(batches, Origin(name, before=before), table.schema_arrow, size=size, skip=skip)
 
 
-def parquet_parts(path: Path, name: str, size: int) -> list[Part]:
+def parquet_parts(file: TableFile, name: str, size: int) -> list[Part]:
     """Return the parts of a Parquet file: row groups, together while they have less than `size` bytes.
 
     Raises:
@@ -48,15 +60,15 @@ def parquet_parts(path: Path, name: str, size: int) -> list[Part]:
     """
     import pyarrow.parquet as pq  # noqa: PLC0415
 
-    with _told(name, "Parquet"), pq.ParquetFile(path) as file:
-        return _together([file.metadata.row_group(i).total_byte_size for i in range(file.num_row_groups)], size)
+    with _told(name, "Parquet"), _opened(file) as opened, pq.ParquetFile(opened) as table:
+        return _together([table.metadata.row_group(i).total_byte_size for i in range(table.num_row_groups)], size)
 
 
-def arrow_file(path: Path, name: str, part: Part, *, size: int, skip: bool) -> Iterator[Chunk]:
+def arrow_file(file: TableFile, name: str, part: Part, *, size: int, skip: bool) -> Iterator[Chunk]:
     """Yield the rows of some record batches of an Arrow file, up to `size` at a time.
 
     Args:
-        path: The file.
+        file: The file: a path, or a function that lends a seekable stream.
         name: What messages call it.
         part: The record batches.
         size: The most rows of a chunk.
@@ -67,14 +79,14 @@ def arrow_file(path: Path, name: str, part: Part, *, size: int, skip: bool) -> I
     """
     import pyarrow as pa  # noqa: PLC0415
 
-    with _told(name, "Arrow"), pa.memory_map(str(path)) as mapped, pa.ipc.open_file(mapped) as file:
-        numbers = range(file.num_record_batches)[part.start : part.stop]
-        before = sum(file.get_batch(i).num_rows for i in range(part.start))
-        batches = (file.get_batch(i) for i in numbers)
-        yield from table_chunks(batches, Origin(name, before=before), file.schema, size=size, skip=skip)
+    with _told(name, "Arrow"), _opened(file, mapped=True) as opened, pa.ipc.open_file(opened) as table:
+        numbers = range(table.num_record_batches)[part.start : part.stop]
+        before = RowsBefore(file, part.start) if part.start else 0  # counting reads what is not mapped
+        batches = (table.get_batch(i) for i in numbers)
+        yield from table_chunks(batches, Origin(name, before=before), table.schema, size=size, skip=skip)
 
 
-def arrow_file_parts(path: Path, name: str, size: int) -> list[Part]:
+def arrow_file_parts(file: TableFile, name: str, size: int) -> list[Part]:
     """Return the parts of an Arrow file: record batches, together while they have less than `size` bytes.
 
     Raises:
@@ -82,8 +94,8 @@ def arrow_file_parts(path: Path, name: str, size: int) -> list[Part]:
     """
     import pyarrow as pa  # noqa: PLC0415
 
-    with _told(name, "Arrow"), pa.memory_map(str(path)) as mapped, pa.ipc.open_file(mapped) as file:
-        return _together([file.get_batch(i).nbytes for i in range(file.num_record_batches)], size)
+    with _told(name, "Arrow"), _opened(file, mapped=True) as opened, pa.ipc.open_file(opened) as table:
+        return _together([table.get_batch(i).nbytes for i in range(table.num_record_batches)], size)
 
 
 def arrow_stream(file: Any, name: str, *, size: int, skip: bool) -> Iterator[Chunk]:
@@ -184,6 +196,36 @@ def _records(columns: list[Any], names: list[str], origin: Origin, first: int) -
             for i in [i for i, cell in enumerate(cells) if isinstance(cell, bytes)]:
                 items[i] = Bad(origin.error(first + i, message, "not_utf8"), cells[i])
     return items
+
+
+@dataclass(frozen=True, slots=True)
+class RowsBefore:
+    """How many rows an Arrow file has before a record batch, counted when somebody asks: for a message."""
+
+    file: TableFile
+    stop: int
+
+    def __call__(self) -> int:
+        """Return the number."""
+        import pyarrow as pa  # noqa: PLC0415
+
+        with _opened(self.file, mapped=True) as opened, pa.ipc.open_file(opened) as table:
+            return sum(table.get_batch(i).num_rows for i in range(self.stop))
+
+
+@contextmanager
+def _opened(file: TableFile, *, mapped: bool = False) -> Iterator[Any]:
+    """Lend what pyarrow reads: a path is opened by itself."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    if not isinstance(file, Path):
+        with file() as stream:
+            yield stream
+    elif mapped:
+        with pa.memory_map(str(file)) as pages:
+            yield pages
+    else:
+        yield file
 
 
 def _together(sizes: list[int], most: int) -> list[Part]:
