@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +17,17 @@ from numpy.typing import NDArray
 from fastcollate.errors import StorageError
 from fastcollate.storage.pages import Pages
 
-__all__ = ["MappedFile", "make_durable", "map_file", "replacing", "storage_error", "write_whole"]
+__all__ = [
+    "MappedFile",
+    "copy",
+    "link",
+    "make_durable",
+    "make_names_durable",
+    "map_file",
+    "replacing",
+    "storage_error",
+    "write_whole",
+]
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:
@@ -50,6 +61,49 @@ def make_durable(path: Path) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise storage_error(path, error) from error
+
+
+def make_names_durable(directory: Path) -> None:
+    """Bring to the disk which files a directory has, where the system can.
+
+    Raises:
+        StorageError: The disk failed.
+    """
+    if sys.platform == "win32":
+        return
+    try:
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise storage_error(directory, error) from error
+
+
+def link(source: Path, target: Path) -> bool:
+    """Give a file a second name, and return whether the file system has that, between these two directories.
+
+    The bytes are there once, until both names are removed. A symbolic link is followed to the file itself.
+    """
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:
+        return False
+    return True
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy the bytes of a file, which are not on the disk yet: `make_durable` brings them there.
+
+    Raises:
+        StorageError: The disk failed, or there is no such file.
+    """
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:  # one of opening a file names that alone
+        opening = error.filename is not None and error.filename2 is None
+        raise storage_error(Path(error.filename) if opening else target, error) from error
 
 
 @contextmanager

@@ -32,8 +32,10 @@ MANIFEST = "manifest.json"
 REJECTED = "rejected.jsonl"
 
 _HEX = re.compile(r"[0-9a-f]{64}")
+_KEPT = re.compile(r"manifest-[0-9a-f]{64}\.json")
 _STORE_FILE = re.compile(
-    r"(manifest\.json|rejected\.jsonl|shard-\d{5,}\.(arrow|\w+(\.words|\.word_offsets)?\.npy))(\.tmp)?"
+    rf"(manifest\.json|{_KEPT.pattern}|rejected\.jsonl|shard-\d{{5,}}\.(arrow|\w+(\.words|\.word_offsets)?\.npy))"
+    r"(\.tmp)?"
 )
 
 
@@ -44,6 +46,24 @@ def is_store_file(name: str) -> bool:
     (True, False)
     """
     return _STORE_FILE.fullmatch(name) is not None
+
+
+def kept_name(fingerprint: str) -> str:
+    """Return the file that keeps the manifest with this fingerprint once records were appended.
+
+    >>> kept_name("5e" * 32)[:16]
+    'manifest-5e5e5e5'
+    """
+    return f"manifest-{fingerprint}.json"
+
+
+def is_kept(name: str) -> bool:
+    """Return whether a file of that name keeps a manifest that another one took the place of.
+
+    >>> is_kept(kept_name("5e" * 32)), is_kept(kept_name("../other")), is_kept(MANIFEST)
+    (True, False, False)
+    """
+    return _KEPT.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)

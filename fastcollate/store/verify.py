@@ -2,34 +2,79 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from pathlib import Path
 
-from fastcollate.errors import StoreCorruptError, StoreError, StoreIncompleteError
+from fastcollate.errors import StoreChangedError, StoreCorruptError, StoreError, StoreIncompleteError, plural
 from fastcollate.storage.local import storage_error
-from fastcollate.store.manifest import MANIFEST, Manifest, is_store_file
-from fastcollate.store.shards.hashes import file_hash
+from fastcollate.store.manifest import MANIFEST, Manifest, is_kept, is_store_file, kept_name
+from fastcollate.store.shards.hashes import changed, file_hash
 from fastcollate.store.shards.mapped_arrays import MISSING, wrong_size
 
 __all__ = ["check_files", "check_hashes", "read_manifest"]
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Return the manifest of the store at `path`; without one it is no store."""
+def read_manifest(path: Path, fingerprint: str | None = None) -> Manifest:
+    """Return the manifest of the store at `path`; without one it is no store.
+
+    Args:
+        path: The directory.
+        fingerprint: The fingerprint of the manifest that is wanted: the store's own, or one that was kept when
+            records were appended. None will have the store's own.
+
+    Raises:
+        StoreError: There is no store, or none of that fingerprint.
+        StorageError: The system does not let us read it.
+    """
+    data = _current(path)
+    if fingerprint is None or _sha256(data) == fingerprint:
+        return Manifest.from_bytes(data, str(path / MANIFEST))
+    name = kept_name(str(fingerprint))
+    try:
+        kept = (path / name).read_bytes() if is_kept(name) and (path / name).is_file() else None
+        others = 0 if kept is not None else sum(is_kept(entry.name) for entry in path.iterdir())
+    except OSError as error:
+        raise storage_error(path, error) from error
+    if kept is None:
+        raise _other_store(path, Manifest.from_bytes(data, str(path / MANIFEST)), others, str(fingerprint))
+    if _sha256(kept) != fingerprint:
+        raise StoreCorruptError(
+            f"{path / name} has changed since it was written: its SHA-256 is not the one in its name; restore "
+            "the file, or open the store as it is today, without a fingerprint"
+        )
+    return Manifest.from_bytes(kept, str(path / name))
+
+
+def _other_store(path: Path, found: Manifest, kept: int, wanted: str) -> StoreChangedError:
+    also = f", {plural(kept, 'earlier one')} kept, none" if kept else ", not"
+    return StoreChangedError(
+        f"{path} was replaced by another store while it was in use, or was never the one asked for "
+        f"(its fingerprint is {found.fingerprint[:12]}...{also} {wanted[:12]}...): restart the run that reads it, "
+        "or restore that store"
+    )
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _current(path: Path) -> bytes:
+    """Return the bytes of the manifest that the store has today."""
     try:
         if not path.is_dir():
             raise StoreError(f"{path} is not a directory: give the directory that `fastcollate prepare` made")
         if not (path / MANIFEST).is_file():
             if any(is_store_file(entry.name) for entry in path.iterdir()):
                 raise StoreIncompleteError(
-                    f"{path} has no {MANIFEST}: its writer was stopped before it finished; prepare it again"
+                    f"{path} has no {MANIFEST}: its writer was stopped before it finished; prepare or merge it "
+                    "again"
                 )
             raise StoreError(f"{path} holds no store: give the directory that `fastcollate prepare` made")
-        data = (path / MANIFEST).read_bytes()
+        return (path / MANIFEST).read_bytes()
     except OSError as error:
         raise storage_error(path, error) from error
-    return Manifest.from_bytes(data, str(path / MANIFEST))
 
 
 def check_files(path: Path, manifest: Manifest) -> None:
@@ -52,7 +97,4 @@ def check_hashes(path: Path, manifest: Manifest) -> None:
     for entry in manifest.shards:
         for file in entry.files:
             if file_hash(path / file.name) != file.sha256:
-                raise StoreCorruptError(
-                    f"{path / file.name} has changed since it was written: its SHA-256 is not the manifest's; "
-                    "restore the file or prepare the store again"
-                )
+                raise StoreCorruptError(changed(path / file.name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 __all__ = ["FileEntry", "Layout", "ShardEntry", "file_names"]
@@ -17,9 +17,13 @@ def file_names(shard: int, layout: Layout, arrays: Sequence[str]) -> list[str]:
     >>> file_names(3, "arrow", ["input_ids", "offsets"])
     ['shard-00003.arrow', 'shard-00003.blocks.npy']
     """
-    stem = f"shard-{shard:05d}"
+    stem = _stem(shard)
     data = [f"{stem}.arrow"] if layout == "arrow" else [f"{stem}.{array}.npy" for array in arrays]
     return [*data, f"{stem}.blocks.npy"]
+
+
+def _stem(shard: int) -> str:
+    return f"shard-{shard:05d}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +49,8 @@ class ShardEntry:
     index_sha256: str
     places: dict[str, list[int]]
     files: list[FileEntry]
+
+    def renumbered(self, number: int, *, rows: int) -> ShardEntry:
+        """Return the same shard as number `number` of a store, where `rows` more rows come before its own."""
+        files = [replace(file, name=f"{_stem(number)}.{file.name.partition('.')[2]}") for file in self.files]
+        return replace(self, row_base=self.row_base + rows, files=files)
