@@ -1,6 +1,6 @@
 """Merging two stores, beside `cp -r` of both: by links, and by copies to another file system or on the same one.
 
-What is copied is hashed on its way and brought to the disk before the store counts as one. `cp` does neither: on
+What is copied is hashed and brought to the disk before the store counts as one. `cp` does neither: on
 a disk it is measured alone, and with a `sync` after it.
 """
 

@@ -137,7 +137,7 @@ def test_a_file_of_another_size_is_not_joined(stores, path, existed):
 
 
 @pytest.mark.usefixtures("without_links")
-def test_a_copy_is_hashed_on_its_way(stores, path):
+def test_a_copy_is_hashed(stores, path):
     change(stores[1].path, 1, "input_ids", 0, 77)
     with pytest.raises(
         StoreCorruptError, match=r"/b/shard-00001\..* has changed since it was written: its SHA-256"
