@@ -22,8 +22,8 @@ def merge(stores: Iterable[str | Path | TokenStore], output: str | Path) -> Toke
 
     The new store has the records of all, in the order of `stores`; rows of the source count on from store to
     store. Its shards are the same files under second names (hard links), where the file system has these, else
-    copies, whose hashes are compared with the manifest's. Nobody writes into a file of a store, so each store stays
-    whole when another one is removed or grows. The same stores give the same bytes. A call that fails leaves
+    copies, whose hashes are compared with the manifest's. Nobody writes into a file of a store, so each store
+    stays whole when another one is removed or grows. The same stores give the same bytes. A call that fails leaves
     nothing behind; after one that was killed the same call begins anew.
 
     Args:
