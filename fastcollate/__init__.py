@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fastcollate.errors import UnsafeStoreError as UnsafeStoreError
     from fastcollate.errors import WorkerError as WorkerError
     from fastcollate.loader.stream import StreamLoader as StreamLoader
+    from fastcollate.pretokenize.joining import merge as merge
     from fastcollate.pretokenize.run import prepare as prepare
     from fastcollate.ragged.ragged import Ragged as Ragged
     from fastcollate.ragged.ragged_batch import RaggedBatch as RaggedBatch
@@ -73,6 +74,7 @@ _HOMES = {
         "WorkerError",
     ),
     "loader.stream": ("StreamLoader",),
+    "pretokenize.joining": ("merge",),
     "pretokenize.run": ("prepare",),
     "ragged.ragged": ("Ragged",),
     "ragged.ragged_batch": ("RaggedBatch",),

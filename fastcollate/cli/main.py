@@ -29,6 +29,7 @@ VERBS = {
     "audit": "what a model would learn of a store that was not meant",
     "plan": "a dry run of an epoch: batches, shapes, padding, balance",
     "verify": "hash every byte of a store against its manifest",
+    "merge": "several stores as one, without encoding or copying",
     "bench": "a store on this machine: ours beside the plain loops",
     "demo": "the whole path on built-in data, beside the plain loop",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,8 @@ from fastcollate.storage.pages import Pages
 
 __all__ = [
     "MappedFile",
+    "copy",
+    "link",
     "make_durable",
     "make_names_durable",
     "map_file",
@@ -84,6 +87,31 @@ def make_names_durable(directory: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_SYNC:
             raise storage_error(directory, error) from error
+
+
+def link(source: Path, target: Path) -> bool:
+    """Give a file a second name, and return whether the file system has that, between these two directories.
+
+    The bytes are there once, until both names are removed. A symbolic link is followed to the file itself.
+    """
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:
+        return False
+    return True
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy the bytes of a file, which are not on the disk yet: `make_durable` brings them there.
+
+    Raises:
+        StorageError: The disk failed, or there is no such file.
+    """
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:  # one of opening a file names that alone
+        opening = error.filename is not None and error.filename2 is None
+        raise storage_error(Path(error.filename) if opening else target, error) from error
 
 
 @contextmanager

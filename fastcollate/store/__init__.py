@@ -41,6 +41,11 @@ read back. The manifest carries its own hash. It is renamed into place last, so 
 a whole store, and one without is none. It names no clock, host or path, so that equal input gives equal bytes. The
 SHA-256 of the manifest is the fingerprint of the store.
 
+No file of a shard is ever written into, so stores may share them as hard links. Records that are appended come in
+further shards, whose rows count on, and the manifest of all takes the old one's place. The old one stays beside it
+as `manifest-FINGERPRINT.json`, byte for byte: whoever opens the store by that fingerprint has the records of that
+time.
+
 Here are two records, each with a column `kind`. The last two tokens of the first are targets, and both tokens of
 the second, which count half:
 

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from fastcollate.errors import StoreChangedError
 from fastcollate.ragged import offsets_of
 from fastcollate.store.manifest import Manifest
 from fastcollate.store.shards.background import Unverified, check_shard
@@ -35,18 +34,13 @@ def open_store(path: Path, *, verify: Verify, fingerprint: str | None) -> Opened
     Args:
         path: The directory.
         verify: How much is checked.
-        fingerprint: The fingerprint that it must have; None will have any.
+        fingerprint: The fingerprint that it must have, or had before records were appended, and is then opened as
+            it was; None will have any.
 
     Raises:
         StoreError: The store cannot be used.
     """
-    manifest = read_manifest(path)
-    if fingerprint is not None and fingerprint != manifest.fingerprint:
-        raise StoreChangedError(
-            f"{path} was replaced by another store while it was in use, or was never the one asked for "
-            f"(its fingerprint is {manifest.fingerprint[:12]}..., not {str(fingerprint)[:12]}...): restart "
-            "the run that reads it, or restore that store"
-        )
+    manifest = read_manifest(path, fingerprint)
     if verify != "none":
         check_files(path, manifest)
     shards, dictionaries = _shards_of(path, manifest)

@@ -40,7 +40,8 @@ class TokenStore:
             tell of any difference before its last batch. `"full"` hashes every byte before the store is used. With
             each of these the boundaries of a shard's records are checked when the shard is first read, so that
             nothing is read outside. A copy of the store in another process checks as much.
-        fingerprint: The fingerprint that the store must have, 64 hex digits; by default any store will do.
+        fingerprint: The fingerprint that the store must have, 64 hex digits; by default any store will do. A store
+            that grew since opens as it was at that fingerprint, with the records that it had then.
 
     Raises:
         StoreError: The store cannot be used; the error is one of the subclasses, such as `StoreCorruptError`, and

@@ -35,7 +35,7 @@ def tokens_of(path, shard=0):
 def test_a_directory_without_a_manifest_is_an_unfinished_store(path):
     (path / "manifest.json").unlink()
     with pytest.raises(
-        StoreIncompleteError, match=r"has no manifest.json: its writer was stopped.*prepare it again"
+        StoreIncompleteError, match=r"has no manifest.json: its writer was stopped.*prepare or merge it again"
     ):
         TokenStore(path)
 

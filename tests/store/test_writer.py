@@ -295,6 +295,6 @@ def test_a_killed_writer_leaves_no_store_and_the_next_one_takes_over(path, tmp_p
     )
     assert killed.returncode == -signal.SIGKILL
     assert sorted(contents(path)) == ["shard-00000.arrow", "shard-00000.blocks.npy", "shard-00001.arrow.tmp"]
-    with pytest.raises(StoreIncompleteError, match="its writer was stopped before it finished; prepare it again"):
+    with pytest.raises(StoreIncompleteError, match="its writer was stopped before it finished; prepare or merge"):
         TokenStore(path)
     assert contents(write(path)) == contents(write(tmp_path / "undisturbed"))

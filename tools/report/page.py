@@ -10,6 +10,7 @@ TOPICS = (
     "plan",
     "pack",
     "prepare",
+    "merge",
     "audit",
     "transfer",
     "resume",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fastcollate.storage.local import storage_error
 
-__all__ = ["BLOCK_BYTES", "HashingFile", "block_checksums", "file_hash", "index_hash"]
+__all__ = ["BLOCK_BYTES", "HashingFile", "block_checksums", "changed", "file_hash", "index_hash"]
 
 BLOCK_BYTES = 16_384  # of token values behind one checksum
 _MUCH = 1 << 20  # bytes, whose hash takes many times as long as a thread to start
@@ -78,6 +78,14 @@ def block_checksums(values: NDArray[Any]) -> NDArray[np.uint32]:
     data = np.ascontiguousarray(values).view(np.uint8).data
     sums = (zlib.crc32(data[at : at + BLOCK_BYTES]) for at in range(0, len(data), BLOCK_BYTES))
     return np.fromiter(sums, np.uint32, -(-len(data) // BLOCK_BYTES))
+
+
+def changed(path: Path) -> str:
+    """Return the message for a file whose hash is not the manifest's."""
+    return (
+        f"{path} has changed since it was written: its SHA-256 is not the manifest's; restore the file or prepare "
+        "the store again"
+    )
 
 
 def file_hash(path: Path) -> str:
