@@ -49,9 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-eot", action="store_true", help="do not end records with the end-of-text token")
     add("--layout", choices=["arrow", "npy"], default="arrow", help="of the files (default: arrow)")
     add("--records-per-shard", type=int, default=262_144, metavar="N", help="(default: 262144)")
-    add("--workers", type=int, metavar="N", help="processes (default: as many as are worth it)")
+    add("--workers", type=int, metavar="N", help="the most processes (default: one a core)")
     add("--engine", choices=["local"], default="local", help="where they run (default: local)")
     add("--timeout", type=int, default=600, metavar="S", help="seconds a worker may be silent (default: 600)")
+    more = "add the records to the store that is at DIR; who reads it goes on as before"
+    add("--append", action="store_true", help=more)
     on_error = "stop at a bad record, or skip and count it (default: raise)"
     add("--on-error", choices=["raise", "skip"], default="raise", help=on_error)
 
@@ -81,6 +83,7 @@ def run(args: argparse.Namespace) -> None:
             engine=args.engine,
             timeout=args.timeout,
             on_error=args.on_error,
+            append=args.append,
             progress=report,
         )
     summary = _summary(store, time.perf_counter() - begun)
