@@ -63,13 +63,12 @@ class Processes:
             for line in lines:
                 line.send(work, "the template or the encoding")
             team = _Team(lines, queue, self.each)
-            team.deal()
             while self.spared and not team.is_ready and (task := queue.take()):
                 for item in _here(work, task):
                     yield item
                     yield from team.heard(wait_for_one=False)
                 queue.over(task[0])
-            while team.deal():
+            while team.deal() or queue.left(1):
                 yield from team.heard(wait_for_one=True)
         if queue.error is not None:
             raise queue.error
@@ -124,24 +123,24 @@ class _Queue:
 
 
 class _Team:
-    """The workers, which are dealt tasks and listened to.
-
-    Attributes:
-        is_ready: Whether some worker is.
-    """
+    """The workers, which are dealt tasks and listened to."""
 
     def __init__(self, lines: list[WorkerLine], queue: _Queue, each: int) -> None:
-        self.is_ready = False
         self._lines = lines
         self._queue = queue
         self._each = each
         self._failed: dict[int, BaseException] = {}
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether some worker is."""
+        return any(line.is_ready for line in self._lines)
+
     def deal(self) -> bool:
-        """Give tasks to those who have fewest; return whether anybody has one."""
+        """Give tasks to those who are ready and have fewest; return whether anybody has one."""
         for count in range(self._each):
             for line in self._lines:
-                if len(line.tasks) == count and (task := self._queue.take()):
+                if line.is_ready and len(line.tasks) == count and (task := self._queue.take()):
                     line.send(task[1], "a record")
                     line.tasks.append(task[0])
         return any(line.tasks for line in self._lines)
@@ -152,15 +151,14 @@ class _Team:
         Raises:
             WorkerError: A worker died, or was silent for too long.
         """
-        busy = [line for line in self._lines if line.tasks]
-        patience = min((line.patience for line in busy), default=0.0) if wait_for_one else 0.0
-        spoken = wait([line.connection for line in busy], patience)
-        for line in busy:
+        awaited = [line for line in self._lines if line.tasks or not line.is_ready]
+        patience = min((line.patience for line in awaited), default=0.0) if wait_for_one else 0.0
+        spoken = wait([line.connection for line in awaited], patience)
+        for line in awaited:
             if line.connection not in spoken:
                 line.check_patience()
                 continue
             kind, value = line.receive()
-            self.is_ready = True
             if kind == ITEM:
                 yield line.tasks[0], value
             elif kind in (OVER, FAILED):

@@ -33,10 +33,12 @@ class WorkerLine:
     Attributes:
         connection: The line, to be waited for.
         tasks: The numbers of the tasks it was sent that are not over.
+        is_ready: Whether it has loaded the work.
     """
 
     def __init__(self, timeout: int) -> None:
         self.tasks: deque[int] = deque()
+        self.is_ready = False
         self._timeout = timeout
         self._heard = time.monotonic()
         ours, theirs = socket.socketpair()
@@ -96,6 +98,7 @@ class WorkerLine:
         except (EOFError, OSError) as failure:
             raise self._failure(failure) from None
         self._heard = time.monotonic()
+        self.is_ready = True
         return kind, value
 
     def end(self) -> None:
