@@ -15,7 +15,7 @@ from fastcollate.corpus.corpus import Corpus, Records, knows_places
 from fastcollate.corpus.mixture import Mixture
 from fastcollate.dataset.agreement import check_agreement
 from fastcollate.dataset.checked import checked
-from fastcollate.dataset.parcels import cut_parcels, find_rows
+from fastcollate.dataset.parcels import CELLS, cut_parcels, find_rows
 from fastcollate.dataset.position import Pass, SharedPosition
 from fastcollate.dataset.world import World
 from fastcollate.errors import PlanError, StateError
@@ -116,7 +116,13 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         return self._place.begin(self._settled, self._ask_world().size)
 
     def parcels(
-        self, start: Position, *, columns: Collection[str] | None = None, worker: int = 0, num_workers: int = 1
+        self,
+        start: Position,
+        *,
+        columns: Collection[str] | None = None,
+        worker: int = 0,
+        num_workers: int = 1,
+        cells: int = CELLS,
     ) -> Iterator[Parcel]:
         """Return the batches of a pass of this rank, or every `num_workers`-th of them; the position stays.
 
@@ -125,6 +131,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             columns: What to find beside the tokens, as far as the corpus has it; by default all it has.
             worker: Which of those that share the pass, from 0.
             num_workers: How many share the pass; one by default.
+            cells: The cells of a parcel at most, unless it is one batch; 131,072 by default.
         """
         plan, records = self._plan_at(start), self._records
         known = self._columns
@@ -142,7 +149,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         )
         longest = getattr(plan, "max_length", None)
         found = (find_rows(records, share, beside, per_token=per_token, max_length=longest) for share in shares)
-        parcels = chain.from_iterable(map(cut_parcels, found))
+        parcels = chain.from_iterable(cut_parcels(parcel, cells) for parcel in found)
         return checked(parcels, records, start, worker=worker, num_workers=num_workers)
 
     def finish(self, run: Pass) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastcollate.collate.staged import Allocator
+from fastcollate.dataset.parcels import CELLS
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.loader.workers import WorkerPool
 from fastcollate.plan.permutation import derive_key
@@ -14,6 +15,8 @@ from fastcollate.plan.state import Position
 from fastcollate.ragged import Parcel
 
 __all__ = ["Crew", "Reading", "all_or_each"]
+
+_CELLS = 2 * CELLS  # of a parcel that is handed over: what that costs counts for more batches
 
 Made = TypeVar("Made")
 
@@ -40,7 +43,8 @@ class Reading:
         """Yield parcels, or the batches of each, or what fills them in memory that `told` allocates first."""
         allocate, *rest = told if self.shares else (None, *told)
         (start,) = rest or (self.start,)
-        parcels = self.dataset.parcels(start, columns=self.columns, worker=worker, num_workers=num_workers)
+        share = {"worker": worker, "num_workers": num_workers, "cells": _CELLS if self.shares else CELLS}
+        parcels = self.dataset.parcels(start, columns=self.columns, **share)
         if allocate is not None:
             return self._filled(parcels, allocate)
         rows = map(Parcel.side_by_side, parcels)

@@ -32,8 +32,9 @@ class StreamLoader:
     was prepared ahead. A copy of a loader, also a pickled one, has a dataset of its own that begins where this one
     is.
 
-    Batches are made several at a time, in parcels of at most 131,072 cells a tensor or one batch; the first has
-    one batch. A batch that is kept keeps the memory of its parcel, and `Batch.clone` makes it independent.
+    Batches are made several at a time, in parcels of at most 131,072 cells a tensor (twice as many where workers
+    make them) or one batch; the first has one batch. A batch that is kept keeps the memory of its parcel, and
+    `Batch.clone` makes it independent.
 
     For a CUDA device parcels are prepared ahead: a background thread finds, collates and copies them. On the CPU
     each parcel is made when its first batch is asked for: there a thread would share the interpreter with its
