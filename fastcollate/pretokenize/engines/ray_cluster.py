@@ -35,8 +35,8 @@ class RayCluster:
 
     It is the cluster that this program is connected to, or that `RAY_ADDRESS` names; without either a Ray is
     started on this machine, which ends with the run. A task whose worker dies begins anew on another, up to three
-    times. Workers must be able to import fastcollate, and all that the work is defined in. What it reads and writes
-    must be URLs, or in folders that all nodes share; a path that is relative is so to this process's folder. The
+    times. Workers must be able to import fastcollate, and all that the work is defined in. What it reads and
+    writes must be URLs, or in folders that all nodes share; a path that is relative is so to this process's folder. The
     variables of the environment that object stores and caches are told by (`AWS_...`, `TIKTOKEN_CACHE_DIR`) travel
     along.
 
@@ -167,7 +167,8 @@ def _answered(work: bytes, task: bytes, place: _Place) -> Iterator[bytes]:
         os.chdir(place.folder)
     try:
         with _variables(place.environment):
-            yield from map(bytes, answers(_loaded(work), loaded(task), stay=_STAY))
+            for answer in answers(_loaded(work), loaded(task), stay=_STAY):
+                yield bytes(answer)
     finally:
         os.chdir(before)
 
@@ -256,10 +257,10 @@ def _cut_off() -> WorkerError:
 
 def _failure(error: Exception) -> WorkerError:
     """Return what Ray has to say of a task as an error of ours."""
+    why = "its workers run out of memory or are killed, or they cannot import fastcollate, of this version"
     found = WorkerError(
-        f"a task on Ray was lost for good, and a dead worker's is begun again {_RETRIES} times "
-        f"({type(error).__name__}: {_last_line(error)}): its workers ran out of memory or were killed, or they "
-        f"cannot import fastcollate; {_STAY}"
+        f"a task on Ray was lost, {_RETRIES} times tried again where its worker died: {why} "
+        f"({type(error).__name__}: {_last_line(error)}); {_STAY}"
     )
     found.__cause__ = error
     return found
