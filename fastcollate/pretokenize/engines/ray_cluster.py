@@ -36,9 +36,9 @@ class RayCluster:
     It is the cluster that this program is connected to, or that `RAY_ADDRESS` names; without either a Ray is
     started on this machine, which ends with the run. A task whose worker dies begins anew on another, up to three
     times. Workers must be able to import fastcollate, and all that the work is defined in. What it reads and
-    writes must be URLs, or in folders that all nodes share; a path that is relative is so to this process's folder.
-    The variables of the environment that object stores and caches are told by (`AWS_...`, `TIKTOKEN_CACHE_DIR`)
-    travel along.
+    writes must be URLs, or in folders that all nodes share; a relative path is one in this process's folder. The
+    variables of the environment that object stores and caches are told by (`AWS_...`, `TIKTOKEN_CACHE_DIR`) travel
+    along.
 
     Args:
         workers: The most tasks at a time; None is as many as the cluster has CPUs.
