@@ -119,15 +119,18 @@ def _print(store: TokenStore, account: Account, summary: dict[str, object]) -> N
     size = file_size(int(str(summary["bytes"])))
     added = account.written.records
     words = account_words(account)
-    fields = {
-        "read": words["read"],
-        "records": f"{len(store):,}" + (f", {added:,} of them added" if added < len(store) else ""),
-        "tokens": f"{store.num_tokens:,} ({store.encoding}, template {store.manifest.template})",
-        "rejected": words["rejected"] + (_EACH if account.rejected else ""),
-        "path": f"{store.path} ({plural(len(store.manifest.shards), 'shard')}, {size})",
-        "seconds": f"{summary['seconds']:.2f}",
-    }
-    print_fields(fields | {name: word for name, word in words.items() if name not in fields})
+    words["rejected"] += _EACH if account.rejected else ""
+    more = f", {added:,} of them added" if added < len(store) else ""
+    print_fields(
+        {
+            "read": words.pop("read"),
+            "records": f"{len(store):,}{more}",
+            "tokens": f"{store.num_tokens:,} ({store.encoding}, template {store.manifest.template})",
+            **words,
+            "path": f"{store.path} ({plural(len(store.manifest.shards), 'shard')}, {size})",
+            "seconds": f"{summary['seconds']:.2f}",
+        }
+    )
     for line in told(store.manifest.noted, len(store)):
         print(printable(f"noted: {line.what}"))
     print(f"\nnext: fastcollate info {shlex.quote(str(store.path))}")

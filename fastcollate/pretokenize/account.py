@@ -47,8 +47,8 @@ class Count:
 class Account:
     """What a `prepare` has done by now, how fast, and what it took: `prepare(..., progress=Account())`.
 
-    Seconds are of `clock`, from when the first task may begin to what was told last. Bytes are about those of the
-    sources, uncompressed; within a task they are estimated by what the records of others have.
+    Bytes are about those of the sources, uncompressed; within a task they are estimated by what the records of
+    others have.
 
     Args:
         tell: A function that is called with this account and the number of records of each piece of work done;
@@ -63,10 +63,12 @@ class Account:
         written: What became of them.
         rejected: How many of them were left out, by reason.
         noted: How many of those kept are told of, by what is told of them.
+        starting: The seconds until the first task could begin.
         reading: The seconds of reading, of all processes together.
         encoding: The seconds of encoding, of all processes together.
         writing: The seconds of writing, of all processes together.
-        seconds: The seconds that went by.
+        finishing: The seconds from the end of the last task until the store was whole.
+        seconds: The seconds that went by between these two.
 
     >>> import tempfile
     >>> from fastcollate import prepare
@@ -89,7 +91,7 @@ class Account:
         self.earlier = self.read = 0
         self.written = Count()
         self.rejected, self.noted = Counter[str](), Counter[str]()
-        self.reading = self.encoding = self.writing = self.seconds = 0.0
+        self.starting = self.reading = self.encoding = self.writing = self.finishing = self.seconds = 0.0
         self._tell = tell
         self._clock = clock
         self._begun = clock()
@@ -117,12 +119,13 @@ class Account:
         """
         self._tasks = tasks
         self.cores = cores
-        self._begun = self._clock()
+        made, self._begun = self._begun, self._clock()
+        self.starting = self._begun - made
         self._used[self._here] = (time.process_time(),) * 2
         sizes = [task.bytes for task in tasks]
         self.all_bytes = sum(sizes) if all(sizes) else 0
         for entry in finished.values():
-            self._end(entry)
+            self._close(entry)
             self.earlier += entry.read
             self._earlier_bytes += tasks[entry.number].bytes
 
@@ -131,7 +134,7 @@ class Account:
         self.seconds = self._clock() - self._begun
         self._used[self._here] = self._used[self._here][0], time.process_time()
         if isinstance(item, Finished):
-            self._end(item)
+            self._close(item)
             self._finished.add(Count.of(item))
             self._bytes += self._tasks[item.number].bytes
             self._open.pop(item.number, None)
@@ -143,7 +146,11 @@ class Account:
             if self._tell is not None:
                 self._tell(self, item.records)
 
-    def _end(self, entry: Finished) -> None:
+    def end(self) -> None:
+        """End, once the store is whole."""
+        self.finishing = self._clock() - self._begun - self.seconds
+
+    def _close(self, entry: Finished) -> None:
         self.read += entry.read
         self.written.add(Count.of(entry))
         self.rejected.update(entry.rejected)

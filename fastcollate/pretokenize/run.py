@@ -142,6 +142,7 @@ def _done(work: Work, recipe: Recipe, target: Target, unfinished: Unfinished, ac
                 unfinished.finish(item)
             account.add(item)
         unfinished.commit(target, recipe.template.name)
+        account.end()
     return tell(TokenStore(target.directory))
 
 

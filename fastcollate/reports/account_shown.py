@@ -27,14 +27,13 @@ def account_line(account: Account) -> str:
     '0 records, 0 tokens, 0% of 1 core'
     """
     now, speed, left = account.now, account.speed, account.left
-    words = [f"{rough_count(now.records)} records", f"{rough_count(now.tokens)} tokens"]
+    words = [] if left is None else [f"{duration(left)} left"]
+    words += [f"{rough_count(now.records)} records", f"{rough_count(now.tokens)} tokens"]
     if speed is not None:
         words.append(f"{file_size(round(speed))}/s")
-    words.append(f"{account.share:.0%} of {plural(account.cores, 'core')}")
     if now.rejected:
         words.append(f"{rough_count(now.rejected)} rejected")
-    if left is not None:
-        words.append(f"{duration(left)} left")
+    words.append(f"{account.share:.0%} of {plural(account.cores, 'core')}")
     return ", ".join(words)
 
 
@@ -63,18 +62,26 @@ class _Bar:
         self._bar: tqdm[None] | None = None
 
     def __call__(self, account: Account, _: int) -> None:
-        done = account.bytes
+        line = account_line(account)
         if self._bar is None:
-            self._bar = self._ends.enter_context(_new_bar(account.all_bytes))
-        self._bar.set_description_str(account_line(account), refresh=False)
-        self._bar.update(done - self._bar.n)
+            self._bar = self._ends.enter_context(_new_bar(account.all_bytes, line))
+        self._bar.set_description_str(line, refresh=False)
+        self._bar.update(account.bytes - self._bar.n)
 
 
-def _new_bar(total: int) -> tqdm[None]:
+def _new_bar(total: int, line: str) -> tqdm[None]:
     from tqdm import tqdm  # noqa: PLC0415  # only terminals wait for it
 
-    look = "{percentage:3.0f}% |{bar:10}| {desc}" if total else "{desc}"
-    return tqdm(total=total or None, bar_format=look, miniters=0, leave=False, dynamic_ncols=True, file=sys.stderr)
+    look = "{percentage:3.0f}% |{bar:6}| {desc}" if total else "{desc}"
+    return tqdm(
+        desc=line,
+        total=total or None,
+        bar_format=look,
+        miniters=0,
+        leave=False,
+        dynamic_ncols=True,
+        file=sys.stderr,
+    )
 
 
 class _Lines:

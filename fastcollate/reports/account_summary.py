@@ -15,15 +15,9 @@ def account_numbers(account: Account) -> dict[str, object]:
     """Return what became of the records, and where the time went.
 
     >>> account_numbers(Account())["seconds"]
-    {'all': 0.0, 'reading': 0.0, 'encoding': 0.0, 'writing': 0.0}
+    {'starting': 0.0, 'reading': 0.0, 'encoding': 0.0, 'writing': 0.0, 'finishing': 0.0, 'tasks': 0.0}
     """
     speed = account.speed
-    seconds = {
-        "all": account.seconds,
-        "reading": account.reading,
-        "encoding": account.encoding,
-        "writing": account.writing,
-    }
     return {
         "read": account.read,
         "read_before": account.earlier,
@@ -34,7 +28,9 @@ def account_numbers(account: Account) -> dict[str, object]:
         "dropped": account.rejected["overlong"],
         "unsupervised": account.rejected["unsupervised"],
         "unsupervised_kept": account.noted["unsupervised"],
-        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "seconds": {
+            name: round(value, 3) for name, value in (_spent(account) | {"tasks": account.seconds}).items()
+        },
         "bytes_per_second": None if speed is None else round(speed),
         "cores": account.cores,
         "shares": [round(share, 3) for share in account.shares],
@@ -45,7 +41,7 @@ def account_words(account: Account) -> dict[str, str]:
     """Return the same as lines to print, by their names.
 
     >>> account_words(Account())["spent on"]
-    'reading 0.00 s, encoding 0.00 s, writing 0.00 s'
+    'starting 0.00 s, reading 0.00 s, encoding 0.00 s, writing 0.00 s, finishing 0.00 s'
     """
     before = f", {account.earlier:,} of them before" if account.earlier else ""
     speed = f", {file_size(round(account.speed))}/s" if account.speed is not None else ""
@@ -59,10 +55,20 @@ def account_words(account: Account) -> dict[str, str]:
         "truncated": _some(account.noted["cut"]),
         "dropped": _some(account.rejected["overlong"], " overlong"),
         "unsupervised": ", ".join(f"{count:,} {how}" for how, count in bare.items() if count) or "none",
-        "spent on": f"reading {account.reading:.2f} s, encoding {account.encoding:.2f} s, "
-        f"writing {account.writing:.2f} s",
+        "spent on": ", ".join(f"{name} {seconds:.2f} s" for name, seconds in _spent(account).items()),
         "busy": f"{account.share:.0%} of {plural(account.cores, 'core')} "
         f"(of each process: {each or 'nothing'}{more}){speed}",
+    }
+
+
+def _spent(account: Account) -> dict[str, float]:
+    """Seconds; those of tasks are of all processes together, and may be more than went by."""
+    return {
+        "starting": account.starting,
+        "reading": account.reading,
+        "encoding": account.encoding,
+        "writing": account.writing,
+        "finishing": account.finishing,
     }
 
 

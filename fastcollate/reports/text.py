@@ -56,9 +56,9 @@ def rough_count(count: int) -> str:
     """A number of things in three figures.
 
     >>> rough_count(999), rough_count(12_345), rough_count(1_234_567)
-    ('999', '12.3 k', '1.23 M')
+    ('999', '12.3k', '1.23M')
     """
-    return _scaled(count, _THOUSANDS).rstrip()
+    return _scaled(count, _THOUSANDS).replace(" ", "")
 
 
 def _scaled(count: int, units: Sequence[str]) -> str:
