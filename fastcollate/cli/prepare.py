@@ -6,12 +6,15 @@ import time
 from typing import get_args
 
 from fastcollate.errors import plural
+from fastcollate.pretokenize.account import Account
 from fastcollate.pretokenize.recipe import Overlong, Unsupervised
 from fastcollate.pretokenize.run import prepare
 from fastcollate.pretokenize.telling import told
 from fastcollate.pretokenize.work import Place
+from fastcollate.reports.account_shown import account_shown
+from fastcollate.reports.account_summary import account_numbers, account_words
 from fastcollate.reports.logged import logged
-from fastcollate.reports.text import file_size, print_fields, print_json, printable, progress, rejections
+from fastcollate.reports.text import file_size, print_fields, print_json, printable
 from fastcollate.store.reader import TokenStore
 
 EXAMPLE = """\
@@ -58,12 +61,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--append", action="store_true", help=more)
     on_error = "stop at a bad record, or skip and count it (default: raise)"
     add("--on-error", choices=["raise", "skip"], default="raise", help=on_error)
+    add("--quiet", action="store_true", help="print warnings, errors and --json alone")
 
 
 def run(args: argparse.Namespace) -> None:
     """Make the store, and say what is in it."""
     begun = time.perf_counter()
-    with progress("records") as report, logged(warnings_only=args.json):
+    with account_shown(quiet=args.quiet) as account, logged(warnings_only=args.json or args.quiet):
         store = prepare(
             args.source,
             args.output,
@@ -86,16 +90,16 @@ def run(args: argparse.Namespace) -> None:
             timeout=args.timeout,
             on_error=args.on_error,
             append=args.append,
-            progress=report,
+            progress=account,
         )
-    summary = _summary(store, time.perf_counter() - begun)
+    summary = _summary(store, account, time.perf_counter() - begun)
     if args.json:
         print_json(summary)
-    else:
-        _print(store, summary)
+    elif not args.quiet:
+        _print(store, account, summary)
 
 
-def _summary(store: TokenStore, seconds: float) -> dict[str, object]:
+def _summary(store: TokenStore, account: Account, seconds: float) -> dict[str, object]:
     manifest = store.manifest
     return {
         "path": str(store.path),
@@ -109,16 +113,22 @@ def _summary(store: TokenStore, seconds: float) -> dict[str, object]:
         "bytes": manifest.bytes,
         "fingerprint": store.fingerprint,
         "seconds": round(seconds, 3),
+        "account": account_numbers(account),
     }
 
 
-def _print(store: TokenStore, summary: dict[str, object]) -> None:
+def _print(store: TokenStore, account: Account, summary: dict[str, object]) -> None:
     size = file_size(int(str(summary["bytes"])))
+    added = account.written.records
+    words = account_words(account)
+    words["rejected"] += _EACH if account.rejected else ""
+    more = f", {added:,} of them added" if added < len(store) else ""
     print_fields(
         {
-            "records": f"{len(store):,}",
+            "read": words.pop("read"),
+            "records": f"{len(store):,}{more}",
             "tokens": f"{store.num_tokens:,} ({store.encoding}, template {store.manifest.template})",
-            "rejected": rejections(store.manifest.rejected) + (_EACH if store.manifest.rejected else ""),
+            **words,
             "path": f"{store.path} ({plural(len(store.manifest.shards), 'shard')}, {size})",
             "seconds": f"{summary['seconds']:.2f}",
         }

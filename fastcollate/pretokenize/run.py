@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from fastcollate.arguments import check_choice, check_choices, check_count, check_flag
+from fastcollate.pretokenize.account import Account
 from fastcollate.pretokenize.kept_columns import KeptColumns
 from fastcollate.pretokenize.parts.adding import OldStore
 from fastcollate.pretokenize.parts.journal import arguments_of
@@ -51,7 +52,7 @@ def prepare(
     on_error: OnError = "raise",
     append: bool = False,
     storage_options: Mapping[str, Any] | None = None,
-    progress: Callable[[int], object] | None = None,
+    progress: Callable[[int], object] | Account | None = None,
 ) -> TokenStore:
     r"""`prepare` tokenises records once, into a store at `output`, and returns the store.
 
@@ -102,7 +103,8 @@ def prepare(
             who reads it meanwhile goes on as before. False (default) makes a store.
         storage_options: Settings of the object store that the source is in, such as `{"endpoint_url": ...}`; by
             default environment variables such as `AWS_ACCESS_KEY_ID` decide.
-        progress: A function that is called with the number of records of each piece of work done; none by default.
+        progress: A function that is called with the number of records of each piece of work done, or an `Account`,
+            which also knows tokens, bytes, seconds and what became of the records; none by default.
 
     Raises:
         InputError: An argument, the source or a record is wrong; it is named.
@@ -122,32 +124,29 @@ def prepare(
     _check(max_length, (append_eot, append), (overlong, unsupervised, on_error))
     tokenizer = settle_tokenizer(encoding, append_eot=append_eot)
     found = find_sources(source, format=format, storage_options=storage_options)
-    work = Work(found, Workers(workers, timeout, engine), skip=on_error == "skip")
+    processes = Workers(workers, timeout, engine)
+    work = Work(found, processes, skip=on_error == "skip")
     first = work.first_records()
     kept, markers = KeptColumns.found(keep_columns, first), (response_marker, prompt_marker)
     chosen = settle_template(template, first, fields=fields, train_on=train_on, markers=markers)
     recipe = Recipe(chosen, tokenizer, append_eot, max_length, overlong, unsupervised, on_error, kept)
     target = _target(output, tokenizer, layout, records_per_shard, work.labels)
     old = OldStore.at(target, kept) if append else None
+    account = Account.of(progress)
     with Unfinished(target.directory, arguments_of(recipe, target), work.tasks, old) as unfinished:
-        return _done(work, recipe, target, unfinished, progress)
+        account.begin(work.tasks, unfinished.finished, processes.count)
+        return _done(work, recipe, target, unfinished, account)
 
 
-def _done(
-    work: Work,
-    recipe: Recipe,
-    target: Target,
-    unfinished: Unfinished,
-    progress: Callable[[int], object] | None,
-) -> TokenStore:
+def _done(work: Work, recipe: Recipe, target: Target, unfinished: Unfinished, account: Account) -> TokenStore:
     """Do what is left to do, and return the store that it makes."""
     if not unfinished.is_whole:
-        for step in work.steps(recipe, target, unfinished.finished):
-            if isinstance(step, Finished):
-                unfinished.finish(step)
-            elif progress is not None:
-                progress(step.records)
+        for item in work.steps(recipe, target, unfinished.finished):
+            if isinstance(item, Finished):
+                unfinished.finish(item)
+            account.add(item)
         unfinished.commit(target, recipe.template.name)
+        account.end()
     return tell(TokenStore(target.directory))
 
 

@@ -13,6 +13,7 @@ from fastcollate.errors import InputError, StorageError
 from fastcollate.pretokenize.engines.engine import Engine, ThisProcess, in_order
 from fastcollate.pretokenize.engines.processes import Processes
 from fastcollate.pretokenize.engines.ray_cluster import RayCluster, library
+from fastcollate.pretokenize.parts.effort import Effort
 from fastcollate.pretokenize.parts.tasks import Reading, cut_into_tasks
 from fastcollate.pretokenize.parts.writing import Encoding, Finished, Step, Target, TaskWork
 from fastcollate.pretokenize.recipe import Recipe
@@ -140,8 +141,10 @@ class Work:
                 return chunk.records[:_LOOKED_AT]
         return []
 
-    def steps(self, recipe: Recipe, target: Target, finished: Collection[int]) -> Iterator[Step | Finished]:
-        """Do what is not finished yet, and yield what was done.
+    def steps(
+        self, recipe: Recipe, target: Target, finished: Collection[int]
+    ) -> Iterator[Step | Effort | Finished]:
+        """Do what is not finished yet, and yield what was done and what it took.
 
         Args:
             recipe: What becomes of records.

@@ -15,7 +15,8 @@ __all__ = ["logged"]
 class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         word = "warning: " if record.levelno >= logging.WARNING else ""
-        print(f"fastcollate: {word}{printable(record.getMessage())}", file=sys.stderr)
+        clear = "\r\x1b[K" if sys.stderr.isatty() else ""  # a bar may stand there, which comes again below
+        print(f"{clear}fastcollate: {word}{printable(record.getMessage())}", file=sys.stderr)
 
 
 @contextmanager

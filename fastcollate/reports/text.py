@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 # Control characters but tab and newline, what turns the direction of writing, and what is not seen (zero-width and
@@ -19,6 +19,7 @@ _STEERING = re.compile(
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _UNITS = ("B", "kB", "MB", "GB", "TB")
+_THOUSANDS = ("", "k", "M", "G")
 
 
 def print_json(content: Mapping[str, object]) -> None:
@@ -48,11 +49,35 @@ def file_size(count: int) -> str:
     >>> file_size(999), file_size(233_210), file_size(999_999)
     ('999 B', '233 kB', '1.00 MB')
     """
+    return _scaled(count, _UNITS)
+
+
+def rough_count(count: int) -> str:
+    """A number of things in three figures.
+
+    >>> rough_count(999), rough_count(12_345), rough_count(1_234_567)
+    ('999', '12.3k', '1.23M')
+    """
+    return _scaled(count, _THOUSANDS).replace(" ", "")
+
+
+def _scaled(count: int, units: Sequence[str]) -> str:
     value, unit = float(count), 0
-    while value >= (1000 if unit == 0 else 999.5) and unit < len(_UNITS) - 1:
+    while value >= (1000 if unit == 0 else 999.5) and unit < len(units) - 1:
         value, unit = value / 1000, unit + 1
     decimals = 0 if unit == 0 or value >= 100 else 1 if value >= 10 else 2
-    return f"{value:,.{decimals}f} {_UNITS[unit]}"
+    return f"{value:,.{decimals}f} {units[unit]}"
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds.
+
+    >>> duration(9.4), duration(754), duration(3 * 3600 + 61)
+    ('0:09', '12:34', '3:01:01')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def rejections(counts: Mapping[str, int]) -> str:

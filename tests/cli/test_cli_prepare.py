@@ -7,6 +7,7 @@ import pytest
 from commands import ALPACA, fail, succeed
 
 from fastcollate import InputError, TokenStore
+from fastcollate.pretokenize.account import Account
 
 pytestmark = pytest.mark.usefixtures("plain_terminal")
 
@@ -15,12 +16,19 @@ def test_prepare_says_what_it_made_and_what_comes_next(source, tmp_path):
     path = tmp_path / "a store"
     out = succeed("prepare", source, "--output", path, *ALPACA)
     size = sum(file.stat().st_size for file in path.glob("shard-*"))
+    out = re.sub(r"(spent on|busy)( +).*", r"\1\2...", out)
     assert re.sub(r"\d+\.\d\d\n", "0.12\n", out) == (
-        "records   3\n"
-        "tokens    471 (bytes, template alpaca)\n"
-        "rejected  none\n"
-        f"path      {path} (1 shard, {size / 1000:.2f} kB)\n"
-        "seconds   0.12\n"
+        "read          3\n"
+        "records       3\n"
+        "tokens        471 (bytes, template alpaca)\n"
+        "rejected      none\n"
+        "truncated     none\n"
+        "dropped       none\n"
+        "unsupervised  none\n"
+        "spent on      ...\n"
+        "busy          ...\n"
+        f"path          {path} (1 shard, {size / 1000:.2f} kB)\n"
+        "seconds       0.12\n"
         "\n"
         f"next: fastcollate info '{path}'\n"
     )
@@ -40,7 +48,7 @@ def test_prepare_counts_what_it_skipped(source, tmp_path):
         "--on-error",
         "skip",
     ]
-    said = "\nrejected  3 (2 missing_field, 1 not_json), each a line of rejected.jsonl there\n"
+    said = "\nrejected      3 (2 missing_field, 1 not_json), each a line of rejected.jsonl there\n"
     assert said in succeed(*argv)
 
 
@@ -62,6 +70,7 @@ def test_prepare_for_machines(source, tmp_path):
     ]
     found = json.loads(succeed(*argv))
     assert found.pop("seconds") > 0
+    assert found.pop("account")["read"] == 6
     assert found == {
         "path": str(path),
         "records": 6,
@@ -90,6 +99,7 @@ def test_every_option_reaches_prepare(monkeypatch):
         "--layout npy --records-per-shard 7 --workers 3 --engine local --timeout 9 --on-error skip"
     )
     assert fail("prepare", "a", "b*", "--output", "o", *options.split()) == "reached"
+    assert isinstance(seen.pop("progress"), Account)
     assert seen == {
         "source": ["a", "b*"],
         "output": "o",
@@ -111,7 +121,6 @@ def test_every_option_reaches_prepare(monkeypatch):
         "engine": "local",
         "timeout": 9,
         "on_error": "skip",
-        "progress": None,
     }
 
 

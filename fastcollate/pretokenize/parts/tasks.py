@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -102,10 +103,12 @@ class Reading:
     Attributes:
         rows: The rows so far, also those without a record.
         records: The records so far.
+        seconds: The seconds that reading took so far.
     """
 
     def __init__(self, pieces: Iterable[Piece], *, skip: bool, alone: bool) -> None:
         self.rows = self.records = 0
+        self.seconds = 0.0
         self._pieces = pieces
         self._skip = skip
         self._alone = alone
@@ -119,7 +122,7 @@ class Reading:
         """
         for source, part, mark in self._pieces:
             base = self.rows
-            for chunk in part_chunks(source, part, size=size, skip=self._skip, alone=self._alone):
+            for chunk in self._timed(part_chunks(source, part, size=size, skip=self._skip, alone=self._alone)):
                 self.rows = base + chunk.stop
                 self.records += len(chunk.records)
                 if chunk.records or chunk.rejected:
@@ -131,3 +134,12 @@ class Reading:
                     path=source.name,
                     reason="changed",
                 )
+
+    def _timed(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+        """Yield the same, and count the seconds that each was waited for."""
+        begun = time.perf_counter()
+        for chunk in chunks:
+            self.seconds += time.perf_counter() - begun
+            yield chunk
+            begun = time.perf_counter()
+        self.seconds += time.perf_counter() - begun

@@ -193,6 +193,7 @@ class Unfinished:
         now = self._begun.arguments | ({} if onto is None else {_ONTO: onto})
         self._check(before, entries, replace(self._begun, arguments=now))
         self.is_whole = True
+        self.finished = {entry.number: entry for entry in entries}
         self._tidy(entries)
         return True
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+from fastcollate.pretokenize.parts.effort import Effort, Timed, this_process
 from fastcollate.pretokenize.parts.tasks import Reading, Task
-from fastcollate.pretokenize.recipe import Encoded, Recipe
+from fastcollate.pretokenize.recipe import Recipe
 from fastcollate.pretokenize.telling import count_together
 from fastcollate.sources.chunk import Chunk, Rejected
 from fastcollate.storage.local import storage_error
@@ -28,6 +31,7 @@ class Step(NamedTuple):
     records: int
     tokens: int
     rejected: int
+    effort: Effort
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,8 @@ class Target:
     records_per_shard: int
     labels: Mapping[str, str]
 
-    def write(self, task: Task, encoded: Iterable[Encoded], reading: Reading) -> Iterator[Step | Finished]:
-        """Write what a task has become, and yield each step, then what it was all together.
+    def write(self, task: Task, encoded: Iterable[Timed], reading: Reading) -> Iterator[Step | Effort | Finished]:
+        """Write what a task has become, and yield each step, what its end took, then what it was all together.
 
         Raises:
             StorageError: The disk failed.
@@ -96,13 +100,21 @@ class Target:
         )
         rejected = _RejectedFile(self.directory / draft_of_rejected(task.number), self.labels)
         noted = Counter[str]()
-        for chunk in encoded:
+        read = 0.0
+        for chunk, process, cpu, encoding in encoded:
+            begun = time.perf_counter()
             writer.append(chunk.tokens, chunk.spans, chunk.source_rows, chunk.columns)
             rejected.add(chunk.path, chunk.rejected)
             count_together(noted, chunk.noted)
-            yield Step(len(chunk.source_rows), len(chunk.tokens.values), len(chunk.rejected))
+            writing = time.perf_counter() - begun
+            effort = Effort(task.number, process, cpu, reading.seconds - read, encoding, writing)
+            read = reading.seconds
+            yield Step(len(chunk.source_rows), len(chunk.tokens.values), len(chunk.rejected), effort)
+        begun = time.perf_counter()
         written = writer.finish()
         size = rejected.finish()
+        writing = time.perf_counter() - begun
+        yield Effort(task.number, this_process(), time.process_time(), reading.seconds - read, 0.0, writing)
         counts = dict(rejected.counts)
         keys = list(task.keys)
         yield Finished(
@@ -165,10 +177,11 @@ class TaskWork:
     target: Target
     alone: bool
 
-    def __call__(self, task: Task) -> Iterator[Step | Finished]:
+    def __call__(self, task: Task) -> Iterator[Step | Effort | Finished]:
         """Do a task."""
         reading = Reading(task.pieces, skip=self.recipe.on_error == "skip", alone=self.alone)
-        yield from self.target.write(task, map(self.recipe.encode, reading.chunks()), reading)
+        encoded = chain.from_iterable(map(Encoding(self.recipe), reading.chunks()))
+        yield from self.target.write(task, encoded, reading)
 
 
 @dataclass(frozen=True)
@@ -181,6 +194,7 @@ class Encoding:
 
     recipe: Recipe
 
-    def __call__(self, chunk: Chunk) -> Iterator[Encoded]:
+    def __call__(self, chunk: Chunk) -> Iterator[Timed]:
         """Encode a chunk."""
-        yield self.recipe.encode(chunk)
+        begun = time.perf_counter()
+        yield Timed.since(begun, self.recipe.encode(chunk))
