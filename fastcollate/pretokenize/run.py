@@ -13,11 +13,14 @@ from fastcollate.pretokenize.parts.adding import OldStore
 from fastcollate.pretokenize.parts.journal import arguments_of
 from fastcollate.pretokenize.parts.unfinished import Unfinished
 from fastcollate.pretokenize.parts.writing import Finished, Target
+from fastcollate.pretokenize.places.choosing import place_at
+from fastcollate.pretokenize.places.drafts import Drafts
 from fastcollate.pretokenize.recipe import OnError, Overlong, Recipe, Unsupervised
 from fastcollate.pretokenize.settling import settle_template, settle_tokenizer
 from fastcollate.pretokenize.telling import tell
 from fastcollate.pretokenize.work import Work, Workers
 from fastcollate.sources.resolve import find_sources
+from fastcollate.store.elsewhere import store_at
 from fastcollate.store.reader import TokenStore
 from fastcollate.store.shards.entries import Layout
 from fastcollate.store.shards_writer import info_of
@@ -65,7 +68,8 @@ def prepare(
     Args:
         source: A path, glob, folder or URL, a list of these, `"-"` for standard input, a table, or an iterable of
             dicts. Files are JSON, JSON Lines, Parquet, Arrow, CSV, TSV or plain text, also compressed.
-        output: The directory to make.
+        output: The directory to make, or the URL of a prefix in an object store such as `s3://bucket/store`. Of
+            a store there what is returned knows its manifest alone.
         encoding: The encoding's name (`"gpt2"` by default), a file of one, a `tiktoken.Encoding` or a `Tokenizer`.
         template: The name of a built-in template, the path of a template's file, a `PromptTemplate` or any
             `Template`; by default the first records tell which one.
@@ -95,10 +99,10 @@ def prepare(
         timeout: The seconds that a worker may take for 4,096 records before it is taken for stuck, 600 by default.
         on_error: What becomes of bad records: `"raise"` (default) stops at the first, `"skip"` leaves them out and
             counts them in the manifest, by reason.
-        append: True adds the records to the store that is at `output`, of the same encoding, layout and columns;
-            who reads it meanwhile goes on as before. False (default) makes a store.
-        storage_options: Settings of the object store that the source is in, such as `{"endpoint_url": ...}`; by
-            default environment variables such as `AWS_ACCESS_KEY_ID` decide.
+        append: True adds the records to the store in the directory `output`, of the same encoding, layout and
+            columns; who reads it meanwhile goes on as before. False (default) makes a store.
+        storage_options: Settings of the object store that the source or the output is in, such as
+            `{"endpoint_url": ...}`; by default environment variables such as `AWS_ACCESS_KEY_ID` decide.
         progress: A function that is called with the number of records of each piece of work done; none by default.
 
     Raises:
@@ -123,20 +127,22 @@ def prepare(
     kept, markers = KeptColumns.found(keep_columns, first), (response_marker, prompt_marker)
     chosen = settle_template(template, first, fields=fields, train_on=train_on, markers=markers)
     recipe = Recipe(chosen, tokenizer, append_eot, max_length, overlong, unsupervised, on_error, kept)
-    target = _target(output, tokenizer, layout, records_per_shard, work.labels)
-    old = OldStore.at(target, kept) if append else None
-    with Unfinished(target.directory, arguments_of(recipe, target), work.tasks, old) as unfinished:
-        return _done(work, recipe, target, unfinished, progress)
+    place = place_at(output, storage_options)
+    target = _target(place.drafts, tokenizer, layout, records_per_shard, work.labels)
+    old = OldStore.at(place, target, kept) if append else None
+    with Unfinished(place, arguments_of(recipe, target), work.tasks, old) as unfinished:
+        _do(work, recipe, target, unfinished, progress)
+    return tell(store_at(place.url, storage_options))
 
 
-def _done(
+def _do(
     work: Work,
     recipe: Recipe,
     target: Target,
     unfinished: Unfinished,
     progress: Callable[[int], object] | None,
-) -> TokenStore:
-    """Do what is left to do, and return the store that it makes."""
+) -> None:
+    """Do what is left to do, and make the store of it."""
     if not unfinished.is_whole:
         for step in work.steps(recipe, target, unfinished.finished):
             if isinstance(step, Finished):
@@ -144,7 +150,6 @@ def _done(
             elif progress is not None:
                 progress(step.records)
         unfinished.commit(target, recipe.template.name)
-    return tell(TokenStore(target.directory))
 
 
 def _check(
@@ -165,8 +170,8 @@ def _check(
 
 
 def _target(
-    output: str | Path, tokenizer: Tokenizer, layout: Layout, records_per_shard: int, labels: Mapping[str, str]
+    drafts: Drafts, tokenizer: Tokenizer, layout: Layout, records_per_shard: int, labels: Mapping[str, str]
 ) -> Target:
     check_choice("layout", layout, get_args(Layout))
     per_shard = check_count("records_per_shard", records_per_shard, 1)
-    return Target(Path(output), info_of(tokenizer), layout, per_shard, labels)
+    return Target(drafts, info_of(tokenizer), layout, per_shard, labels)
