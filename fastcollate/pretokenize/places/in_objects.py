@@ -105,8 +105,13 @@ class PrefixPlace:
         self.storage.put(f"{_JOURNAL}{finished.number:05d}.json", sealed(Kept(begun.arguments, finished)))
 
     def check_alone(self) -> None:
-        """Raise unless this run's mark is there."""
-        if not self._is_ours():
+        """Raise unless this run's mark is there, and no manifest."""
+        claim = self._claimed()
+        if claim is None and MANIFEST not in self.storage.sizes():  # which tells a bucket that is gone
+            raise StoreWriteError(
+                f"{self.url}: somebody has deleted what was begun there: let nobody else write there, and begin anew"
+            )
+        if claim is None or claim.writer != self._mark or self._is_over():
             raise self._lost()
 
     def rename(self, files: Sequence[Renamed]) -> None:
@@ -124,13 +129,13 @@ class PrefixPlace:
         """Do nothing: what was put is durable."""
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete objects; once another run has taken over, only those of this run."""
-        ours = self._is_ours()
-        _together(self.storage.delete, [name for name in names if ours or self._mark in name])
+        """Delete objects; once another run has taken over, only those of this run, and drafts nobody needs."""
+        ours, mark = self._is_ours(), "task-" if self._is_over() else self._mark
+        _together(self.storage.delete, [name for name in names if ours or mark in name])
 
     def forget(self) -> None:
         """Delete the journal; once another run has taken over, only where it is of no more use to anybody."""
-        if self._is_ours() or self.storage.look_up(MANIFEST) is not None:
+        if self._is_ours() or self._is_over():
             _together(self.storage.delete, self._entries())
             self.storage.delete(_CLAIM)
 
@@ -161,6 +166,10 @@ class PrefixPlace:
         claim = self._claimed()
         return claim is not None and claim.writer == self._mark
 
+    def _is_over(self) -> bool:
+        """Whether there is a store, of this run or another."""
+        return self.storage.look_up(MANIFEST) is not None
+
     def _rename(self, file: Renamed, there: Mapping[str, int]) -> None:
         if file.draft in there:
             try:
@@ -184,7 +193,7 @@ class PrefixPlace:
 
     def _lost(self) -> StoreWriteError:
         with suppress(StorageError):
-            if self.storage.look_up(MANIFEST) is not None:
+            if self._is_over():
                 return StoreWriteError(
                     f"{self.url}: another process has made a store there meanwhile: use that one, or choose "
                     "another place"
