@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import time
+from contextlib import suppress
 from typing import get_args
 
 from fastcollate.errors import plural
@@ -22,6 +23,7 @@ example:
   fastcollate prepare data.json --output store
   fastcollate prepare 'train/*.jsonl' --output store --max-length 1024 \\
       --fields instruction=question,output=answer
+  fastcollate prepare s3://bucket/data --output s3://bucket/store
 """
 
 _EACH = ", each a line of rejected.jsonl there"
@@ -32,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     files = "JSON, Parquet, Arrow, CSV, TSV or text, also compressed: paths, globs, folders, URLs, or -"
     add("source", nargs="+", metavar="SOURCE", help=files)
-    add("--output", required=True, metavar="DIR", help="the directory to make")
+    add("--output", required=True, metavar="DIR|URL", help="the directory to make, or a URL (s3://, gs://, az://)")
     encoding = 'any name tiktoken knows, "bytes", or a tokenizer.json or .tiktoken file (default: gpt2)'
     add("--encoding", default="gpt2", help=encoding)
     add("--template", help="how records become text: a name or a file (default: told by the records, and said)")
@@ -59,6 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--timeout", type=int, default=600, metavar="S", help="seconds a worker may be silent (default: 600)")
     more = "add the records to the store that is at DIR; who reads it goes on as before"
     add("--append", action="store_true", help=more)
+    settings = "of the object store, such as endpoint_url=... (default: by the environment)"
+    add("--storage-options", type=_options, metavar="K=V,...", help=settings)
     on_error = "stop at a bad record, or skip and count it (default: raise)"
     add("--on-error", choices=["raise", "skip"], default="raise", help=on_error)
     add("--quiet", action="store_true", help="print warnings, errors and --json alone")
@@ -90,6 +94,7 @@ def run(args: argparse.Namespace) -> None:
             timeout=args.timeout,
             on_error=args.on_error,
             append=args.append,
+            storage_options=args.storage_options,
             progress=account,
         )
     summary = _summary(store, account, time.perf_counter() - begun)
@@ -150,9 +155,22 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _fields(text: str) -> dict[str, str]:
     """`instruction=question,output=answer` as a dict."""
+    return _pairs(text, "field=key pairs, such as instruction=question,output=answer")
+
+
+def _options(text: str) -> dict[str, str | float]:
+    """`region=eu-central-1,timeout=20` as a dict; what is no number stays text, which the library refuses."""
+    options: dict[str, str | float] = {
+        **_pairs(text, "setting=value pairs, such as region=eu-central-1,timeout=20")
+    }
+    for name, number in (("timeout", float), ("max_retries", int)):
+        with suppress(ValueError, KeyError):
+            options[name] = number(options[name])
+    return options
+
+
+def _pairs(text: str, what: str) -> dict[str, str]:
     pairs = [pair.partition("=") for pair in text.split(",")]
-    if not all(field and key for field, _, key in pairs):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no list of field=key pairs, such as instruction=question,output=answer"
-        )
-    return {field.strip(): key.strip() for field, _, key in pairs}
+    if not all(name and value for name, _, value in pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of {what}")
+    return {name.strip(): value.strip() for name, _, value in pairs}

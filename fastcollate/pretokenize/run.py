@@ -13,11 +13,14 @@ from fastcollate.pretokenize.parts.adding import OldStore
 from fastcollate.pretokenize.parts.journal import arguments_of
 from fastcollate.pretokenize.parts.unfinished import Unfinished
 from fastcollate.pretokenize.parts.writing import Finished, Target
+from fastcollate.pretokenize.places.choosing import place_at
+from fastcollate.pretokenize.places.drafts import Drafts
 from fastcollate.pretokenize.recipe import OnError, Overlong, Recipe, Unsupervised
 from fastcollate.pretokenize.settling import settle_template, settle_tokenizer
 from fastcollate.pretokenize.telling import tell
 from fastcollate.pretokenize.work import Place, Work, Workers
 from fastcollate.sources.resolve import find_sources
+from fastcollate.store.elsewhere import store_at
 from fastcollate.store.reader import TokenStore
 from fastcollate.store.shards.entries import Layout
 from fastcollate.store.shards_writer import info_of
@@ -65,7 +68,8 @@ def prepare(
     Args:
         source: A path, glob, folder or URL, a list of these, `"-"` for standard input, a table, or an iterable of
             dicts. Files are JSON, JSON Lines, Parquet, Arrow, CSV, TSV or plain text, also compressed.
-        output: The directory to make.
+        output: The directory to make, or the URL of a prefix in an object store such as `s3://bucket/store`. Of
+            a store there what is returned knows its manifest alone.
         encoding: The encoding's name (`"gpt2"` by default), a file of one, a `tiktoken.Encoding` or a `Tokenizer`.
         template: The name of a built-in template, the path of a template's file, a `PromptTemplate` or any
             `Template`; by default the first records tell which one.
@@ -99,10 +103,10 @@ def prepare(
             on Ray, the seconds without a sign of any task.
         on_error: What becomes of bad records: `"raise"` (default) stops at the first, `"skip"` leaves them out and
             counts them in the manifest, by reason.
-        append: True adds the records to the store that is at `output`, of the same encoding, layout and columns;
-            who reads it meanwhile goes on as before. False (default) makes a store.
-        storage_options: Settings of the object store that the source is in, such as `{"endpoint_url": ...}`; by
-            default environment variables such as `AWS_ACCESS_KEY_ID` decide.
+        append: True adds the records to the store in the directory `output`, of the same encoding, layout and
+            columns; who reads it meanwhile goes on as before. False (default) makes a store.
+        storage_options: Settings of the object store that the source or the output is in, such as
+            `{"endpoint_url": ...}`; by default environment variables such as `AWS_ACCESS_KEY_ID` decide.
         progress: A function that is called with the number of records of each piece of work done, or an `Account`,
             which also knows tokens, bytes, seconds and what became of the records; none by default.
 
@@ -124,30 +128,37 @@ def prepare(
     _check(max_length, (append_eot, append), (overlong, unsupervised, on_error))
     tokenizer = settle_tokenizer(encoding, append_eot=append_eot)
     found = find_sources(source, format=format, storage_options=storage_options)
-    processes = Workers(workers, timeout, engine)
-    work = Work(found, processes, skip=on_error == "skip")
+    work = Work(found, Workers(workers, timeout, engine), skip=on_error == "skip")
     first = work.first_records()
     kept, markers = KeptColumns.found(keep_columns, first), (response_marker, prompt_marker)
     chosen = settle_template(template, first, fields=fields, train_on=train_on, markers=markers)
     recipe = Recipe(chosen, tokenizer, append_eot, max_length, overlong, unsupervised, on_error, kept)
-    target = _target(output, tokenizer, layout, records_per_shard, work.labels)
-    old = OldStore.at(target, kept) if append else None
+    place = place_at(output, storage_options)
+    target = _target(place.drafts, tokenizer, layout, records_per_shard, work.labels)
+    old = OldStore.at(place, target, kept) if append else None
+    _do(work, recipe, target, Unfinished(place, arguments_of(recipe, target), work.tasks, old), progress)
+    return tell(store_at(place.url, storage_options))
+
+
+def _do(
+    work: Work,
+    recipe: Recipe,
+    target: Target,
+    output: Unfinished,
+    progress: Callable[[int], object] | Account | None,
+) -> None:
+    """Do what is left to do, and make the store of it."""
     account = Account.of(progress)
-    with Unfinished(target.directory, arguments_of(recipe, target), work.tasks, old) as unfinished:
-        account.begin(work.tasks, unfinished.finished, processes.count)
-        return _done(work, recipe, target, unfinished, account)
-
-
-def _done(work: Work, recipe: Recipe, target: Target, unfinished: Unfinished, account: Account) -> TokenStore:
-    """Do what is left to do, and return the store that it makes."""
-    if not unfinished.is_whole:
+    with output as unfinished:
+        account.begin(work.tasks, unfinished.finished, work.workers.count)
+        if unfinished.is_whole:
+            return
         for item in work.steps(recipe, target, unfinished.finished):
             if isinstance(item, Finished):
                 unfinished.finish(item)
             account.add(item)
         unfinished.commit(target, recipe.template.name)
         account.end()
-    return tell(TokenStore(target.directory))
 
 
 def _check(
@@ -166,8 +177,8 @@ def _check(
 
 
 def _target(
-    output: str | Path, tokenizer: Tokenizer, layout: Layout, records_per_shard: int, labels: Mapping[str, str]
+    drafts: Drafts, tokenizer: Tokenizer, layout: Layout, records_per_shard: int, labels: Mapping[str, str]
 ) -> Target:
     check_choice("layout", layout, get_args(Layout))
     per_shard = check_count("records_per_shard", records_per_shard, 1)
-    return Target(Path(output), info_of(tokenizer), layout, per_shard, labels)
+    return Target(drafts, info_of(tokenizer), layout, per_shard, labels)

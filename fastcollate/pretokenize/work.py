@@ -16,6 +16,7 @@ from fastcollate.pretokenize.engines.ray_cluster import RayCluster, library
 from fastcollate.pretokenize.parts.effort import Effort
 from fastcollate.pretokenize.parts.tasks import Reading, cut_into_tasks
 from fastcollate.pretokenize.parts.writing import Encoding, Finished, Step, Target, TaskWork
+from fastcollate.pretokenize.places.drafts import Drafts, FolderDrafts
 from fastcollate.pretokenize.recipe import Recipe
 from fastcollate.pretokenize.telling import say
 from fastcollate.sources.chunk import Chunk
@@ -110,6 +111,7 @@ class Work:
         tasks: All tasks. One that is alone is read here, and all workers encode its chunks; of several each is one
             worker's.
         labels: What each file is called where machines are no matter.
+        workers: Who works.
 
     Raises:
         InputError: A source is unreadable.
@@ -119,7 +121,7 @@ class Work:
         say(found.notes)
         self.labels = labels(found.found)
         self.tasks = cut_into_tasks(found.sources, self.labels)
-        self._workers = workers
+        self.workers = workers
         self._alone = len(found.sources) == 1
         self._reading = Reading(
             (piece for task in self.tasks for piece in task.pieces), skip=skip, alone=self._alone
@@ -159,22 +161,24 @@ class Work:
         """
         left = [task for task in self.tasks if task.number not in finished]
         if len(self.tasks) == 1 and left:
-            engine = self._workers.engine(recipe, each=2, window=2)
+            engine = self.workers.engine(recipe, each=2, window=2)
             encoded = in_order(engine.run(Encoding(recipe), self._chunks))
             yield from target.write(left[0], encoded, self._reading)
             return
-        engine = self._workers.engine(recipe, each=1, window=_WINDOW)
+        engine = self.workers.engine(recipe, each=1, window=_WINDOW)
         for _, item in engine.run(TaskWork(recipe, target, self._alone), left):
-            if self._workers.shared and isinstance(item, Finished):
-                _check_there(item, target)
+            if self.workers.shared and isinstance(item, Finished):
+                _check_there(item, target.drafts)
             yield item
 
 
-def _check_there(finished: Finished, target: Target) -> None:
-    """Raise if what a worker has written is not to be seen here."""
+def _check_there(finished: Finished, drafts: Drafts) -> None:
+    """Raise if what a worker has written into a folder is not to be seen here."""
+    if not isinstance(drafts, FolderDrafts):
+        return
     for name in (file.name for shard in finished.written.shards for file in shard.files):
-        if not (target.directory / name).exists():
+        if not (drafts.directory / name).exists():
             raise StorageError(
-                f"{target.directory / name}: a worker on another node has written it, and it is not here: with "
+                f"{drafts.directory / name}: a worker on another node has written it, and it is not here: with "
                 "engine='ray' (--engine ray) the output must be in a folder that all nodes share"
             )

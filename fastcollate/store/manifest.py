@@ -36,8 +36,8 @@ JOURNAL = "journal.jsonl"
 _HEX = re.compile(r"[0-9a-f]{64}")
 _KEPT = re.compile(r"manifest-[0-9a-f]{64}\.json")
 _STORE_FILE = re.compile(
-    rf"(manifest\.json|{_KEPT.pattern}|rejected\.jsonl|journal\.jsonl|task-\d{{5,}}\.rejected\.jsonl|"
-    r"(shard|task-\d{5,})-\d{5,}\.(arrow|\w+(\.words|\.word_offsets)?\.npy))(\.tmp)?"
+    rf"(manifest\.json|{_KEPT.pattern}|rejected\.jsonl|journal\.jsonl|journal/(begun|\d{{5,}})\.json|"
+    r"task-\d{5,}(-[0-9a-f]{12})?\.rejected\.jsonl|(shard|task-\d{5,}(-[0-9a-f]{12})?)-\d{5,}\.(arrow|\w+(\.words|\.word_offsets)?\.npy))(\.tmp)?"
 )
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from fastcollate.ragged import offsets_of
+from fastcollate.storage.storage import is_object_url
 from fastcollate.store.manifest import Manifest
 from fastcollate.store.shards.background import Unverified, check_shard
 from fastcollate.store.shards.dictionaries import Dictionaries
 from fastcollate.store.shards.mapped_arrays import MappedArrays, ShardKind
 from fastcollate.store.shards.shard import Shard
 from fastcollate.store.shards.shard_arrays import array_dtypes
-from fastcollate.store.verify import check_files, read_manifest
+from fastcollate.store.verify import check_files, not_here, read_manifest
 
 __all__ = ["Opened", "Verify", "open_store"]
 
@@ -40,6 +41,8 @@ def open_store(path: Path, *, verify: Verify, fingerprint: str | None) -> Opened
     Raises:
         StoreError: The store cannot be used.
     """
+    if is_object_url(path):  # of a store that was sent here by a process that knows its manifest alone
+        raise not_here(path)
     manifest = read_manifest(path, fingerprint)
     if verify != "none":
         check_files(path, manifest)

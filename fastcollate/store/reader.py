@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastcollate.arguments import check_choice, check_count
-from fastcollate.errors import EncodingError, InputError, StoreError
+from fastcollate.errors import EncodingError, InputError
 from fastcollate.ragged import Column, IntArray, Ragged, row_numbers
 from fastcollate.store.manifest import Manifest
 from fastcollate.store.opened import Opened, Verify, open_store
@@ -20,7 +20,7 @@ from fastcollate.store.shards.shard import Shard
 from fastcollate.store.shards.shard_arrays import STRING
 from fastcollate.store.shards.sharded import ShardedRecords
 from fastcollate.store.splitting import Part, part_sizes, records_of_part, units_of
-from fastcollate.store.verify import check_files, check_hashes
+from fastcollate.store.verify import check_files, check_hashes, not_here
 from fastcollate.tokenizers.load import AnyEncoding, load_encoding
 from fastcollate.tokenizers.tokenizer import Tokenizer
 
@@ -59,7 +59,7 @@ class TokenStore:
 
     def __init__(self, path: str | Path, *, verify: Verify = "index", fingerprint: str | None = None) -> None:
         if "://" in str(path):
-            raise StoreError(f"{path}: remote stores cannot be read yet; copy the directory to a local disk")
+            raise not_here(path)
         self.path = Path(path)
         self._verify: Verify = check_choice("verify", verify, get_args(Verify))
         self._wanted = fingerprint

@@ -83,6 +83,11 @@ class ShardsWriter:
         """Return how many records were appended so far."""
         return self._appended
 
+    @property
+    def shards(self) -> list[ShardEntry]:
+        """The shards that are written so far."""
+        return self._entries
+
     def append(
         self,
         ragged: Ragged,

@@ -16,7 +16,7 @@ from fastcollate.store.manifest import MANIFEST, Manifest, is_kept, is_store_fil
 from fastcollate.store.shards.hashes import changed, file_hash
 from fastcollate.store.shards.mapped_arrays import MISSING, wrong_size
 
-__all__ = ["check_files", "check_hashes", "read_manifest"]
+__all__ = ["check_files", "check_hashes", "not_here", "read_manifest"]
 
 
 def read_manifest(
@@ -98,8 +98,19 @@ def _manifest_of_prefix(storage: Storage) -> Manifest:
         return Manifest.from_bytes(file.read(), f"{storage.url}/{MANIFEST}")
 
 
+def not_here(url: Path | str) -> StoreError:
+    """Return the error for a store that is not on this machine.
+
+    >>> print(not_here("s3://bucket/store"))
+    s3://bucket/store: remote stores cannot be read yet; copy the directory to a local disk
+    """
+    return StoreError(f"{url}: remote stores cannot be read yet; copy the directory to a local disk")
+
+
 def check_files(path: Path, manifest: Manifest) -> None:
     """Every file is there and has its size."""
+    if is_object_url(path):
+        raise not_here(path)
     for file in (file for entry in manifest.shards for file in entry.files):
         try:
             found = os.stat(f"{path}/{file.name}")  # noqa: PTH116  # there may be many thousands: a Path is slow

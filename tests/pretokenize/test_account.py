@@ -142,7 +142,9 @@ def test_an_account_without_work_is_all_zero():
 
 def finished(number, records):
     shard = ShardEntry(records, 10 * records, 0, "", {}, [])
-    return Finished(number, [], records, records, Written(True, {}, [shard], []), {}, {}, "", 0)
+    return Finished(
+        number, f"task-{number:05d}", [], records, records, Written(True, {}, [shard], []), {}, {}, "", 0
+    )
 
 
 def step(task, records, process="other", cpu=0.0):

@@ -7,6 +7,8 @@ from typing import NamedTuple, Self
 from fastcollate.errors import StoreWriteError
 from fastcollate.pretokenize.kept_columns import KeptColumns
 from fastcollate.pretokenize.parts.writing import Target
+from fastcollate.pretokenize.places.place import Place
+from fastcollate.storage.storage import is_object_url
 from fastcollate.store.appending import appended, rows_of
 from fastcollate.store.manifest import Manifest
 from fastcollate.store.reader import TokenStore
@@ -22,15 +24,20 @@ class OldStore(NamedTuple):
     rows: int
 
     @classmethod
-    def at(cls, target: Target, kept: KeptColumns) -> Self:
+    def at(cls, place: Place, target: Target, kept: KeptColumns) -> Self:
         """Return the store where records go, which takes such records.
 
         Raises:
-            StoreWriteError: It has another encoding, layout or other columns.
+            StoreWriteError: It has another encoding, layout or other columns, or is in an object store.
             StoreError: There is no store.
 
         """
-        store = TokenStore(target.directory)
+        if is_object_url(place.url):
+            raise StoreWriteError(
+                f"{place.url}: nothing can be added to a store in an object store yet: copy it to a directory and "
+                "add to the copy, or make another store"
+            )
+        store = TokenStore(place.url)
         manifest = store.manifest
         columns = {name: column for name, column in manifest.columns.items() if name not in USUAL}
         named = {name: ColumnEntry(kind, "record") for name, kind in kept.kinds}
@@ -41,7 +48,7 @@ class OldStore(NamedTuple):
         ):
             if old != new:
                 raise StoreWriteError(
-                    f"{target.directory} has {what} {_shown(old)}, and the records to be added {_shown(new)}: "
+                    f"{place.url} has {what} {_shown(old)}, and the records to be added {_shown(new)}: "
                     "what is added to a store is made as the store was; or make another one"
                 )
         return cls(manifest, rows_of(store))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from fastcollate.errors import StoreWriteError
 from fastcollate.pretokenize.parts.tasks import Task
-from fastcollate.pretokenize.parts.writing import Finished, Target, draft_of_rejected
+from fastcollate.pretokenize.parts.writing import Finished, Target
 from fastcollate.pretokenize.telling import count_together
 from fastcollate.sources.source import WHOLE
-from fastcollate.storage.local import replacing, storage_error
+from fastcollate.storage.storage import Storage
 from fastcollate.store.manifest import REJECTED, Manifest
 from fastcollate.store.rejected_lines import json_line
 from fastcollate.store.shards.entries import ShardEntry
@@ -74,27 +73,24 @@ def _join_columns(columns: dict[str, ColumnEntry], entry: Finished) -> None:
     columns |= found
 
 
-def join_rejected(path: Path, tasks: Sequence[Task], done: Sequence[Finished], before: int) -> None:
+def join_rejected(storage: Storage, tasks: Sequence[Task], done: Sequence[Finished], before: int) -> None:
     """Write `rejected.jsonl`: its first `before` bytes, then the records that each task has left out.
 
     A task knows the rows of its own part of a file, and the store those of the file.
 
     Raises:
-        StorageError: The disk failed.
+        StorageError: The disk failed, or the object store.
     """
     if not any(entry.rejected_bytes for entry in done):
         return
-    try:
-        with replacing(path / REJECTED) as joined:
-            if before:
-                with (path / REJECTED).open("rb") as old:
-                    joined.write(old.read(before))
-            for row_base, entry in zip(_rows_before(tasks, done), done, strict=True):
-                if entry.rejected_bytes:
-                    with (path / draft_of_rejected(entry.number)).open("rb") as lines:
-                        joined.writelines(_counted_on(line, row_base) for line in lines)
-    except OSError as error:
-        raise storage_error(path / REJECTED, error) from error
+    with storage.replacing(REJECTED) as joined:
+        if before:
+            with storage.open(REJECTED) as old:
+                joined.write(old.read(before))
+        for row_base, entry in zip(_rows_before(tasks, done), done, strict=True):
+            if entry.rejected_bytes:
+                with storage.open(entry.rejected_file) as lines:
+                    joined.writelines(_counted_on(line, row_base) for line in lines)
 
 
 def _counted_on(line: bytes, row_base: int) -> bytes:

@@ -1,4 +1,7 @@
-"""`journal.jsonl`: what an unfinished store was begun with, and each task that is finished, a sealed line each."""
+"""The journal: what an unfinished store was begun with, and each task that is finished, sealed.
+
+In a directory these are the lines of `journal.jsonl`, in an object store small objects.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,20 @@ from fastcollate.errors import StoreCorruptError, StoreWriteError
 from fastcollate.pretokenize.parts.writing import Finished, Target
 from fastcollate.pretokenize.recipe import Recipe
 from fastcollate.storage.local import storage_error
+from fastcollate.storage.storage import is_object_url
 from fastcollate.store.typed_json import build, sealed
 
-__all__ = ["Begun", "arguments_of", "check_same", "finished_in", "line_of", "read_journal"]
+__all__ = [
+    "Begun",
+    "Claim",
+    "Kept",
+    "arguments_of",
+    "check_same",
+    "finished_in",
+    "line_of",
+    "read_entry",
+    "read_journal",
+]
 
 _SKIPS = "on_error"
 
@@ -36,7 +50,41 @@ class Begun:
     rejected_bytes: int
 
 
-Entry = TypeVar("Entry", Begun, Finished)
+@dataclass(frozen=True)
+class Claim:
+    """What was begun, and by which run.
+
+    Attributes:
+        begun: What it was.
+        writer: The mark of the run.
+    """
+
+    begun: Begun
+    writer: str
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A task that is finished, where another run may write to the same journal.
+
+    Attributes:
+        arguments: Those of the run that has finished it.
+        finished: What became of the task.
+    """
+
+    arguments: dict[str, str]
+    finished: Finished
+
+    def is_of(self, begun: Begun) -> bool:
+        """Whether the task is one of what was begun."""
+        try:
+            check_same(Begun(self.arguments, 0, 0), begun, [self.finished], "")
+        except StoreWriteError:
+            return False
+        return True
+
+
+Entry = TypeVar("Entry", Begun, Finished, Claim, Kept)
 
 
 def arguments_of(recipe: Recipe, target: Target) -> dict[str, str]:
@@ -76,22 +124,29 @@ def read_journal(path: Path) -> tuple[Begun, list[Finished]] | None:
         return None
     except OSError as error:
         raise storage_error(path, error) from error
-    begun = _read(Begun, lines[0], path) if lines else None
+    begun = read_entry(Begun, lines[0], str(path)) if lines else None
     if begun is None:
         return None
-    found = (_read(Finished, line, path) for line in lines[1:])
+    found = (read_entry(Finished, line, str(path)) for line in lines[1:])
     return begun, [entry for entry in found if entry is not None]
 
 
-def _read(kind: type[Entry], line: bytes, path: Path) -> Entry | None:
+def read_entry(kind: type[Entry], line: bytes, path: str) -> Entry | None:
+    """Return what a line or an object says; None if it is not whole.
+
+    Args:
+        kind: What it should be.
+        line: Its bytes.
+        path: What the place is called.
+    """
     with suppress(ValueError, RecursionError, StoreCorruptError):
         content = json.loads(line)
-        entry = build(kind, {key: value for key, value in content.items() if key != "sha256"}, str(path))
+        entry = build(kind, {key: value for key, value in content.items() if key != "sha256"}, path)
         return entry if sealed(entry) == line else None
     return None
 
 
-def check_same(before: Begun, now: Begun, finished: Sequence[Finished], path: Path) -> None:
+def check_same(before: Begun, now: Begun, finished: Sequence[Finished], path: str) -> None:
     """Raise unless what was finished is what would be made now.
 
     Records that were bad stopped the former run: that the next one skips them changes nothing that is finished.
@@ -108,21 +163,24 @@ def check_same(before: Begun, now: Begun, finished: Sequence[Finished], path: Pa
         raise _other(path, f"{name} was {old}, and is {new} now")
 
 
-def finished_in(tasks: Sequence[tuple[str, ...]], finished: Sequence[Finished], path: Path) -> None:
+def finished_in(tasks: Sequence[tuple[str, ...]], finished: Sequence[Finished], path: str) -> None:
     """Raise unless each finished task is one of those there are now, of the same rows of the same sources.
 
     Raises:
-        StoreWriteError: A source has changed; it is named.
+        StoreWriteError: A source has changed; it is named. Or nothing tells a source from another.
     """
     for entry in finished:
+        if not entry.keys:
+            raise _other(path, "its source, standard input or an iterable, cannot be told from another")
         now = tasks[entry.number] if entry.number < len(tasks) else ()
         if tuple(entry.keys) != now:
             odd = next(iter([key for key in entry.keys if key not in now] or entry.keys))
             raise _other(path, f"the source {odd.rsplit(' ', 3)[0]!r} has changed, or others have come before it")
 
 
-def _other(path: Path, what: str) -> StoreWriteError:
+def _other(path: str, what: str) -> StoreWriteError:
+    there = "objects" if is_object_url(path) else "directory"
     return StoreWriteError(
         f"{path} holds an unfinished store that was begun otherwise: {what}; run the former command again to go "
-        "on with it, or remove the directory to begin anew"
+        f"on with it, or remove the {there} to begin anew"
     )

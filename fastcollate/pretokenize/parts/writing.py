@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -13,16 +13,17 @@ from typing import NamedTuple
 
 from fastcollate.pretokenize.parts.effort import Effort, Timed, this_process
 from fastcollate.pretokenize.parts.tasks import Reading, Task
+from fastcollate.pretokenize.places.drafts import Drafts
 from fastcollate.pretokenize.recipe import Recipe
 from fastcollate.pretokenize.telling import count_together
 from fastcollate.sources.chunk import Chunk, Rejected
 from fastcollate.storage.local import storage_error
 from fastcollate.store.rejected_lines import json_line
-from fastcollate.store.shards.entries import Layout
+from fastcollate.store.shards.entries import Layout, ShardEntry
 from fastcollate.store.shards_writer import ShardsWriter, Written
 from fastcollate.tokenizers.tokenizer import TokenizerInfo
 
-__all__ = ["Encoding", "Finished", "Step", "Target", "TaskWork", "draft_of_rejected", "draft_stem"]
+__all__ = ["Encoding", "Finished", "Step", "Target", "TaskWork"]
 
 
 class Step(NamedTuple):
@@ -36,10 +37,11 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Finished:
-    """What became of a task, whose files lie in the output under names that begin with `draft_stem`.
+    """What became of a task, whose files lie in the output.
 
     Attributes:
         number: The number of the task.
+        stem: What the names of its files begin with until the store is whole.
         keys: What it was made of.
         rows: The rows that were read, also those without a record.
         read: The records that were read.
@@ -51,6 +53,7 @@ class Finished:
     """
 
     number: int
+    stem: str
     keys: list[str]
     rows: int
     read: int
@@ -60,15 +63,14 @@ class Finished:
     first: str
     rejected_bytes: int
 
+    @property
+    def rejected_file(self) -> str:
+        """The name of the task's own file of rejected records."""
+        return _rejected_file(self.stem)
 
-def draft_stem(task: int) -> str:
-    """Return what the names of a task's shards begin with until the store is whole."""
-    return f"task-{task:05d}"
 
-
-def draft_of_rejected(task: int) -> str:
-    """Return the name of a task's own file of rejected records."""
-    return f"{draft_stem(task)}.rejected.jsonl"
+def _rejected_file(stem: str) -> str:
+    return f"{stem}.rejected.jsonl"
 
 
 @dataclass(frozen=True)
@@ -76,14 +78,14 @@ class Target:
     """Where the shards of tasks go, and how they are made.
 
     Args:
-        directory: The directory.
+        drafts: Where they are written.
         encoding: What made the ids.
         layout: The kind of files.
         records_per_shard: The most records of a shard.
         labels: What `rejected.jsonl` calls each file, by its path.
     """
 
-    directory: Path
+    drafts: Drafts
     encoding: TokenizerInfo
     layout: Layout
     records_per_shard: int
@@ -93,33 +95,49 @@ class Target:
         """Write what a task has become, and yield each step, what its end took, then what it was all together.
 
         Raises:
-            StorageError: The disk failed.
+            StorageError: The disk failed, or the object store.
         """
-        writer = ShardsWriter(
-            self.directory, self.encoding, self.layout, self.records_per_shard, draft_stem(task.number)
-        )
-        rejected = _RejectedFile(self.directory / draft_of_rejected(task.number), self.labels)
+        stem = f"task-{task.number:05d}" + (f"-{self.drafts.mark}" if self.drafts.mark else "")
         noted = Counter[str]()
         read = 0.0
-        for chunk, process, cpu, encoding in encoded:
+        with self.drafts.bench() as bench:
+            writer = ShardsWriter(bench.directory, self.encoding, self.layout, self.records_per_shard, stem)
+            rejected = _RejectedFile(bench.directory / _rejected_file(stem), self.labels)
+            handed = 0
+            for chunk, process, cpu, encoding in encoded:
+                begun = time.perf_counter()
+                writer.append(chunk.tokens, chunk.spans, chunk.source_rows, chunk.columns)
+                rejected.add(chunk.path, chunk.rejected)
+                count_together(noted, chunk.noted)
+                bench.hand_over(_files(writer.shards[handed:]))
+                handed = len(writer.shards)
+                writing = time.perf_counter() - begun
+                effort = Effort(task.number, process, cpu, reading.seconds - read, encoding, writing)
+                read = reading.seconds
+                yield Step(len(chunk.source_rows), len(chunk.tokens.values), len(chunk.rejected), effort)
             begun = time.perf_counter()
-            writer.append(chunk.tokens, chunk.spans, chunk.source_rows, chunk.columns)
-            rejected.add(chunk.path, chunk.rejected)
-            count_together(noted, chunk.noted)
+            written = writer.finish()
+            bench.hand_over(_files(writer.shards[handed:]))
+            size = rejected.finish()
+            bench.hand_over([_rejected_file(stem)] if size else [])
             writing = time.perf_counter() - begun
-            effort = Effort(task.number, process, cpu, reading.seconds - read, encoding, writing)
-            read = reading.seconds
-            yield Step(len(chunk.source_rows), len(chunk.tokens.values), len(chunk.rejected), effort)
-        begun = time.perf_counter()
-        written = writer.finish()
-        size = rejected.finish()
-        writing = time.perf_counter() - begun
         yield Effort(task.number, this_process(), time.process_time(), reading.seconds - read, 0.0, writing)
-        counts = dict(rejected.counts)
-        keys = list(task.keys)
         yield Finished(
-            task.number, keys, reading.rows, reading.records, written, counts, dict(noted), rejected.first, size
+            number=task.number,
+            stem=stem,
+            keys=list(task.keys),
+            rows=reading.rows,
+            read=reading.records,
+            written=written,
+            rejected=dict(rejected.counts),
+            noted=dict(noted),
+            first=rejected.first,
+            rejected_bytes=size,
         )
+
+
+def _files(shards: Sequence[ShardEntry]) -> list[str]:
+    return [file.name for shard in shards for file in shard.files]
 
 
 class _RejectedFile:
