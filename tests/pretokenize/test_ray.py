@@ -174,8 +174,8 @@ def test_silence_is_our_error_and_ends_the_tasks(ray, tmp_path):
     assert next(results) == (0, 1)
     results.close()
     assert not is_running(int((tmp_path / "left").read_text()))
-    with pytest.raises(WorkerError, match=r"no task on Ray has given a sign for 2 seconds: .* raise timeout="):
-        list(RayCluster(1, timeout=2).run(silent, [tmp_path / "silent"]))
+    with pytest.raises(WorkerError, match=r"no task on Ray has given a sign for 8 seconds: .* raise timeout="):
+        list(RayCluster(1, timeout=8).run(silent, [tmp_path / "silent"]))
     assert not is_running(int((tmp_path / "silent").read_text()))
 
 
@@ -221,7 +221,7 @@ class Elsewhere(ThisProcess):
     def run(self, do, given):
         for number, item in super().run(do, given):
             if isinstance(item, Finished):
-                for file in do.target.directory.glob("task-*"):
+                for file in do.target.drafts.directory.glob("task-*"):
                     file.unlink()
             yield number, item
 
