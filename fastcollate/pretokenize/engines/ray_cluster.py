@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -24,6 +25,7 @@ from fastcollate.pretokenize.engines.worker import FAILED, ITEM, answers, loaded
 __all__ = ["RayCluster", "library"]
 
 _RETRIES = 3  # of a task whose worker died
+_KNOCKING_SECONDS = 10
 _ENDING_SECONDS = 10  # that tasks have to end once they are cancelled
 _STAY = "set engine='local' to stay on this machine"
 _TRAVELLING = ("AWS_", "AZURE_", "GOOGLE_", "TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR", "FASTCOLLATE_")
@@ -206,11 +208,17 @@ def _connect(ray: Any, address: str, workers: int | None) -> None:
     variables = {"PYTHONPATH": os.pathsep.join(sys.path), "RAY_USAGE_STATS_ENABLED": "0"}
     handler = signal.getsignal(signal.SIGTERM)
     try:
+        if not own:
+            _knock(address)
         with _variables(variables):
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except Exception as error:
-        where = "Ray cannot be started" if own else f"the Ray cluster at {address} (RAY_ADDRESS) cannot be reached"
-        raise WorkerError(f"{where} ({_last_line(error)}); {_STAY}") from error
+        if own:
+            raise WorkerError(f"Ray cannot be started ({_last_line(error)}); {_STAY}") from error
+        raise WorkerError(
+            f"the Ray cluster at {address} (RAY_ADDRESS) cannot be reached ({_last_line(error)}): see whether it "
+            f"is up, and whether it wants RAY_AUTH_MODE=token, or {_STAY}"
+        ) from error
     finally:
         if handler is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)
@@ -218,6 +226,13 @@ def _connect(ray: Any, address: str, workers: int | None) -> None:
         worker = import_module("ray._private.worker").global_worker
         worker.threads_stopped.set()
         worker.gcs_error_subscriber.close()
+
+
+def _knock(address: str) -> None:
+    """Raise an OSError if nobody listens at `HOST:PORT`, for which Ray would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), _KNOCKING_SECONDS).close()
 
 
 @contextmanager
