@@ -27,6 +27,7 @@ __all__ = ["RayCluster", "library"]
 _RETRIES = 3  # of a task whose worker died
 _KNOCKING_SECONDS = 10
 _ENDING_SECONDS = 10  # that tasks have to end once they are cancelled
+_DYING_SECONDS = 0.1  # that a worker has once it has said that it ends: it takes milliseconds
 _STAY = "set engine='local' to stay on this machine"
 _TRAVELLING = ("AWS_", "AZURE_", "GOOGLE_", "TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR", "FASTCOLLATE_")
 
@@ -137,6 +138,8 @@ class _Streams:
 
     def end(self) -> None:
         """Cancel what is open, and wait until it has ended: nobody writes any more."""
+        if not self._open:
+            return
         for stream in self._open:
             with suppress(self._ray.exceptions.RayError):
                 self._ray.cancel(stream, force=True)
@@ -147,6 +150,7 @@ class _Streams:
                     next(stream)
                 except (StopIteration, self._ray.exceptions.RayError):
                     del self._open[stream]
+        time.sleep(_DYING_SECONDS)
 
 
 class _Place(NamedTuple):
