@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -24,7 +25,9 @@ from fastcollate.pretokenize.engines.worker import FAILED, ITEM, answers, loaded
 __all__ = ["RayCluster", "library"]
 
 _RETRIES = 3  # of a task whose worker died
+_KNOCKING_SECONDS = 10
 _ENDING_SECONDS = 10  # that tasks have to end once they are cancelled
+_DYING_SECONDS = 0.1  # that a worker has once it has said that it ends: it takes milliseconds
 _STAY = "set engine='local' to stay on this machine"
 _TRAVELLING = ("AWS_", "AZURE_", "GOOGLE_", "TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR", "FASTCOLLATE_")
 
@@ -135,6 +138,8 @@ class _Streams:
 
     def end(self) -> None:
         """Cancel what is open, and wait until it has ended: nobody writes any more."""
+        if not self._open:
+            return
         for stream in self._open:
             with suppress(self._ray.exceptions.RayError):
                 self._ray.cancel(stream, force=True)
@@ -145,6 +150,7 @@ class _Streams:
                     next(stream)
                 except (StopIteration, self._ray.exceptions.RayError):
                     del self._open[stream]
+        time.sleep(_DYING_SECONDS)
 
 
 class _Place(NamedTuple):
@@ -206,11 +212,17 @@ def _connect(ray: Any, address: str, workers: int | None) -> None:
     variables = {"PYTHONPATH": os.pathsep.join(sys.path), "RAY_USAGE_STATS_ENABLED": "0"}
     handler = signal.getsignal(signal.SIGTERM)
     try:
+        if not own:
+            _knock(address)
         with _variables(variables):
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except Exception as error:
-        where = "Ray cannot be started" if own else f"the Ray cluster at {address} (RAY_ADDRESS) cannot be reached"
-        raise WorkerError(f"{where} ({_last_line(error)}); {_STAY}") from error
+        if own:
+            raise WorkerError(f"Ray cannot be started ({_last_line(error)}); {_STAY}") from error
+        raise WorkerError(
+            f"the Ray cluster at {address} (RAY_ADDRESS) cannot be reached ({_last_line(error)}): see whether it "
+            f"is up, and whether it wants RAY_AUTH_MODE=token, or {_STAY}"
+        ) from error
     finally:
         if handler is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)
@@ -218,6 +230,13 @@ def _connect(ray: Any, address: str, workers: int | None) -> None:
         worker = import_module("ray._private.worker").global_worker
         worker.threads_stopped.set()
         worker.gcs_error_subscriber.close()
+
+
+def _knock(address: str) -> None:
+    """Raise an OSError if nobody listens at `HOST:PORT`, for which Ray would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), _KNOCKING_SECONDS).close()
 
 
 @contextmanager
