@@ -120,22 +120,20 @@ def prepare(
     _check(engine, max_length, (append_eot, append), (overlong, unsupervised, on_error))
     tokenizer = settle_tokenizer(encoding, append_eot=append_eot)
     found = find_sources(source, format=format, storage_options=storage_options)
-    processes = Workers(workers, timeout)
-    work = Work(found, processes, skip=on_error == "skip")
+    work = Work(found, Workers(workers, timeout), skip=on_error == "skip")
     first = work.first_records()
     kept, markers = KeptColumns.found(keep_columns, first), (response_marker, prompt_marker)
     chosen = settle_template(template, first, fields=fields, train_on=train_on, markers=markers)
     recipe = Recipe(chosen, tokenizer, append_eot, max_length, overlong, unsupervised, on_error, kept)
     target = _target(output, tokenizer, layout, records_per_shard, work.labels)
     old = OldStore.at(target, kept) if append else None
-    account = Account.of(progress)
     with Unfinished(target.directory, arguments_of(recipe, target), work.tasks, old) as unfinished:
-        account.begin(work.tasks, unfinished.finished, processes.count)
-        return _done(work, recipe, target, unfinished, account)
+        return _done(work, recipe, target, unfinished, Account.of(progress))
 
 
 def _done(work: Work, recipe: Recipe, target: Target, unfinished: Unfinished, account: Account) -> TokenStore:
     """Do what is left to do, and return the store that it makes."""
+    account.begin(work.tasks, unfinished.finished, work.cores)
     if not unfinished.is_whole:
         for item in work.steps(recipe, target, unfinished.finished):
             if isinstance(item, Finished):

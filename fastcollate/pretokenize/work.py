@@ -90,6 +90,7 @@ class Work:
         tasks: All tasks. One that is alone is read here, and all workers encode its chunks; of several each is one
             worker's.
         labels: What each file is called where machines are no matter.
+        cores: How many processes may work at once.
 
     Raises:
         InputError: A source is unreadable.
@@ -99,6 +100,7 @@ class Work:
         say(found.notes)
         self.labels = labels(found.found)
         self.tasks = cut_into_tasks(found.sources, self.labels)
+        self.cores = workers.count
         self._workers = workers
         self._alone = len(found.sources) == 1
         self._reading = Reading(
