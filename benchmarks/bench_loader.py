@@ -100,7 +100,9 @@ def test_streaming_against_a_memory_map(race, any_corpus, tmp_path, collator):
     )
 
 
-def test_worker_processes_stream_beside_none(race, any_corpus):
+@pytest.mark.parametrize("epoch", ["first", "later"])
+def test_worker_processes_stream_beside_none(race, any_corpus, epoch):
+    """The first epoch of a loader starts its workers; later ones, of loaders that are kept, find them there."""
     name, store = any_corpus
 
     def loader(workers):
@@ -108,8 +110,12 @@ def test_worker_processes_stream_beside_none(race, any_corpus):
 
     for found, wanted in zip(loader(2), loader(0), strict=True):
         assert all(torch.equal(found[key], wanted[key]) for key in wanted)
-    title = f"stream, two workers over none: {name}, batch 32"
-    race(title, store.num_tokens, lambda: all_of(loader(0)), lambda: all_of(loader(2)))
+    title = f"stream, two workers over none: {name}, batch 32, {epoch} epoch"
+    if epoch == "first":
+        race(title, store.num_tokens, lambda: all_of(loader(0)), lambda: all_of(loader(2)))
+        return
+    with loader(0) as alone, loader(2) as helped:
+        race(title, store.num_tokens, lambda: all_of(iter(alone)), lambda: all_of(iter(helped)))
 
 
 def sleeping(batch):

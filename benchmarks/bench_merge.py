@@ -78,7 +78,7 @@ def contest(figure, rounds, case, two, output, *rivals):
     for rival, took in zip(rivals, theirs, strict=True):
         ratios = [a / b for a, b in zip(mine, took, strict=True)]
         milliseconds = statistics.median(took) * 1e3
-        figure(f"{title}, ours ÷ {rival.__doc__}", ratios, "times its time", rival_milliseconds=milliseconds)
+        figure(f"{title}, ours ÷ {rival.__doc__}", ratios, "times", rival_milliseconds=milliseconds)
 
 
 def copying(folder):

@@ -27,7 +27,7 @@ def test_staging_on_the_host(figure, corpus, rounds, full_size, kind):
     name, store = corpus
     make, collate = COLLATORS[kind]
     dataset = make(store)
-    parcels = dataset.parcels(dataset.begin(), columns=collate.columns)
+    parcels = dataset.parcels(dataset.begin().start, columns=collate.columns)
     parcels = list(itertools.islice(parcels, 20 if full_size else 4))
     slab = Slab(pinned=False)
 

@@ -27,6 +27,7 @@ class InputError(FastCollateError):
         bad_source        the source is neither a path, nor a URL, nor an iterable of records
         not_found         no file has that path, or matches that pattern, or the folder has no file of records
         unreadable        the system does not let us read the file
+        changed           the file was changed while it was read
         no_download       the URL cannot be read to its end, or the cache cannot be written
         not_data          the file is of a kind that is not read, such as a zip archive or a Git LFS pointer
         damaged           the file is cut short, encrypted, or not what its first bytes say

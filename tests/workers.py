@@ -23,6 +23,23 @@ def children(pid=None):
     return found
 
 
+def descendants(pid=None):
+    """All that run below `pid`, or this process: the number of each, and its command line."""
+    commands, parents = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            commands[int(stat.parent.name)] = (stat.parent / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if state != "Z":
+            parents[int(stat.parent.name)] = int(parent)
+    found = [pid or os.getpid()]
+    for above in found:
+        found += [below for below, parent in parents.items() if parent == above]
+    return [(each, commands[each]) for each in found[1:]]
+
+
 def wait_until(happened, limit):
     end = time.monotonic() + limit
     while not happened():

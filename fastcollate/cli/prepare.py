@@ -10,6 +10,7 @@ from fastcollate.pretokenize.account import Account
 from fastcollate.pretokenize.recipe import Overlong, Unsupervised
 from fastcollate.pretokenize.run import prepare
 from fastcollate.pretokenize.telling import told
+from fastcollate.pretokenize.work import Place
 from fastcollate.reports.account_shown import account_shown
 from fastcollate.reports.account_summary import account_numbers, account_words
 from fastcollate.reports.logged import logged
@@ -53,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--layout", choices=["arrow", "npy"], default="arrow", help="of the files (default: arrow)")
     add("--records-per-shard", type=int, default=262_144, metavar="N", help="(default: 262144)")
     add("--workers", type=int, metavar="N", help="the most processes (default: one a core)")
-    add("--engine", choices=["local"], default="local", help="where they run (default: local)")
+    where = "where they run: this machine, or a Ray cluster (default: local)"
+    add("--engine", choices=get_args(Place), default="local", help=where)
     add("--timeout", type=int, default=600, metavar="S", help="seconds a worker may be silent (default: 600)")
     more = "add the records to the store that is at DIR; who reads it goes on as before"
     add("--append", action="store_true", help=more)

@@ -11,9 +11,10 @@ from fastcollate.corpus.corpus import Records, find_in
 from fastcollate.plan.shares import Share
 from fastcollate.ragged import Found, IntArray, Parcel, Scattered
 
-__all__ = ["cut_parcels", "find_rows"]
+__all__ = ["CELLS", "cut_parcels", "find_rows"]
 
-_CELLS, _BATCHES = 1 << 17, 64  # of a parcel at most: some MB, which soon come
+CELLS = 1 << 17  # of a parcel at most: some MB, which soon come
+_LEAST = 1 << 11  # cells that a batch counts as, so that not too many tiny ones wait for each other
 
 
 def find_rows(
@@ -52,16 +53,16 @@ def find_rows(
     return parcel
 
 
-def cut_parcels(parcel: Parcel) -> Iterator[Parcel]:
+def cut_parcels(parcel: Parcel, cells: int = CELLS) -> Iterator[Parcel]:
     """Yield a parcel in parts of consecutive batches that are small enough to be collated at once.
 
-    A part has 131,072 cells and 64 batches at most, or one batch.
+    A part has one batch, or so many `cells` at most and a batch for each 2,048 of them: 131,072 and 64 by default.
     """
     before = np.cumsum(parcel.cells())
     first, count = 0, len(parcel)
     while first < count:
-        room = _CELLS + (int(before[first - 1]) if first else 0)
-        last = min(max(first + 1, int(np.searchsorted(before, room, "right"))), first + _BATCHES)
+        room = cells + (int(before[first - 1]) if first else 0)
+        last = min(max(first + 1, int(np.searchsorted(before, room, "right"))), first + cells // _LEAST)
         yield parcel if last - first == count else parcel.part(first, last)
         first = last
 

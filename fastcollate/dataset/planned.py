@@ -15,7 +15,7 @@ from fastcollate.corpus.corpus import Corpus, Records, knows_places
 from fastcollate.corpus.mixture import Mixture
 from fastcollate.dataset.agreement import check_agreement
 from fastcollate.dataset.checked import checked
-from fastcollate.dataset.parcels import cut_parcels, find_rows
+from fastcollate.dataset.parcels import CELLS, cut_parcels, find_rows
 from fastcollate.dataset.position import Pass, SharedPosition
 from fastcollate.dataset.world import World
 from fastcollate.errors import PlanError, StateError
@@ -101,7 +101,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         while True:
             run, info = self.begin(), get_worker_info()
             worker, num_workers = (0, 1) if info is None else (info.id, info.num_workers)
-            parcels = self.parcels(run, worker=worker, num_workers=num_workers)
+            parcels = self.parcels(run.start, worker=worker, num_workers=num_workers)
             for batch in chain.from_iterable(parcel.side_by_side().batches() for parcel in parcels):
                 run.deliver()
                 yield batch
@@ -116,24 +116,31 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         return self._place.begin(self._settled, self._ask_world().size)
 
     def parcels(
-        self, run: Pass, *, columns: Collection[str] | None = None, worker: int = 0, num_workers: int = 1
+        self,
+        start: Position,
+        *,
+        columns: Collection[str] | None = None,
+        worker: int = 0,
+        num_workers: int = 1,
+        cells: int = CELLS,
     ) -> Iterator[Parcel]:
         """Return the batches of a pass of this rank, or every `num_workers`-th of them; the position stays.
 
         Args:
-            run: The pass.
+            start: Where the pass begins.
             columns: What to find beside the tokens, as far as the corpus has it; by default all it has.
             worker: Which of those that share the pass, from 0.
             num_workers: How many share the pass; one by default.
+            cells: The cells of a parcel at most, unless it is one batch; 131,072 by default.
         """
-        plan, records = self._plan_at(run.start), self._records
+        plan, records = self._plan_at(start), self._records
         known = self._columns
         # weights are gathered for whoever learns, so that nobody who knows none of them passes them over
         beside = [name for name in known if columns is None or name in columns or (columns and name == "weights")]
         per_token = [name for name in beside if known[name].per == "token"]
         shares = rank_shares(
             plan,
-            start=run.start.batch,
+            start=start.batch,
             rank=self._world.rank,
             world_size=self._world.size,
             worker=worker,
@@ -142,8 +149,8 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         )
         longest = getattr(plan, "max_length", None)
         found = (find_rows(records, share, beside, per_token=per_token, max_length=longest) for share in shares)
-        parcels = chain.from_iterable(map(cut_parcels, found))
-        return checked(parcels, records, run.start, worker=worker, num_workers=num_workers)
+        parcels = chain.from_iterable(cut_parcels(parcel, cells) for parcel in found)
+        return checked(parcels, records, start, worker=worker, num_workers=num_workers)
 
     def finish(self, run: Pass) -> None:
         """Go on to the next epoch, after the last batch of a pass.
@@ -218,6 +225,10 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         """To another process go the world as it is known here and the position; it reads records of its own."""
         plan = self._plan.at(epoch=-1, group=self._plan.group, records=_UNREAD, landmark=Landmark())
         return {**self.__dict__, "_world": self._ask_world(), "_plan": plan, "_records": _UNREAD}
+
+    def given(self) -> dict[str, Any]:
+        """Return all that batches follow from beside the position: equal while nobody sets an attribute anew."""
+        return {**self.__dict__, "_world": self._ask_world(), "_plan": None, "_records": None, "_place": None}
 
     def __copy__(self) -> Self:
         """Return a dataset with a position of its own."""

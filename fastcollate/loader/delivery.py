@@ -13,6 +13,7 @@ from fastcollate.collate.batch import Batch
 from fastcollate.device.copier import DeviceCopier, OnDevice
 from fastcollate.device.items import count_bytes
 from fastcollate.device.prefetch import Prefetcher
+from fastcollate.loader.crew import Crew
 from fastcollate.loader.feeds import Feed
 from fastcollate.loader.stats import LoaderStats
 from fastcollate.loader.workers import WorkerPool
@@ -29,12 +30,12 @@ class Delivery(Iterator[Any]):
         run: The pass of the dataset, which moves its position.
     """
 
-    def __init__(self, feed: Feed, copier: DeviceCopier, stats: LoaderStats, *, prefetch: int) -> None:
+    def __init__(self, feed: Feed, crew: Crew, copier: DeviceCopier, stats: LoaderStats, *, prefetch: int) -> None:
         self.run = feed.dataset.begin()
         self._dataset = feed.dataset
         self._copier = copier
         self._stats = stats
-        self._read = feed.read(self.run)
+        self._read = feed.read(self.run, crew)
         self._ready = deque[Any]()  # what is left of the latest parcel
         self._event: torch.cuda.Event | None = None  # what their copy to the device ends with
         self._source: Generator[OnDevice, None, None] | Prefetcher[OnDevice]

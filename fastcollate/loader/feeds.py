@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
@@ -15,14 +15,13 @@ from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.dataset.position import Pass
 from fastcollate.device.copier import DeviceCopier, OnDevice
 from fastcollate.errors import CollateError
+from fastcollate.loader.crew import Crew, Reading, all_or_each
 from fastcollate.loader.stats import LoaderStats
 from fastcollate.loader.workers import WorkerPool
-from fastcollate.plan.permutation import derive_key
 from fastcollate.ragged import Parcel, RaggedBatch
 
 __all__ = ["Feed", "fills_flat", "fills_memory"]
 
-Made = TypeVar("Made")
 Make = Callable[[Parcel, Allocator], Any]  # the batches of a parcel, or what travels instead
 
 
@@ -71,22 +70,18 @@ class Feed:
     num_workers: int
     timeout: float
 
-    def read(self, run: Pass) -> WorkerPool | Iterator[Parcel]:
+    def read(self, run: Pass, crew: Crew) -> WorkerPool | Iterator[Parcel]:
         """Return what is read in a pass: parcels of rows, or a pool whose workers read them.
 
-        Worker processes begin at once. Where batches go to a device they are collated here, in memory that is
+        The workers of `crew` begin at once. Where batches go to a device they are collated here, in memory that is
         copied from there: their tokens come from another process in a fraction of the time of their tensors.
         """
         if not self.num_workers:
-            return self.dataset.parcels(run, columns=self.columns)
+            return self.dataset.parcels(run.start, columns=self.columns)
         made_here = self.fills and not self.shares
-        return WorkerPool(
-            _Reading(self.dataset, run, self.columns, None if made_here else self.collate_fn),
-            workers=self.num_workers,
-            timeout=self.timeout,
-            seed=derive_key(self.dataset.seed, run.start.epoch),
-            shares=self.shares,
-        )
+        collate_fn = None if made_here else self.collate_fn
+        reading = Reading(self.dataset, self.columns, collate_fn, self.shares, run.start)
+        return crew.begin(reading, workers=self.num_workers, timeout=self.timeout)
 
     def send(
         self, read: WorkerPool | Iterator[Parcel], copier: DeviceCopier, stats: LoaderStats
@@ -147,7 +142,7 @@ class Feed:
             _check_made(self.collate_fn, copied.item, len(part))
             return copied
 
-        yield from _all_or_each(sent, parcel)
+        yield from all_or_each(sent, parcel)
 
     def _given_out(self, pool: WorkerPool, stats: LoaderStats) -> Iterator[OnDevice]:
         """The batches that workers filled, as many at a time as have come."""
@@ -170,43 +165,6 @@ class Feed:
     def _call(self, batch: RaggedBatch, _: Allocator) -> list[Any]:
         """The batch that a collator makes that is merely called."""
         return [self.collate_fn(batch)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """What a worker does: its share of a pass, collated if that is not to be done elsewhere."""
-
-    dataset: PlannedDataset[Any]
-    run: Pass
-    columns: Collection[str] | None
-    collate_fn: Any
-
-    def __call__(self, worker: int, num_workers: int, allocate: Allocator | None = None) -> Iterator[Any]:
-        parcels = self.dataset.parcels(self.run, columns=self.columns, worker=worker, num_workers=num_workers)
-        if allocate is not None:
-            for parcel in parcels:
-                yield from _all_or_each(lambda part: (*self.collate_fn.fill(part, allocate), len(part)), parcel)
-            return
-        for parcel in map(Parcel.side_by_side, parcels):
-            if self.collate_fn is None:
-                yield parcel
-            else:
-                yield from (self.collate_fn(batch) for batch in parcel.batches())
-
-
-def _all_or_each(make: Callable[[Parcel], Made], parcel: Parcel) -> Iterator[Made]:
-    """What is made of a parcel at once, or of each of its batches if one is wrong.
-
-    Those before the wrong one are delivered, and it is told by its own rows.
-    """
-    try:
-        made = make(parcel)
-    except Exception:
-        if len(parcel) == 1:
-            raise
-        yield from map(make, parcel.singles())
-        return
-    yield made
 
 
 def _check_made(collate_fn: Any, made: Any, count: int) -> None:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
+from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, NoReturn
 
@@ -42,6 +43,8 @@ class Assignment:
         workers: The number of workers, the second argument of `work`.
         seed: The seed of all workers.
         slots: The memory for what the worker makes, if it shares any; what allocates there is the third argument.
+        orders: What tells the worker to do its work again, the seed first and then further arguments; None if it
+            is done once.
     """
 
     work: Work
@@ -49,6 +52,7 @@ class Assignment:
     workers: int
     seed: int
     slots: Slots | None = None
+    orders: Connection | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         try:
@@ -58,7 +62,7 @@ class Assignment:
                 f"the workers cannot be given their work: {error}; with this start method it must be picklable: "
                 "define functions at the top of a module, or set num_workers=0"
             ) from error
-        return _unpickle, (work, self.number, self.workers, self.seed, self.slots)
+        return _unpickle, (work, self.number, self.workers, self.seed, self.slots, self.orders)
 
 
 def _unpickle(pickled: bytes, *rest: Any) -> Assignment:

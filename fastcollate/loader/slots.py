@@ -28,7 +28,7 @@ from fastcollate.storage.pages import Pages
 __all__ = ["Place", "SlotReader", "SlotWriter", "Slots", "can_share", "new_slots"]
 
 _MOST = mmap.ALLOCATIONGRANULARITY  # slots, as many as the first page has bytes
-_AHEAD = 2  # items that are made before the first of them is received
+_AHEAD = 3  # items that are made before the first of them is received
 _ALIGNED = 64  # bytes
 _CLOSED = -1  # instead of a descriptor
 

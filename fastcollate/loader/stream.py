@@ -14,6 +14,7 @@ from fastcollate.arguments import check_choice, check_count, check_seconds
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.device.copier import DeviceCopier
 from fastcollate.errors import InputError, StateError
+from fastcollate.loader.crew import Crew
 from fastcollate.loader.delivery import Delivery
 from fastcollate.loader.feeds import Feed, fills_flat, fills_memory
 from fastcollate.loader.slots import can_share
@@ -31,8 +32,9 @@ class StreamLoader:
     was prepared ahead. A copy of a loader, also a pickled one, has a dataset of its own that begins where this one
     is.
 
-    Batches are made several at a time, in parcels of at most 131,072 cells a tensor or one batch; the first has
-    one batch. A batch that is kept keeps the memory of its parcel, and `Batch.clone` makes it independent.
+    Batches are made several at a time, in parcels of at most 131,072 cells a tensor (twice as many where workers
+    make them) or one batch; the first has one batch. A batch that is kept keeps the memory of its parcel, and
+    `Batch.clone` makes it independent.
 
     For a CUDA device parcels are prepared ahead: a background thread finds, collates and copies them. On the CPU
     each parcel is made when its first batch is asked for: there a thread would share the interpreter with its
@@ -50,8 +52,10 @@ class StreamLoader:
             only the real tokens in the store's own dtype, which are padded and masked on the device: the same
             batches for a tenth of the bytes.
         num_workers: The number of processes that read the records and run `collate_fn`, whose tensors then lie in
-            memory that this process shares. For a device, a collator of ours runs here. With 0, the default,
-            everything happens in this process, which is faster where a batch costs little.
+            memory that this process shares. For a device, a collator of ours runs here. Dataset and collator of
+            this library are read by the same processes epoch after epoch, until one of them is changed or an
+            epoch is left early; with others each epoch has new processes. With 0, the default, everything happens
+            in this process, which is faster where a batch costs little.
         timeout: The seconds for which a worker may send nothing before a `WorkerError` names it.
 
     Raises:
@@ -102,6 +106,7 @@ class StreamLoader:
             num_workers=self.num_workers,
             timeout=self.timeout,
         )
+        self._crew = Crew()
         self._delivery: Delivery | None = None
 
     def __repr__(self) -> str:
@@ -136,7 +141,7 @@ class StreamLoader:
             StateError: Another iteration of this loader has begun.
             WorkerError: A worker process died, or sent nothing for too long.
         """
-        self.close()
+        self._leave()
         exiting = sys.is_finalizing  # when the interpreter ends, modules are gone before generators are
         current = self._begin()
         try:
@@ -149,7 +154,7 @@ class StreamLoader:
                     return
                 yield batch
                 if current.run.overtaken:
-                    self.close()
+                    self._leave()
                     current = self._begin()
                 elif self._delivery is None:
                     return  # closed
@@ -157,7 +162,7 @@ class StreamLoader:
                     raise StateError("another iteration of this loader has begun: use that one")
         finally:
             if not exiting() and self._delivery is current:
-                self.close()
+                self._leave()
 
     def state_dict(self) -> dict[str, Any]:
         """Return how much was delivered, as JSON: the same on every rank, valid for any world size."""
@@ -174,12 +179,17 @@ class StreamLoader:
 
     def close(self) -> None:
         """End the thread and the processes, if any. What was not delivered is delivered by the next iteration."""
+        self._leave()
+        self._crew.close()
+
+    def _leave(self) -> None:
+        """End the pass that is under way, and the workers that read for it."""
         if self._delivery is not None:
             current, self._delivery = self._delivery, None
             current.close()
 
     def _begin(self) -> Delivery:
-        self._delivery = Delivery(self._feed, self._copier, self.stats, prefetch=self.prefetch)
+        self._delivery = Delivery(self._feed, self._crew, self._copier, self.stats, prefetch=self.prefetch)
         return self._delivery
 
     def __enter__(self) -> Self:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from fastcollate.arguments import check_choice, check_choices, check_count, check_flag
-from fastcollate.errors import InputError
 from fastcollate.pretokenize.account import Account
 from fastcollate.pretokenize.kept_columns import KeptColumns
 from fastcollate.pretokenize.parts.adding import OldStore
@@ -17,7 +16,7 @@ from fastcollate.pretokenize.parts.writing import Finished, Target
 from fastcollate.pretokenize.recipe import OnError, Overlong, Recipe, Unsupervised
 from fastcollate.pretokenize.settling import settle_template, settle_tokenizer
 from fastcollate.pretokenize.telling import tell
-from fastcollate.pretokenize.work import Work, Workers
+from fastcollate.pretokenize.work import Place, Work, Workers
 from fastcollate.sources.resolve import find_sources
 from fastcollate.store.reader import TokenStore
 from fastcollate.store.shards.entries import Layout
@@ -48,7 +47,7 @@ def prepare(
     layout: Layout = "arrow",
     records_per_shard: int = 262_144,
     workers: int | None = None,
-    engine: Literal["local"] = "local",
+    engine: Place = "local",
     timeout: int = 600,
     on_error: OnError = "raise",
     append: bool = False,
@@ -92,8 +91,12 @@ def prepare(
         workers: The most processes, by default as many as there are cores; this one works alone until there is
             enough to do for others. A script needs no `__main__` guard: workers do not run it. On Windows this
             process works alone.
-        engine: Where workers run; `"local"` is this machine.
-        timeout: The seconds that a worker may take for 4,096 records before it is taken for stuck, 600 by default.
+        engine: Where workers run: `"local"` (default) is this machine; `"ray"` is the Ray cluster that the program
+            is connected to or `RAY_ADDRESS` names, else a Ray that is started here for this call. There `workers`
+            is the most tasks at a time, by default as many as there are CPUs; a dead worker's task is begun again;
+            and source and output must be URLs, or in folders that all nodes share.
+        timeout: The seconds that a worker may take for 4,096 records before it is taken for stuck, 600 by default;
+            on Ray, the seconds without a sign of any task.
         on_error: What becomes of bad records: `"raise"` (default) stops at the first, `"skip"` leaves them out and
             counts them in the manifest, by reason.
         append: True adds the records to the store that is at `output`, of the same encoding, layout and columns;
@@ -109,7 +112,8 @@ def prepare(
         StoreWriteError: `output` holds something else, or an unfinished store that was begun otherwise: what
             differs is named. Or another process is writing there, or `append` does not go with what is there.
         StorageError: The disk failed, or an object store.
-        WorkerError: A worker process died, is stuck, or cannot be sent the template or the encoding.
+        WorkerError: A worker process died, is stuck, or cannot be sent the template or the encoding; or Ray is not
+            installed or cannot be reached.
 
     >>> import tempfile
     >>> records = [{"instruction": "Say hi.", "output": "Hi."}]
@@ -117,10 +121,10 @@ def prepare(
     >>> len(store), store.spans(0).tolist()
     (1, [[131, 151]])
     """
-    _check(engine, max_length, (append_eot, append), (overlong, unsupervised, on_error))
+    _check(max_length, (append_eot, append), (overlong, unsupervised, on_error))
     tokenizer = settle_tokenizer(encoding, append_eot=append_eot)
     found = find_sources(source, format=format, storage_options=storage_options)
-    work = Work(found, Workers(workers, timeout), skip=on_error == "skip")
+    work = Work(found, Workers(workers, timeout, engine), skip=on_error == "skip")
     first = work.first_records()
     kept, markers = KeptColumns.found(keep_columns, first), (response_marker, prompt_marker)
     chosen = settle_template(template, first, fields=fields, train_on=train_on, markers=markers)
@@ -145,10 +149,8 @@ def _done(work: Work, recipe: Recipe, target: Target, unfinished: Unfinished, ac
 
 
 def _check(
-    engine: str, max_length: int | None, flags: tuple[bool, bool], fates: tuple[Overlong, Unsupervised, OnError]
+    max_length: int | None, flags: tuple[bool, bool], fates: tuple[Overlong, Unsupervised, OnError]
 ) -> None:
-    if engine != "local":
-        raise InputError(f"engine is {engine!r}: this version runs workers on this machine; use engine='local'")
     for name, flag in zip(("append_eot", "append"), flags, strict=True):
         check_flag(name, flag)
     if max_length is not None:

@@ -6,12 +6,13 @@ import os
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, Literal, get_args
 
-from fastcollate.arguments import check_counts
-from fastcollate.errors import InputError
+from fastcollate.arguments import check_choice, check_counts
+from fastcollate.errors import InputError, StorageError
 from fastcollate.pretokenize.engines.engine import Engine, ThisProcess, in_order
 from fastcollate.pretokenize.engines.processes import Processes
+from fastcollate.pretokenize.engines.ray_cluster import RayCluster, library
 from fastcollate.pretokenize.parts.effort import Effort
 from fastcollate.pretokenize.parts.tasks import Reading, cut_into_tasks
 from fastcollate.pretokenize.parts.writing import Encoding, Finished, Step, Target, TaskWork
@@ -21,7 +22,9 @@ from fastcollate.sources.chunk import Chunk
 from fastcollate.sources.paths import labels
 from fastcollate.sources.resolve import Resolved
 
-__all__ = ["Work", "Workers"]
+__all__ = ["Place", "Work", "Workers"]
+
+Place = Literal["local", "ray"]
 
 _LOOKED_AT = 1024  # records that tell the template
 _ALONE_SECONDS = 0.5  # that this process works before it starts others
@@ -29,20 +32,30 @@ _WINDOW = 8  # tasks a worker that may be done before an older one is
 
 
 class Workers:
-    """How many processes work, and how long one may be silent.
+    """How many processes work, where, and how long one may be silent.
 
     Args:
         count: The most processes; None is as many as there are cores.
         timeout: The seconds that a worker may give no sign.
+        place: Where they work: `"local"` is this machine, `"ray"` a cluster.
+
+    Attributes:
+        shared: Whether they may be on other machines, which must see the same files.
+        count: The most processes; 0 is as many as a cluster has room for.
 
     Raises:
-        InputError: It is no count from 1.
+        InputError: It is no count from 1, or no such place.
+        WorkerError: Ray is not installed.
     """
 
-    def __init__(self, count: int | None, timeout: int) -> None:
+    def __init__(self, count: int | None, timeout: int, place: Place) -> None:
+        check_choice("engine", place, get_args(Place))
+        self.shared = place == "ray"
+        if self.shared:
+            library()
         self.timeout, checked = check_counts(timeout=(timeout, 1), workers=(1 if count is None else count, 1))
         self._given = count is not None
-        self.count = checked if count is not None else _cores()
+        self.count = checked if count is not None else 0 if self.shared else _cores()
 
     def engine(self, recipe: Recipe, *, each: int, window: int) -> Engine:
         """Return what runs tasks.
@@ -58,7 +71,13 @@ class Workers:
             InputError: The script defines something itself, and workers were asked for.
         """
         for part, what in ((recipe.template, "template"), (recipe.tokenizer, "encoding")):
-            if type(part).__module__ == "__main__" and self.count != 1:
+            if type(part).__module__ == "__main__" and (self.shared or self.count != 1):
+                if self.shared:
+                    raise InputError(
+                        f"the {what} is a {type(part).__name__}, which the script itself defines, and the workers "
+                        "of engine='ray' do not run it: define it in a module that they can import, or set "
+                        "engine='local'"
+                    )
                 if not self._given:
                     return ThisProcess()
                 raise InputError(
@@ -66,6 +85,8 @@ class Workers:
                     f"workers={self.count} processes do not run it: define it in a module that they can import, "
                     "or set workers=1"
                 )
+        if self.shared:
+            return RayCluster(self.count or None, self.timeout, window)
         if (
             self.count == 1 or sys.platform == "win32"
         ):  # workers inherit a descriptor, for which Windows has no way
@@ -90,7 +111,7 @@ class Work:
         tasks: All tasks. One that is alone is read here, and all workers encode its chunks; of several each is one
             worker's.
         labels: What each file is called where machines are no matter.
-        cores: How many processes may work at once.
+        cores: How many processes may work at once; 0 is as many as a cluster has room for.
 
     Raises:
         InputError: A source is unreadable.
@@ -147,4 +168,16 @@ class Work:
             return
         engine = self._workers.engine(recipe, each=1, window=_WINDOW)
         for _, item in engine.run(TaskWork(recipe, target, self._alone), left):
+            if self._workers.shared and isinstance(item, Finished):
+                _check_there(item, target)
             yield item
+
+
+def _check_there(finished: Finished, target: Target) -> None:
+    """Raise if what a worker has written is not to be seen here."""
+    for name in (file.name for shard in finished.written.shards for file in shard.files):
+        if not (target.directory / name).exists():
+            raise StorageError(
+                f"{target.directory / name}: a worker on another node has written it, and it is not here: with "
+                "engine='ray' (--engine ray) the output must be in a folder that all nodes share"
+            )

@@ -38,8 +38,9 @@ there and the number of values. So a store opens by mapping files, without parsi
 also of each shard the SHA-256 of all arrays but the token ids, one after another in the order of the table above,
 named columns by name: the index. All hashes are of the bytes as they were written, not as they were
 read back. The manifest carries its own hash. It is renamed into place last, so that a directory with a manifest is
-a whole store, and one without is none. It names no clock, host or path, so that equal input gives equal bytes. The
-SHA-256 of the manifest is the fingerprint of the store.
+a whole store, and one without is none; until then `prepare` keeps finished parts of a large source in files called
+`task-...`, and in `journal.jsonl` what they are. It names no clock, host or path, so that equal input gives equal
+bytes. The SHA-256 of the manifest is the fingerprint of the store.
 
 No file of a shard is ever written into, so stores may share them as hard links. Records that are appended come in
 further shards, whose rows count on, and the manifest of all takes the old one's place. The old one stays beside it

@@ -11,7 +11,7 @@ from fastcollate.corpus.corpus import RaggedCorpus
 
 
 def sizes(dataset):
-    return [len(parcel) for parcel in dataset.parcels(dataset.begin())]
+    return [len(parcel) for parcel in dataset.parcels(dataset.begin().start)]
 
 
 def rows(lengths):

@@ -167,7 +167,7 @@ def test_a_device_without_pinning_gets_one_copy_a_parcel(store, kind, transfer):
         found.append([(tensor.shape, tensor.dtype) for tensor in tensors])
     assert found == shapes
     dataset.set_epoch(0)
-    parcels = [len(parcel) for parcel in dataset.parcels(dataset.begin())]
+    parcels = [len(parcel) for parcel in dataset.parcels(dataset.begin().start)]
     assert parcels[:2] == [1, 4]
     assert (
         (loader.stats.copies, loader.stats.batches) == (len(parcels), sum(parcels)) == (len(parcels), len(shapes))

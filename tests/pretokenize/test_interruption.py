@@ -170,6 +170,26 @@ def test_another_source_does_not_go_on(tmp_path, source):
         StoreWriter(tmp_path / "s", encoding="bytes").__enter__()
 
 
+@pytest.mark.parametrize("least", [4096, 1 << 23])
+def test_a_source_that_grows_under_the_run_is_told(tmp_path, source, monkeypatch, least):
+    monkeypatch.setattr(tasks, "_LEAST_BYTES", least)
+    grown = []
+
+    def grow(_):
+        if not grown:
+            grown.append(1)
+            with (source / "d.jsonl").open("a") as file:
+                file.write('{"text": "more", "kind": "d"}\n')
+
+    with pytest.raises(InputError, match=r"d\.jsonl: was changed while it was read") as caught:
+        prepare(source, tmp_path / "s", progress=grow, **OPTIONS)
+    assert caught.value.reason == "changed"
+    with pytest.raises(StoreError):
+        TokenStore(tmp_path / "s")
+    whole = prepare(source, tmp_path / "again", **OPTIONS)
+    assert len(whole) == sum(whole.manifest.lengths[i][1] for i in range(len(whole.manifest.lengths)))
+
+
 def test_what_was_finished_before_a_bad_record_is_kept(tmp_path, source):
     """The command goes on where bad records are skipped, or their file is mended and nothing is kept of it."""
     bad = source / "d.jsonl"

@@ -176,7 +176,7 @@ def test_fields_rename_those_of_a_prompt_template_only(out):
         (InputError, {"timeout": 0}, "timeout is 0: it must be an integer, at least 1"),
         (InputError, {"append_eot": 1}, "append_eot is 1: it must be True or False"),
         (InputError, {"layout": "parquet"}, "layout is 'parquet': it must be 'arrow' or 'npy'"),
-        (InputError, {"engine": "threads"}, "engine is 'threads': .*use engine='local'"),
+        (InputError, {"engine": "threads"}, "engine is 'threads': it must be 'local' or 'ray'"),
         (
             InputError,
             {"overlong": "cut"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from fastcollate.pretokenize.engines.engine import Work
+from fastcollate.pretokenize.engines.task_queue import TaskQueue
 from fastcollate.pretokenize.engines.worker import FAILED, ITEM, OVER
 from fastcollate.pretokenize.engines.worker_line import WorkerLine
 
@@ -50,7 +50,7 @@ class Processes:
         Raises:
             WorkerError: A worker died or gives no sign, or `work` or a task cannot be sent to one.
         """
-        queue = _Queue(tasks, self.window or self.each * self.workers)
+        queue = TaskQueue(tasks, self.window or self.each * self.workers)
         begun = time.monotonic()
         while time.monotonic() - begun < self.spared and (task := queue.take()):
             yield from _here(work, task)
@@ -63,13 +63,12 @@ class Processes:
             for line in lines:
                 line.send(work, "the template or the encoding")
             team = _Team(lines, queue, self.each)
-            team.deal()
             while self.spared and not team.is_ready and (task := queue.take()):
                 for item in _here(work, task):
                     yield item
                     yield from team.heard(wait_for_one=False)
                 queue.over(task[0])
-            while team.deal():
+            while team.deal() or queue.left(1):
                 yield from team.heard(wait_for_one=True)
         if queue.error is not None:
             raise queue.error
@@ -80,68 +79,24 @@ def _here(work: Work, task: tuple[int, Any]) -> Iterator[tuple[int, Any]]:
         yield task[0], item
 
 
-class _Queue:
-    """Tasks by number, of which few are begun and not over.
-
-    Attributes:
-        closed: True once no further task can be read.
-        stopped: True once no further task shall begin.
-        error: What kept the next task from being read; the tasks before it are done first.
-    """
-
-    def __init__(self, tasks: Iterable[Any], most: int) -> None:
-        self.closed = self.stopped = False
-        self.error: Exception | None = None
-        self._tasks = iter(tasks)
-        self._next = 0
-        self._ahead: deque[Any] = deque()
-        self._most = most
-        self._open: set[int] = set()
-
-    def left(self, most: int) -> int:
-        """Return how many tasks are left, up to `most`."""
-        try:
-            while len(self._ahead) < most and not self.closed:
-                self._ahead.append(next(self._tasks))
-        except StopIteration:
-            pass
-        except Exception as error:  # noqa: BLE001  # whatever reading the source raises
-            self.closed, self.error = True, error
-        return len(self._ahead)
-
-    def take(self) -> tuple[int, Any] | None:
-        """Return the next task and its number; None if there is none, or an open one is too far back."""
-        oldest = min(self._open, default=self._next)
-        if self.stopped or self._next >= oldest + self._most or not self.left(1):
-            return None
-        self._open.add(self._next)
-        self._next += 1
-        return self._next - 1, self._ahead.popleft()
-
-    def over(self, number: int) -> None:
-        """A task is done, or has failed."""
-        self._open.remove(number)
-
-
 class _Team:
-    """The workers, which are dealt tasks and listened to.
+    """The workers, which are dealt tasks and listened to."""
 
-    Attributes:
-        is_ready: Whether some worker is.
-    """
-
-    def __init__(self, lines: list[WorkerLine], queue: _Queue, each: int) -> None:
-        self.is_ready = False
+    def __init__(self, lines: list[WorkerLine], queue: TaskQueue, each: int) -> None:
         self._lines = lines
         self._queue = queue
         self._each = each
-        self._failed: dict[int, BaseException] = {}
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether some worker is."""
+        return any(line.is_ready for line in self._lines)
 
     def deal(self) -> bool:
-        """Give tasks to those who have fewest; return whether anybody has one."""
+        """Give tasks to those who are ready and have fewest; return whether anybody has one."""
         for count in range(self._each):
             for line in self._lines:
-                if len(line.tasks) == count and (task := self._queue.take()):
+                if line.is_ready and len(line.tasks) == count and (task := self._queue.take()):
                     line.send(task[1], "a record")
                     line.tasks.append(task[0])
         return any(line.tasks for line in self._lines)
@@ -152,25 +107,16 @@ class _Team:
         Raises:
             WorkerError: A worker died, or was silent for too long.
         """
-        busy = [line for line in self._lines if line.tasks]
-        patience = min((line.patience for line in busy), default=0.0) if wait_for_one else 0.0
-        spoken = wait([line.connection for line in busy], patience)
-        for line in busy:
+        awaited = [line for line in self._lines if line.tasks or not line.is_ready]
+        patience = min((line.patience for line in awaited), default=0.0) if wait_for_one else 0.0
+        spoken = wait([line.connection for line in awaited], patience)
+        for line in awaited:
             if line.connection not in spoken:
                 line.check_patience()
                 continue
             kind, value = line.receive()
-            self.is_ready = True
             if kind == ITEM:
                 yield line.tasks[0], value
             elif kind in (OVER, FAILED):
-                self._over(line.tasks.popleft(), value)
+                self._queue.over(line.tasks.popleft(), value)
         self.deal()
-
-    def _over(self, number: int, error: BaseException | None) -> None:
-        self._queue.over(number)
-        if error is not None:
-            self._failed[number] = error
-            self._queue.stopped = True
-        if self._failed and not any(task < min(self._failed) for line in self._lines for task in line.tasks):
-            raise self._failed[min(self._failed)]

@@ -1,4 +1,4 @@
-"""What a worker process runs: it reads tasks from a line and answers each, until the line ends."""
+"""What workers run; a process reads tasks from a line and answers each, until the line ends."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 from fastcollate.errors import FastCollateError, WorkerError
 
-__all__ = ["FAILED", "ITEM", "OVER", "READY", "serve"]
+__all__ = ["FAILED", "ITEM", "OVER", "READY", "STAY", "answers", "loaded", "serve"]
 
 # What a message is: the work is loaded, an item, the end of a task, or the error that ended it.
 READY, ITEM, OVER, FAILED = range(4)
+STAY = "set workers=1 to stay in one process"
 
 
 class _Unreadable(NamedTuple):
@@ -41,7 +42,7 @@ def serve(handle: int) -> None:
         line.send_bytes(_message(READY, None))
         while True:
             task = messages.get()
-            for answer in _answers(work, task):
+            for answer in answers(work, task, stay=STAY):
                 line.send_bytes(answer)
 
 
@@ -51,18 +52,31 @@ def _take(line: Connection, messages: SimpleQueue[Any]) -> None:
             message = line.recv_bytes()
         except (EOFError, OSError):  # the main process has ended: nobody waits for what is being done
             os._exit(1)
-        try:
-            messages.put(ForkingPickler.loads(message))
-        except Exception as error:  # noqa: BLE001  # whatever the objects in it raise
-            messages.put(_Unreadable(error))
+        messages.put(loaded(message))
 
 
-def _answers(work: Any, task: Any) -> Iterator[memoryview]:
-    """Yield the messages that hold what becomes of a task: each item, then the end or the error."""
+def loaded(message: bytes) -> Any:
+    """Return what a message holds, or what stands for one that cannot be loaded here."""
     try:
-        for item in _do(work, task):
+        return ForkingPickler.loads(message)
+    except Exception as error:  # noqa: BLE001  # whatever the objects in it raise
+        return _Unreadable(error)
+
+
+def answers(work: Any, task: Any, *, stay: str) -> Iterator[memoryview]:
+    """Yield the messages that hold what becomes of a task: each item, then the end or the error.
+
+    Args:
+        work: What is done, as `loaded` returned it.
+        task: What it is done with, as `loaded` returned it.
+        stay: What an error says of how to do without workers.
+    """
+    try:
+        for item in _do(work, task, stay):
             yield _message(ITEM, item)
         yield _message(OVER, None)
+    except (SystemExit, GeneratorExit):  # the worker itself shall end
+        raise
     except BaseException as error:  # noqa: BLE001  # whatever the work raises is the main process's to raise
         yield _failure(error)
 
@@ -78,12 +92,10 @@ def _failure(error: BaseException) -> memoryview:
     return message
 
 
-def _do(work: Any, task: Any) -> Any:
+def _do(work: Any, task: Any, stay: str) -> Any:
     for part, what in ((work, "the template or the encoding"), (task, "a record")):
         if isinstance(part, _Unreadable):
-            raise WorkerError(
-                f"{what} cannot be loaded in a worker process ({part.error}); set workers=1 to stay in one process"
-            )
+            raise WorkerError(f"{what} cannot be loaded in a worker process ({part.error}); {stay}")
     return work(task)
 
 

@@ -14,6 +14,7 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from fastcollate.errors import WorkerError
+from fastcollate.pretokenize.engines.worker import STAY
 
 __all__ = ["WorkerLine"]
 
@@ -21,7 +22,6 @@ _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from fastcollate.pretokenize.engines.worker import serve; serve(int(sys.argv[2]))"
 )
-_STAY = "set workers=1 to stay in one process"
 
 
 class WorkerLine:
@@ -33,10 +33,12 @@ class WorkerLine:
     Attributes:
         connection: The line, to be waited for.
         tasks: The numbers of the tasks it was sent that are not over.
+        is_ready: Whether it has loaded the work.
     """
 
     def __init__(self, timeout: int) -> None:
         self.tasks: deque[int] = deque()
+        self.is_ready = False
         self._timeout = timeout
         self._heard = time.monotonic()
         ours, theirs = socket.socketpair()
@@ -52,7 +54,7 @@ class WorkerLine:
                 )
             except OSError as error:
                 self.connection.close()
-                raise WorkerError(f"a worker process cannot be started ({error.strerror}); {_STAY}") from error
+                raise WorkerError(f"a worker process cannot be started ({error.strerror}); {STAY}") from error
 
     @property
     def patience(self) -> float:
@@ -77,7 +79,7 @@ class WorkerLine:
         try:
             message = ForkingPickler.dumps(value)
         except Exception as error:  # whatever the objects in it raise
-            raise WorkerError(f"{what} cannot be sent to a worker process ({error}); {_STAY}") from error
+            raise WorkerError(f"{what} cannot be sent to a worker process ({error}); {STAY}") from error
         if not self.tasks:
             self._heard = time.monotonic()
         try:
@@ -96,6 +98,7 @@ class WorkerLine:
         except (EOFError, OSError) as failure:
             raise self._failure(failure) from None
         self._heard = time.monotonic()
+        self.is_ready = True
         return kind, value
 
     def end(self) -> None:
@@ -107,10 +110,10 @@ class WorkerLine:
     def _failure(self, error: Exception) -> WorkerError:
         if isinstance(error, BlockingIOError):
             return self._stuck()
-        return WorkerError(f"a worker process died: it ran out of memory, or was killed; {_STAY}")
+        return WorkerError(f"a worker process died: it ran out of memory, or was killed; {STAY}")
 
     def _stuck(self) -> WorkerError:
         return WorkerError(
             f"worker process {self._process.pid} has not answered for {self._timeout} seconds: it is stopped "
-            f"or stuck, or its records are very long; raise timeout=, or {_STAY}"
+            f"or stuck, or its records are very long; raise timeout=, or {STAY}"
         )

@@ -109,7 +109,7 @@ def _rows_before(tasks: Sequence[Task], done: Sequence[Finished]) -> Iterator[in
     """Yield the rows that the file of each task has before it, where the task is a part of a file."""
     rows, last = 0, None
     for task, entry in zip(tasks, done, strict=True):
-        source, part = task.pieces[0]
+        source, part, _ = task.pieces[0]
         if source is not last or part == WHOLE:
             rows = 0
         yield rows

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from fastcollate.errors import InputError
 from fastcollate.sources.chunk import Chunk
 from fastcollate.sources.source import WHOLE, Part, Source, part_chunks
 
@@ -17,10 +18,17 @@ _SHARE = 128  # of all there is to read: little is lost with a task that is brok
 
 
 class Piece(NamedTuple):
-    """Some rows of a source."""
+    """Some rows of a source.
+
+    Attributes:
+        source: The source.
+        part: Which of its rows.
+        mark: The fingerprint that the source has as long as it is the same; None where nothing can tell.
+    """
 
     source: Source
     part: Part
+    mark: str | None
 
 
 class Task(NamedTuple):
@@ -58,7 +66,7 @@ def cut_into_tasks(sources: Sequence[Source], labels: Mapping[str, str]) -> list
     """
     marks = [source.fingerprint() for source in sources]
     if None in marks:
-        return [Task(0, tuple(Piece(source, WHOLE) for source in sources), 0, ())]
+        return [Task(0, tuple(Piece(source, WHOLE, None) for source in sources), 0, ())]
     sizes = [source.size() for source in sources]
     most = min(max(_power_of_two(sum(sizes) // _SHARE), _LEAST_BYTES), _MOST_BYTES)
     found: list[list[tuple[Piece, int, str]]] = [[]]
@@ -68,7 +76,7 @@ def cut_into_tasks(sources: Sequence[Source], labels: Mapping[str, str]) -> list
             if len(parts) > 1 or sum(weight for _, weight, _ in found[-1]) + size > most:
                 found.append([])
             key = f"{labels.get(source.name, source.name)} {mark} {part.start} {part.stop}"
-            found[-1].append((Piece(source, part), size // len(parts), key))
+            found[-1].append((Piece(source, part, mark), size // len(parts), key))
         if len(parts) > 1:
             found.append([])
     return [
@@ -109,16 +117,23 @@ class Reading:
         """Yield the chunks that hold something, of up to `size` rows: `base` counts the rows before their piece.
 
         Raises:
-            InputError: As `Source.chunks`.
+            InputError: As `Source.chunks`, or a file was changed since work began.
             LimitError: As `Source.chunks`.
         """
-        for source, part in self._pieces:
+        for source, part, mark in self._pieces:
             base = self.rows
             for chunk in self._timed(part_chunks(source, part, size=size, skip=self._skip, alone=self._alone)):
                 self.rows = base + chunk.stop
                 self.records += len(chunk.records)
                 if chunk.records or chunk.rejected:
                     yield replace(chunk, base=base)
+            if mark is not None and source.fingerprint() != mark:
+                raise InputError(
+                    f"{source.name}: was changed while it was read: what is made of it would be of two minds; let "
+                    "nobody write there, then prepare it again",
+                    path=source.name,
+                    reason="changed",
+                )
 
     def _timed(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
         """Yield the same, and count the seconds that each was waited for."""
