@@ -56,7 +56,7 @@ class Account:
         clock: What counts seconds; `time.monotonic` by default.
 
     Attributes:
-        cores: How many processes may work at once.
+        cores: How many processes may work at once; of a cluster, how many have worked at once by now.
         all_bytes: How many bytes there are; 0 if nobody knows.
         earlier: The records that an earlier call has read, whose tasks were finished then.
         read: The records that were read of tasks that are finished, with those of earlier calls.
@@ -86,7 +86,7 @@ class Account:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.cores = 1
+        self.cores, self._knows_cores = 1, False
         self.all_bytes = 0
         self.earlier = self.read = 0
         self.written = Count()
@@ -115,10 +115,10 @@ class Account:
         Args:
             tasks: All tasks.
             finished: What an earlier call has made of some, by their numbers.
-            cores: How many processes may work at once.
+            cores: How many processes may work at once; 0 where nobody knows.
         """
         self._tasks = tasks
-        self.cores = cores
+        self.cores, self._knows_cores = max(cores, 1), cores > 0
         made, self._begun = self._begun, self._clock()
         self.starting = self._begun - made
         self._used[self._here] = (time.process_time(),) * 2
@@ -143,6 +143,8 @@ class Account:
         self._take(effort)
         if isinstance(item, Step):
             self._open.setdefault(effort.task, Count()).add(item)
+            if not self._knows_cores:
+                self.cores = max(self.cores, len(self._open))
             if self._tell is not None:
                 self._tell(self, item.records)
 

@@ -150,7 +150,7 @@ def _do(
     """Do what is left to do, and make the store of it."""
     account = Account.of(progress)
     with output as unfinished:
-        account.begin(work.tasks, unfinished.finished, work.workers.count)
+        account.begin(work.tasks, unfinished.finished, work.cores)
         if unfinished.is_whole:
             return
         for item in work.steps(recipe, target, unfinished.finished):

@@ -42,6 +42,7 @@ class Workers:
 
     Attributes:
         shared: Whether they may be on other machines, which must see the same files.
+        count: The most processes; 0 is as many as a cluster has room for.
 
     Raises:
         InputError: It is no count from 1, or no such place.
@@ -55,7 +56,7 @@ class Workers:
             library()
         self.timeout, checked = check_counts(timeout=(timeout, 1), workers=(1 if count is None else count, 1))
         self._given = count is not None
-        self.count = checked if count is not None else _cores()
+        self.count = checked if count is not None else 0 if self.shared else _cores()
 
     def engine(self, recipe: Recipe, *, each: int, window: int) -> Engine:
         """Return what runs tasks.
@@ -86,7 +87,7 @@ class Workers:
                     "or set workers=1"
                 )
         if self.shared:
-            return RayCluster(self.count if self._given else None, self.timeout, window)
+            return RayCluster(self.count or None, self.timeout, window)
         if (
             self.count == 1 or sys.platform == "win32"
         ):  # workers inherit a descriptor, for which Windows has no way
@@ -111,7 +112,7 @@ class Work:
         tasks: All tasks. One that is alone is read here, and all workers encode its chunks; of several each is one
             worker's.
         labels: What each file is called where machines are no matter.
-        workers: Who works.
+        cores: How many processes may work at once; 0 is as many as a cluster has room for.
 
     Raises:
         InputError: A source is unreadable.
@@ -121,7 +122,8 @@ class Work:
         say(found.notes)
         self.labels = labels(found.found)
         self.tasks = cut_into_tasks(found.sources, self.labels)
-        self.workers = workers
+        self.cores = workers.count
+        self._workers = workers
         self._alone = len(found.sources) == 1
         self._reading = Reading(
             (piece for task in self.tasks for piece in task.pieces), skip=skip, alone=self._alone
@@ -161,13 +163,13 @@ class Work:
         """
         left = [task for task in self.tasks if task.number not in finished]
         if len(self.tasks) == 1 and left:
-            engine = self.workers.engine(recipe, each=2, window=2)
+            engine = self._workers.engine(recipe, each=2, window=2)
             encoded = in_order(engine.run(Encoding(recipe), self._chunks))
             yield from target.write(left[0], encoded, self._reading)
             return
-        engine = self.workers.engine(recipe, each=1, window=_WINDOW)
+        engine = self._workers.engine(recipe, each=1, window=_WINDOW)
         for _, item in engine.run(TaskWork(recipe, target, self._alone), left):
-            if self.workers.shared and isinstance(item, Finished):
+            if self._workers.shared and isinstance(item, Finished):
                 _check_there(item, target.drafts)
             yield item
 

@@ -121,6 +121,7 @@ def test_every_option_reaches_prepare(monkeypatch):
         "engine": "local",
         "timeout": 9,
         "on_error": "skip",
+        "append": False,
     }
 
 

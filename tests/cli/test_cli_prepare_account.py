@@ -136,10 +136,10 @@ def test_a_terminal_has_notes_then_the_bar_then_the_summary(source, tmp_path):
     found = on_a_terminal(
         "prepare", source, "--output", tmp_path / "s", "--encoding", "bytes", "--on-error", "skip"
     )
-    note, bar, summary = (found.index(text) for text in ("told by", " records, ", "\nread "))
+    note, bar, summary = (found.index(text) for text in ("told by", " records, ", "read     "))
     assert note < bar < summary
     drawn = [line for line in re.split(r"[\r\n]", found) if " records, " in line]
-    assert drawn[0].startswith("  0% |      | 4 records, 40 tokens, 2 rejected") or "left" in drawn[0]
+    assert drawn[0].startswith("  0% |      | 4 records, 110 tokens, 2 rejected, ")
     assert max(map(len, drawn)) <= 80
 
 

@@ -192,3 +192,13 @@ def test_each_process_has_a_share_without_what_it_did_before():
     here, young, old = account.shares
     assert (young, old) == (1.5 / 4, 3 / 4)
     assert account.share == (here + young + old) / 4
+
+
+def test_the_cores_of_a_cluster_are_those_that_work_at_once():
+    account = Account(clock=Clock())
+    account.begin([Task(i, (), 1000, ()) for i in range(4)], {}, 0)
+    for task in (0, 1):
+        account.add(step(task, 1))
+    account.add(finished(0, 1))
+    account.add(step(2, 1))
+    assert account.cores == 2
