@@ -132,7 +132,6 @@ def test_a_run_that_is_killed_at_any_request_goes_on(tmp_path, runs, before):
         killed.append(is_whole(runs))
     assert program.returncode == 0 or b"already holds a store" in error
     assert len(killed) > 4
-    print("REQ", len(proxy.requests), killed)
     assert runs.contents() == whole
     with pytest.raises(StoreWriteError, match="already holds a store"):
         runs.prepare()
@@ -182,11 +181,11 @@ def test_a_source_that_cannot_be_told_from_another_does_not_go_on(runs, monkeypa
     records = [{"text": str(i), "kind": "a"} for i in range(50)]
 
     def dies(*_):
+        patch.setattr(in_objects.PrefixPlace, "delete", dies)
         raise SystemExit
 
     with monkeypatch.context() as patch:
         patch.setattr(in_objects.PrefixPlace, "commit", dies)
-        patch.setattr(in_objects.PrefixPlace, "delete", dies)
         with pytest.raises(SystemExit):
             runs.prepare(iter(records))
     with pytest.raises(StoreError, match="its source, standard input or an iterable, cannot be told from another"):

@@ -109,7 +109,8 @@ class PrefixPlace:
         claim = self._claimed()
         if claim is None and MANIFEST not in self.storage.sizes():  # which tells a bucket that is gone
             raise StoreWriteError(
-                f"{self.url}: somebody has deleted what was begun there: let nobody else write there, and begin anew"
+                f"{self.url}: somebody has deleted what was begun there: begin anew, while nobody else "
+                "writes there"
             )
         if claim is None or claim.writer != self._mark or self._is_over():
             raise self._lost()
