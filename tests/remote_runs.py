@@ -1,12 +1,14 @@
 """Runs of `prepare` whose output is in an object store, beside the same run into a directory."""
 
 import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from fastcollate import prepare
+from fastcollate.pretokenize.parts import tasks
 from fastcollate.storage.storage import Storage, open_storage
 
 OPTIONS = {"encoding": "bytes", "template": "text", "workers": 1, "on_error": "skip", "keep_columns": ["kind"]}
@@ -47,11 +49,18 @@ class Runs:
             self.prepare(progress=stop, **more)
 
 
+def run_with_small_tasks(source, url, temporary, options):
+    """A run for a process of its own."""
+    tasks._LEAST_BYTES = 4096
+    tempfile.tempdir = str(temporary)
+    prepare(source, url, storage_options=options, **OPTIONS)
+
+
 def runs_in(tmp_path, bucket, options):
     """Runs from two files, one of them of several parts, with bad rows and blank lines among them."""
     folder = tmp_path / "data"
     folder.mkdir()
-    for name, count in (("a", 200), ("b", 5)):
+    for name, count in (("a", 150), ("b", 5)):
         lines = [json.dumps({"text": f"{name} {i} " + "x" * (i % 70), "kind": name}) for i in range(count)]
         lines[2::40] = ['{"text": 5, "kind": "bad"}'] * len(lines[2::40])
         lines[3::50] = [""] * len(lines[3::50])

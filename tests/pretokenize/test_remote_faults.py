@@ -1,17 +1,15 @@
 """What servers, networks, other writers and the end of a process do to a store that is made in an object store."""
 
-import json
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 
 import pytest
 from object_server import BUSY, CLOUD, DENIED, answer, settings
-from remote_runs import OPTIONS, runs_in
+from remote_runs import run_with_small_tasks, runs_in
 
 from fastcollate import StorageError, StoreError, StoreWriteError
 from fastcollate.pretokenize.parts import tasks
@@ -22,13 +20,6 @@ pytest.importorskip("obstore", reason=CLOUD)
 
 SECONDS = 0.6
 GONE = answer("404 Not Found", "NoSuchBucket")
-PROGRAM = """
-import json, sys
-from fastcollate import prepare
-from fastcollate.pretokenize.parts import tasks
-tasks._LEAST_BYTES = 4096
-prepare(*sys.argv[1:3], **json.loads(sys.argv[3]))
-"""
 
 
 @pytest.fixture
@@ -70,6 +61,7 @@ MOMENTS = {
     "rename": lambda request: request.startswith(b"PUT") and b"/shard-00001" in request[:200],
     "rejected": lambda request: request.startswith(b"PUT") and b"/rejected.jsonl" in request[:200],
     "manifest": lambda request: request.startswith(b"PUT") and b"/manifest.json" in request[:200],
+    "tidy": lambda request: request[:200].count(b"?delete") and b"/journal/00001.json" in request,
 }
 KINDS = {"busy": "the server is busy", "denied": "the server refuses the credentials", "gone": "no such bucket"}
 
@@ -108,30 +100,29 @@ def test_what_passes_gives_the_same_bytes(runs, before):
     assert runs.contents() == runs.locally()
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_a_run_that_is_killed_at_any_request_goes_on(tmp_path, runs, before):
-    whole, killed = runs.locally(), [0]
-    left = iter([30, 45, 45, 35, 35, 30])
-    program, due = None, 0
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_run_that_is_killed_at_any_moment_goes_on(tmp_path, runs, before):
+    whole, killed = runs.locally(), []
+    moments = [MOMENTS[name] for name in ("upload", "journal", "rename", "manifest", "tidy")]
 
-    def kill(number, _):
-        if number >= due and program.poll() is None:
-            os.kill(program.pid, signal.SIGKILL)
+    def kill(_, request):
+        if len(killed) < len(moments) and moments[len(killed)](request):
+            program.kill()
             return b""
         return None
 
     proxy = before(kill)
-    how = OPTIONS | {"storage_options": settings(proxy.address)}
+    processes = multiprocessing.get_context("forkserver")  # which has not used the network, and is quick
+    processes.set_forkserver_preload(["pyarrow", "fastcollate.pretokenize.run"])
+    what = runs.source, runs.url, tmp_path, settings(proxy.address)
     while True:
-        due = len(proxy.requests) + next(left, 10**6)
-        command = [sys.executable, "-c", PROGRAM, str(runs.source), runs.url, json.dumps(how)]
-        program = subprocess.Popen(command, env=os.environ | {"TMPDIR": str(tmp_path)}, stderr=subprocess.PIPE)
-        _, error = program.communicate(timeout=60)
-        if program.returncode != -signal.SIGKILL:
+        program = processes.Process(target=run_with_small_tasks, args=what)
+        program.start()
+        program.join(60)
+        if program.exitcode != -signal.SIGKILL:
             break
         killed.append(is_whole(runs))
-    assert program.returncode == 0 or b"already holds a store" in error
-    assert len(killed) > 4
+    assert killed == [False] * 4 + [True]
     assert runs.contents() == whole
     with pytest.raises(StoreWriteError, match="already holds a store"):
         runs.prepare()
@@ -181,11 +172,11 @@ def test_a_source_that_cannot_be_told_from_another_does_not_go_on(runs, monkeypa
     records = [{"text": str(i), "kind": "a"} for i in range(50)]
 
     def dies(*_):
+        patch.setattr(in_objects.PrefixPlace, "delete", dies)
         raise SystemExit
 
     with monkeypatch.context() as patch:
         patch.setattr(in_objects.PrefixPlace, "commit", dies)
-        patch.setattr(in_objects.PrefixPlace, "delete", dies)
         with pytest.raises(SystemExit):
             runs.prepare(iter(records))
     with pytest.raises(StoreError, match="its source, standard input or an iterable, cannot be told from another"):

@@ -36,7 +36,7 @@ def test_the_bytes_are_those_of_a_local_run(runs, layout, workers):
     with pytest.raises(StoreWriteError, match=f"^{runs.url[:-1]} already holds a store: remove it or choose"):
         runs.prepare(layout=layout)
     assert runs.contents() == whole
-    assert (len(store), store.encoding) == (194, "bytes")
+    assert (len(store), store.encoding) == (146, "bytes")
 
 
 def test_what_is_returned_knows_what_the_manifest_says(tmp_path, runs):
@@ -149,7 +149,7 @@ def test_the_command_line_takes_settings(runs, server):
     code, out, err = run(*command, "--json")
     assert (code, err) == (0, "")
     assert json.loads(out)["path"] == runs.url
-    assert json.loads(out)["records"] == 194
+    assert json.loads(out)["records"] == 146
     assert runs.contents() == runs.locally()
     assert not list(Path().glob("s3:*"))
     code, _, err = run(*command, "--json")

@@ -59,7 +59,7 @@ class Unfinished:
         self._place = place
         self._tasks = tasks
         self._old = old
-        self._journals = place.keeps_one or len(tasks) > 1
+        self._journals = place.is_shared or len(tasks) > 1
         onto = {} if old is None else {_ONTO: old.manifest.fingerprint}
         self._begun = Begun(arguments | onto, len(tasks), 0)
         self._finals: set[str] = set()
@@ -166,6 +166,8 @@ class Unfinished:
         if journal is not None and self._was_committed(found, *journal):
             return True
         if self._old is None and MANIFEST in found:
+            if self._place.is_shared:
+                self._tidy([])  # what one left who was stopped while he did it, or had lost
             raise StoreWriteError(
                 f"{self.url} already holds a store: remove it or choose another directory, or add to it "
                 "(append=True, --append)"
@@ -183,7 +185,7 @@ class Unfinished:
             return False
         if onto is not None and (self._old is None or self._old.manifest.fingerprint == onto):
             return False
-        if self._place.keeps_one and {entry.number for entry in entries} != {task.number for task in self._tasks}:
+        if self._place.is_shared and {entry.number for entry in entries} != {task.number for task in self._tasks}:
             return False  # the manifest may be another's
         now = self._begun.arguments | ({} if onto is None else {_ONTO: onto})
         self._check(before, entries, replace(self._begun, arguments=now))

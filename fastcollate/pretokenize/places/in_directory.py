@@ -31,7 +31,7 @@ class DirectoryPlace:
         path: The directory, which is made if it is not there.
     """
 
-    keeps_one = False
+    is_shared = False
 
     def __init__(self, path: Path) -> None:
         self.url = str(path)

@@ -50,7 +50,7 @@ class PrefixPlace:
         StorageError: The extra `cloud` is not installed.
     """
 
-    keeps_one = True
+    is_shared = True
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         self.storage = open_storage(url, storage_options)
@@ -58,6 +58,8 @@ class PrefixPlace:
         self._mark = uuid4().hex[:12]
         self.drafts = ObjectDrafts(self.url, self._mark, room_of(self._mark), storage_options)
         self._options = dict(storage_options or {})
+        self._before: bytes | None = None  # the claim that this run took over; empty if there was none
+        self._strange: set[str] = set()
 
     def claim(self) -> None:
         """Make a room for what is temporary; who else writes is found out later."""
@@ -76,12 +78,20 @@ class PrefixPlace:
         }
 
     def journal(self) -> tuple[Begun, list[Finished]] | None:
-        """Return what was begun, and each task that is finished of just that."""
+        """Return what was begun, and each task that is finished of just that.
+
+        A run that was taken over may still have added a task. One of another kind that came at the very moment in
+        which this run took over is of a run that has finished, and was not seen before.
+        """
         claim = self._claimed()
         if claim is None:
             return None
-        kept = _together(self._kept, self._entries())
-        return claim.begun, [entry.finished for entry in kept if entry is not None and entry.is_of(claim.begun)]
+        kept = [entry for entry in _together(self._kept, self._entries()) if entry is not None]
+        strange = {entry.finished.stem for entry in kept if not entry.is_of(claim.begun)}
+        if self._before is not None and not strange <= self._strange:
+            raise self._lost()
+        self._strange = strange
+        return claim.begun, [entry.finished for entry in kept if entry.finished.stem not in strange]
 
     def take(self, begun: Begun) -> bool:
         """Write this run's mark; another may have written until then."""
@@ -109,7 +119,8 @@ class PrefixPlace:
         claim = self._claimed()
         if claim is None and MANIFEST not in self.storage.sizes():  # which tells a bucket that is gone
             raise StoreWriteError(
-                f"{self.url}: somebody has deleted what was begun there: let nobody else write, and begin anew"
+                f"{self.url}: somebody has deleted what was begun there: begin anew, while nobody else "
+                "writes there"
             )
         if claim is None or claim.writer != self._mark or self._is_over():
             raise self._lost()
@@ -160,7 +171,14 @@ class PrefixPlace:
     def _content(self, name: str) -> bytes:
         """Return what an object holds; nothing if it is not there."""
         found = self.storage.look_up(name)
-        return bytes(self.storage.read_ranges(name, [(0, found.size)])[0]) if found is not None else b""
+        if found is None:
+            return b""
+        try:
+            return bytes(self.storage.read_ranges(name, [(0, found.size)])[0])
+        except StorageError:
+            if self.storage.look_up(name) == found:
+                raise
+            return self._content(name)  # another has replaced or deleted it
 
     def _is_ours(self) -> bool:
         claim = self._claimed()

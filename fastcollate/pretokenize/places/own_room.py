@@ -41,21 +41,24 @@ class OwnRoom:
         for other in path.parent.glob("fastcollate-drafts-*"):
             with suppress(OSError, FastCollateError):
                 if _NAME.fullmatch(other.name) and not other.is_symlink() and _is_ours(other):
-                    OwnRoom._remove(OwnDirectory(other))
+                    _remove(other, OwnDirectory(other))
+        unlocked = path.with_name(path.name.replace("drafts", "new"))
         try:
-            path.mkdir(mode=0o700)
+            unlocked.mkdir(mode=0o700)
+            self._own = OwnDirectory(unlocked)
+            unlocked.rename(path)  # whoever sees it by this name sees it locked
         except OSError as error:
             raise storage_error(path, error) from error
-        self._own = OwnDirectory(path)
+        self._path = path
 
     def leave(self) -> None:
         """Remove the directory."""
-        self._remove(self._own)
+        _remove(self._path, self._own)
 
-    @staticmethod
-    def _remove(own: OwnDirectory) -> None:
-        shutil.rmtree(own.path, ignore_errors=True)
-        own.release()
+
+def _remove(path: Path, own: OwnDirectory) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    own.release()
 
 
 def _is_ours(path: Path) -> bool:

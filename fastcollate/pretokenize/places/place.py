@@ -46,8 +46,8 @@ class Place(Protocol):
         ...
 
     @property
-    def keeps_one(self) -> bool:
-        """Whether also a task that is alone is kept, once it is finished: no lock keeps others out."""
+    def is_shared(self) -> bool:
+        """Whether others may write there at the same time, so that each task must be in the journal."""
         ...
 
     def claim(self) -> None:
