@@ -25,24 +25,25 @@ def best_fit_decreasing(lengths: IntArray, capacity: int) -> tuple[IntArray, int
     >>> best_fit_decreasing(np.array([6, 5, 4, 4, 1]), 10)
     (array([0, 1, 0, 1, 1]), 2)
     """
-    packs, rooms = list[int](), _Rooms(capacity)
+    rooms = _Rooms(capacity)
     firsts = np.flatnonzero(np.diff(lengths, prepend=capacity + 1))
     counts = np.diff(firsts, append=len(lengths))
     for left, length in zip(counts.tolist(), lengths[firsts].tolist(), strict=True):
         while left:
             room, group = rooms.tightest(length, left)
             each = room // length
-            whole, odd = divmod(min(left, len(group) * each), each)
-            left -= whole * each + odd  # noqa: PLW2901
-            chosen, rest = group[:whole], group[whole:]
-            packs += chosen if each == 1 else [pack for pack in chosen for _ in range(each)]
-            rooms.put(room - each * length, chosen)
-            if odd:
-                packs += rest[:1] * odd
-                rooms.put(room - odd * length, rest[:1])
-                del rest[0]
-            rooms.put(room, rest)
-    return np.array(packs, np.int64), rooms.opened
+            whole = min(left // each, len(group))
+            left -= whole * each  # noqa: PLW2901
+            if whole == len(group):
+                rooms.fill(room, group, each, length)
+                continue
+            if whole:
+                rooms.fill(room, group[:whole], each, length)
+            if left:
+                rooms.fill(room, [group[whole]], left, length)
+                whole, left = whole + 1, 0  # noqa: PLW2901
+            rooms.put(room, group[whole:])
+    return rooms.filled(), rooms.opened
 
 
 class _Rooms:
@@ -56,6 +57,20 @@ class _Rooms:
         self._capacity = capacity
         self._groups: dict[int, list[int]] = {}
         self._bits = 0
+        self._filled = list[int]()  # the packs that documents were put into, in order,
+        self._sizes, self._documents = list[int](), list[int]()  # so many at a time, and documents into each
+
+    def fill(self, room: int, packs: list[int], documents: int, length: int) -> None:
+        """Put so many documents of this length into each of some packs that have this room."""
+        self._filled += packs
+        self._sizes.append(len(packs))
+        self._documents.append(documents)
+        self.put(room - documents * length, packs)
+
+    def filled(self) -> IntArray:
+        """Return the pack of each document, in their order: int64[N]."""
+        sizes, documents = (np.array(counts, np.int64) for counts in (self._sizes, self._documents))
+        return np.array(self._filled, np.int64).repeat(documents.repeat(sizes))
 
     def tightest(self, length: int, documents: int) -> tuple[int, list[int]]:
         """Take the packs of the least room that holds `length`; open new ones if there are none."""

@@ -92,9 +92,13 @@ def shuffle_packs(
     (array([1, 0, 0]), array([2, 1, 0]))
     """
     key = derive_key(seed, epoch, Purpose.DOCUMENTS, window)
-    packs = np.argsort(np.argsort(hash_integers(np.arange(count), key), kind="stable"))[packs]
-    words = hash_integers(documents, key) >> np.uint64(32)
-    return packs, np.argsort(packs.astype(np.uint64) << np.uint64(32) | words, kind="stable")
+    place = np.empty(count, np.int64)
+    place[np.argsort(hash_integers(np.arange(count), key), kind="stable")] = np.arange(count)
+    packs = place[packs]
+    words = hash_integers(documents, key)  # of which the upper half decides
+    upper, lower = ((words >> np.uint64(bits)).astype(np.uint16) for bits in (48, 32))
+    narrow = np.uint16 if count <= 2**16 else np.int64  # NumPy sorts 16-bit integers by radix
+    return packs, np.lexsort((lower, upper, packs.astype(narrow)))
 
 
 def longest_first(lengths: IntArray, sizes: IntArray | None = None) -> IntArray:
