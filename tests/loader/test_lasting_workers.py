@@ -234,3 +234,13 @@ def test_a_pool_that_does_not_stay_ends_after_its_last_item():
         numbers = [item[1] for item in pool]
         assert not any(map(lives, numbers))
         assert not pool.again(1)
+
+
+def test_workers_that_wait_to_be_told_end_at_once():
+    pool = WorkerPool(drawing, workers=2, timeout=60, seed=5, method=FORK, stays=True)
+    numbers = [item[1] for item in pool]
+    time.sleep(0.1)
+    begun = time.monotonic()
+    pool.close()
+    assert time.monotonic() - begun < 0.35
+    assert not any(map(lives, numbers))
