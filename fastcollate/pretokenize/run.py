@@ -129,11 +129,10 @@ def prepare(
     tokenizer = settle_tokenizer(encoding, append_eot=append_eot)
     found = find_sources(source, format=format, storage_options=storage_options)
     work = Work(found, Workers(workers, timeout, engine), skip=on_error == "skip")
-    first = work.first_records()
+    first, place = work.first_records(), place_at(output, storage_options)
     kept, markers = KeptColumns.found(keep_columns, first), (response_marker, prompt_marker)
     chosen = settle_template(template, first, fields=fields, train_on=train_on, markers=markers)
     recipe = Recipe(chosen, tokenizer, append_eot, max_length, overlong, unsupervised, on_error, kept)
-    place = place_at(output, storage_options)
     target = _target(place.drafts, tokenizer, layout, records_per_shard, work.labels)
     old = OldStore.at(place, target, kept) if append else None
     _do(work, recipe, target, Unfinished(place, arguments_of(recipe, target), work.tasks, old), progress)
