@@ -135,6 +135,7 @@ def test_a_run_that_is_stopped_leaves_the_store_and_goes_on(tmp_path, first, mor
     assert contents(tmp_path / "s") == contents(tmp_path / "whole")
 
 
+@pytest.mark.slow
 @needs_fork
 def test_a_run_that_is_killed_at_any_moment_leaves_a_store(tmp_path, first, more):
     begun = time.monotonic()

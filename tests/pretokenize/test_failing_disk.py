@@ -80,6 +80,7 @@ def contents(path):
     return {file.name: file.read_bytes() for file in Path(path).iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["arrow", "npy"])
 @pytest.mark.parametrize("append", [False, True])
 def test_whatever_fails_is_told_and_the_next_run_makes_the_same_bytes(tmp_path, monkeypatch, append, layout):

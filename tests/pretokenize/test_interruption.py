@@ -93,6 +93,7 @@ def test_the_parts_make_what_one_part_would(tmp_path, source, monkeypatch):
     assert (tmp_path / "parts/rejected.jsonl").read_bytes() == (tmp_path / "one/rejected.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 @needs_fork
 def test_a_run_that_is_killed_at_any_moment_goes_on(tmp_path, source):
     begun = time.monotonic()
