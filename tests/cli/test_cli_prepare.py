@@ -96,7 +96,8 @@ def test_every_option_reaches_prepare(monkeypatch):
     options = (
         "--encoding cl100k_base --template text --fields text=body,b=c --max-length 9 --overlong drop --no-eot "
         "--format jsonl --unsupervised keep --train-on last --keep-columns a,b "
-        "--layout npy --records-per-shard 7 --workers 3 --engine local --timeout 9 --on-error skip"
+        "--layout npy --records-per-shard 7 --workers 3 --engine ray --timeout 9 --on-error skip "
+        "--append --storage-options region=x"
     )
     assert fail("prepare", "a", "b*", "--output", "o", *options.split()) == "reached"
     assert isinstance(seen.pop("progress"), Account)
@@ -118,10 +119,11 @@ def test_every_option_reaches_prepare(monkeypatch):
         "layout": "npy",
         "records_per_shard": 7,
         "workers": 3,
-        "engine": "local",
+        "engine": "ray",
         "timeout": 9,
         "on_error": "skip",
-        "append": False,
+        "append": True,
+        "storage_options": {"region": "x"},
     }
 
 
