@@ -29,7 +29,7 @@ def work(account, clock, *, size=60_000_000):
     account.begin([Task(i, (), size, ()) for i in range(100)], {}, 2)
     clock.now += 30
     shard = ShardEntry(500_000, 10_000_000, 0, "", {}, [])
-    account.add(Finished(0, [], 500_000, 500_000, Written(True, {}, [shard], []), {}, {}, "", 0))
+    account.add(Finished(0, "task-00000", [], 500_000, 500_000, Written(True, {}, [shard], []), {}, {}, "", 0))
     account.add(Step(250_000, 5_000_000, 7, Effort(1, "one", 28.5, 0, 0, 0)))
     account.add(Effort(2, "other", 28.5, 0, 0, 0))
 
