@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from stores import contents
 
 from fastcollate import prepare
 from fastcollate.pretokenize.parts import tasks
@@ -31,7 +32,7 @@ class Runs:
         """The bytes of each file, as a directory has them."""
         out = self.source.parent / "locally"
         prepare(self.source, out, **OPTIONS | more)
-        return {file.name: file.read_bytes() for file in out.iterdir()}
+        return contents(out)
 
     def contents(self):
         there = self.there

@@ -1,5 +1,7 @@
 """Small stores for tests: record `i` holds its own number in every token, so rows can be told apart."""
 
+from pathlib import Path
+
 import numpy as np
 
 from fastcollate import Ragged, StoreWriter, TokenStore
@@ -25,3 +27,8 @@ def lognormal_lengths(count, *, mean=3.0, sigma=0.8, low=1, high=200, seed=0):
 def gathered(store, indices, columns=()):
     """The records `indices` of a store as a batch, with the columns asked for."""
     return store.at_epoch(0, 0).gather(np.array(indices, np.int64), columns)
+
+
+def contents(path):
+    """The bytes of each file of a directory, by name."""
+    return {file.name: file.read_bytes() for file in Path(path).iterdir()}

@@ -1,9 +1,9 @@
 """The account of a `prepare`: it adds up, however the work is dealt, and nothing of it gets into a store."""
 
 import json
-from pathlib import Path
 
 import pytest
+from stores import contents
 
 from fastcollate import InputError, prepare
 from fastcollate.pretokenize.account import Account, Count
@@ -30,10 +30,6 @@ def source(tmp_path):
 @pytest.fixture
 def many_tasks(monkeypatch):
     monkeypatch.setattr(tasks, "_LEAST_BYTES", 2048)
-
-
-def contents(path):
-    return {file.name: file.read_bytes() for file in Path(path).iterdir()}
 
 
 class Clock:

@@ -6,10 +6,10 @@ import pickle
 import random
 import signal
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from stores import contents
 
 from fastcollate import BucketedDataset, StoreError, StoreWriteError, TokenStore, merge, prepare
 from fastcollate.pretokenize.parts import tasks
@@ -39,10 +39,6 @@ def first(tmp_path):
 @pytest.fixture
 def more(tmp_path):
     return source_of(tmp_path / "more.jsonl", "b", 90)
-
-
-def contents(path):
-    return {file.name: file.read_bytes() for file in Path(path).iterdir()}
 
 
 def records_of(store):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from stores import contents
 
 from fastcollate import StorageError, StoreError, StoreWriteError, TokenStore, prepare
 from fastcollate.pretokenize.parts import tasks
@@ -74,10 +75,6 @@ def failing(monkeypatch, folder, at, error):
         patch.setattr(Path, "replace", renamed)
         patch.setattr(os, "fsync", synced)
         yield counter
-
-
-def contents(path):
-    return {file.name: file.read_bytes() for file in Path(path).iterdir()}
 
 
 @pytest.mark.slow

@@ -5,9 +5,9 @@ import os
 import random
 import signal
 import time
-from pathlib import Path
 
 import pytest
+from stores import contents
 
 from fastcollate import (
     InputError,
@@ -42,10 +42,6 @@ def source(tmp_path):
         lines[3::50] = [""] * len(lines[3::50])
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
     return folder
-
-
-def contents(path):
-    return {file.name: file.read_bytes() for file in Path(path).iterdir()}
 
 
 def stopped_after(count, source, output, **options):

@@ -12,7 +12,7 @@ from batches import DATASETS
 from full_records import LAYOUTS, assert_holds, grow, made, together, write_full
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stores import gathered, write_store
+from stores import contents, gathered, write_store
 
 from fastcollate import TokenStore, merge, mix, prepare
 
@@ -36,10 +36,6 @@ def write_parts(folder, layout="arrow", **options):
     return [store.path for store in stores]
 
 
-def contents_of(path):
-    return {file.name: file.read_bytes() for file in path.iterdir()}
-
-
 def files_of(store):
     return [store.path / file.name for shard in store.manifest.shards for file in shard.files]
 
@@ -51,7 +47,7 @@ def test_every_array_of_every_store_is_kept(tmp_path, layout, linked):
     assert_holds(store, together(*PARTS))
     assert_holds(TokenStore(store.path, verify="full"), together(*PARTS))
     assert {file.stat().st_nlink for file in files_of(store)} == {2 if linked else 1}
-    assert sorted(contents_of(store.path)) == sorted(["manifest.json", *(f.name for f in files_of(store))])
+    assert sorted(contents(store.path)) == sorted(["manifest.json", *(f.name for f in files_of(store))])
     for path in paths:
         shutil.rmtree(path)
     TokenStore(store.path).verify()
@@ -72,7 +68,7 @@ def test_stores_of_any_sizes_are_joined_in_any_steps(tmp_path_factory, sizes, la
     assert_holds(whole, together(*parts))
     assert len(whole.manifest.shards) == sum(len(store.manifest.shards) for store in stores)
     first = merge(stores[:2], folder / "first")
-    assert contents_of(merge([first, *stores[2:]], folder / "again").path) == contents_of(whole.path)
+    assert contents(merge([first, *stores[2:]], folder / "again").path) == contents(whole.path)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -84,7 +80,7 @@ def test_the_bytes_are_those_of_a_writer_that_has_the_same_shards(tmp_path, layo
     written = write_store(tmp_path / "written", [3, 1, 2, 2] * 2, **options).manifest
     assert [shard.row_base for shard in mine.shards] == [0, 0, 4, 4]
     assert replace(mine, shards=[]) == replace(written, shards=[])
-    assert contents_of(tmp_path / "merged").keys() == contents_of(tmp_path / "written").keys()
+    assert contents(tmp_path / "merged").keys() == contents(tmp_path / "written").keys()
     for number, shard in enumerate(mine.shards):
         from_part = parts[number // 2]
         for file, other in zip(shard.files, from_part.manifest.shards[number % 2].files, strict=True):
@@ -162,7 +158,7 @@ def test_a_store_may_be_named_twice(tmp_path):
 def test_one_store_alone_is_the_same_store(tmp_path):
     path = write_full(tmp_path / "a", PARTS[0], rejected=["empty"]).path
     merge([path], tmp_path / "b")
-    assert contents_of(tmp_path / "b") == contents_of(path)
+    assert contents(tmp_path / "b") == contents(path)
 
 
 def test_lines_on_rejected_records_are_joined(tmp_path):
@@ -199,7 +195,7 @@ def test_an_earlier_fingerprint_joins_the_records_of_that_time(tmp_path):
 
 def test_what_was_merged_grows_without_changing_its_sources(tmp_path):
     paths = write_parts(tmp_path, rejected=["empty"])
-    before = [contents_of(path) for path in paths]
+    before = [contents(path) for path in paths]
     whole = merge(paths[:2], tmp_path / "all")
     grow(whole.path, paths[2])
     with (whole.path / "rejected.jsonl").open("ab") as file:
@@ -207,7 +203,7 @@ def test_what_was_merged_grows_without_changing_its_sources(tmp_path):
     assert_holds(TokenStore(whole.path, verify="full"), together(*PARTS))
     assert_holds(TokenStore(whole.path, fingerprint=whole.fingerprint), together(*PARTS[:2]))
     shutil.rmtree(whole.path)
-    assert [contents_of(path) for path in paths] == before
+    assert [contents(path) for path in paths] == before
 
 
 def test_files_behind_symbolic_links_are_joined_themselves(tmp_path, linked):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from damage import change, overwrite
-from stores import write_store
+from stores import contents, write_store
 
 from fastcollate import (
     InputError,
@@ -48,10 +48,6 @@ def without_links(monkeypatch):
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "link", refuse)
-
-
-def contents_of(path):
-    return {file.name: file.read_bytes() for file in path.iterdir()}
 
 
 @pytest.mark.parametrize("given", ["a/store", Path("a"), 7, None])
@@ -99,12 +95,12 @@ def test_what_is_no_store_is_told(stores, path, tmp_path):
 
 
 def test_the_place_of_a_store_is_left_alone(stores, tmp_path):
-    before = contents_of(tmp_path / "a")
+    before = contents(tmp_path / "a")
     with pytest.raises(StoreWriteError, match="already holds a store: remove it or choose another directory"):
         merge(stores, tmp_path / "a")
     with pytest.raises(StoreWriteError, match="already holds 'a': a store needs a directory of its own"):
         merge(stores, tmp_path)
-    assert contents_of(tmp_path / "a") == before
+    assert contents(tmp_path / "a") == before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="directories are locked on POSIX systems")
@@ -133,7 +129,7 @@ def test_a_file_of_another_size_is_not_joined(stores, path, existed):
     with pytest.raises(StoreCorruptError, match=rf"{file} has \d+ bytes where the manifest has \d+"):
         merge(opened, path)
     assert path.exists() == existed
-    assert not existed or contents_of(path) == {}
+    assert not existed or contents(path) == {}
 
 
 @pytest.mark.usefixtures("without_links")
@@ -236,25 +232,25 @@ merge(words[:-1], words[-1])
 @pytest.mark.parametrize("links", ["yes", "no"])
 @pytest.mark.parametrize("after", [1, 5])
 def test_a_killed_merge_leaves_no_store_and_the_same_call_begins_anew(stores, path, tmp_path, links, after):
-    before = [contents_of(store.path) for store in stores]
+    before = [contents(store.path) for store in stores]
     words = [str(after), links, *(str(store.path) for store in stores), str(path)]
     killed = subprocess.run([sys.executable, "-c", MERGE_UNTIL_KILLED, *words], cwd=ROOT, check=False)
     assert killed.returncode == -signal.SIGKILL
-    assert len(contents_of(path)) == after
+    assert len(contents(path)) == after
     with pytest.raises(StoreIncompleteError, match="its writer was stopped before it finished"):
         TokenStore(path)
     (path / "shard-00001.arrow.tmp").touch()
     merge(stores, path).verify()
-    assert contents_of(path) == contents_of(merge(stores, tmp_path / "undisturbed").path)
+    assert contents(path) == contents(merge(stores, tmp_path / "undisturbed").path)
     shutil.rmtree(path)
-    assert [contents_of(store.path) for store in stores] == before
+    assert [contents(store.path) for store in stores] == before
 
 
 def test_another_writer_takes_over_what_a_killed_merge_left_and_harms_no_source(stores, path, layout):
     """What was left are second names of the sources' own files: they are removed, never written into."""
-    before = [contents_of(store.path) for store in stores]
+    before = [contents(store.path) for store in stores]
     path.mkdir()
     for file in stores[0].manifest.shards[0].files:
         os.link(stores[0].path / file.name, path / file.name)
     write_store(path, [5, 5, 5], layout=layout)
-    assert [contents_of(store.path) for store in stores] == before
+    assert [contents(store.path) for store in stores] == before

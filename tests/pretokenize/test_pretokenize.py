@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stores import contents
 
 from fastcollate import EncodingError, InputError, PromptTemplate, TokenStore, load_encoding, prepare
 from fastcollate.pretokenize import work
@@ -43,10 +44,6 @@ def data_file(name):
     if not (DATA / name).exists():
         pytest.skip(f"needs {name}")
     return DATA / name
-
-
-def contents(path):
-    return {file.name: file.read_bytes() for file in path.iterdir()}
 
 
 def lists(store):

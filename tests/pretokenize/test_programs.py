@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import tiktoken
+from stores import contents
 
 from fastcollate import PromptTemplate, prepare
 from fastcollate.templates.fields import Part
@@ -20,10 +21,6 @@ RECORDS = [{"text": str(i)} for i in range(3000)]
 @pytest.fixture
 def out(tmp_path):
     return tmp_path / "store"
-
-
-def contents(path):
-    return {file.name: file.read_bytes() for file in path.iterdir()}
 
 
 PROGRAM = """

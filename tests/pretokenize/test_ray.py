@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from stores import contents
 from workers import descendants, is_running, needs_proc, wait_until
 
 from fastcollate import InputError, StorageError, WorkerError, prepare
@@ -52,10 +53,6 @@ def write_source(path, count):
     lines[2::40] = ['{"text": 5, "kind": "bad"}'] * len(lines[2::40])
     path.write_text("\n".join(lines) + "\n")
     return path
-
-
-def contents(path):
-    return {file.name: file.read_bytes() for file in Path(path).iterdir()}
 
 
 def ray_workers(pid=None):

@@ -12,7 +12,7 @@ import pytest
 import tiktoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stores import gathered, write_store
+from stores import contents, gathered, write_store
 
 from fastcollate import EncodingError, InputError, Ragged, StoreChangedError, StoreError, StoreWriter, TokenStore
 
@@ -56,10 +56,6 @@ def same(found, expected):
 
 def lists(rows):
     return [row.tolist() for row in rows]
-
-
-def contents(path):
-    return {file.name: file.read_bytes() for file in path.iterdir()}
 
 
 # Round trip

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiktoken
+from stores import contents
 
 from fastcollate import (
     EncodingError,
@@ -38,10 +39,6 @@ def write(path, rows=ROWS, spans=None, source_rows=None, *, encoding="bytes", la
     with StoreWriter(path, encoding=encoding, layout=layout, records_per_shard=records_per_shard) as writer:
         writer.append(Ragged.from_rows(rows), None if spans is None else Ragged.from_rows(spans), source_rows)
     return path
-
-
-def contents(path):
-    return {file.name: file.read_bytes() for file in path.iterdir()}
 
 
 # The manifest
