@@ -6,6 +6,7 @@ import time
 
 from fastcollate.errors import plural
 from fastcollate.pretokenize.joining import merge
+from fastcollate.reports.store_numbers import EACH_A_LINE, store_numbers
 from fastcollate.reports.text import announced, file_size, print_fields, print_json, rejections
 from fastcollate.store.reader import TokenStore
 
@@ -14,8 +15,6 @@ example:
   fastcollate merge monday tuesday --output week
   fastcollate merge parts/* --output whole --json | jq .records
 """
-
-_EACH = ", each a line of rejected.jsonl there"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,19 +39,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _summary(store: TokenStore, stores: int, seconds: float) -> dict[str, object]:
-    manifest = store.manifest
     return {
         "path": str(store.path),
         "stores": stores,
-        "records": len(store),
-        "tokens": store.num_tokens,
-        "rejected": manifest.rejected,
-        "noted": manifest.noted,
-        "encoding": store.encoding,
-        "template": manifest.template,
-        "shards": len(manifest.shards),
-        "bytes": manifest.bytes,
-        "fingerprint": store.fingerprint,
+        **store_numbers(store),
         "seconds": round(seconds, 3),
     }
 
@@ -63,7 +53,7 @@ def _print(store: TokenStore, summary: dict[str, object]) -> None:
         {
             "records": f"{len(store):,}",
             "tokens": f"{store.num_tokens:,} ({store.encoding}, template {manifest.template or 'none'})",
-            "rejected": rejections(manifest.rejected) + (_EACH if manifest.rejected else ""),
+            "rejected": rejections(manifest.rejected) + (EACH_A_LINE if manifest.rejected else ""),
             "path": f"{store.path} ({plural(len(manifest.shards), 'shard')}, {file_size(manifest.bytes)})",
             "seconds": f"{summary['seconds']:.2f}",
         }

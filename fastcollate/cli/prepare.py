@@ -11,10 +11,11 @@ from fastcollate.pretokenize.account import Account
 from fastcollate.pretokenize.recipe import Overlong, Unsupervised
 from fastcollate.pretokenize.run import prepare
 from fastcollate.pretokenize.telling import told
-from fastcollate.pretokenize.work import Place
+from fastcollate.pretokenize.work import EngineName
 from fastcollate.reports.account_shown import account_shown
 from fastcollate.reports.account_summary import account_numbers, account_words
 from fastcollate.reports.logged import logged
+from fastcollate.reports.store_numbers import EACH_A_LINE, store_numbers
 from fastcollate.reports.text import file_size, print_fields, print_json, printable
 from fastcollate.store.reader import TokenStore
 
@@ -25,8 +26,6 @@ example:
       --fields instruction=question,output=answer
   fastcollate prepare s3://bucket/data --output s3://bucket/store
 """
-
-_EACH = ", each a line of rejected.jsonl there"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--records-per-shard", type=int, default=262_144, metavar="N", help="(default: 262144)")
     add("--workers", type=int, metavar="N", help="the most processes (default: one a core)")
     where = "where they run: this machine, or a Ray cluster (default: local)"
-    add("--engine", choices=get_args(Place), default="local", help=where)
+    add("--engine", choices=get_args(EngineName), default="local", help=where)
     add("--timeout", type=int, default=600, metavar="S", help="seconds a worker may be silent (default: 600)")
     more = "add the records to the store that is at DIR; who reads it goes on as before"
     add("--append", action="store_true", help=more)
@@ -105,18 +104,9 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _summary(store: TokenStore, account: Account, seconds: float) -> dict[str, object]:
-    manifest = store.manifest
     return {
         "path": str(store.path),
-        "records": len(store),
-        "tokens": store.num_tokens,
-        "rejected": manifest.rejected,
-        "noted": manifest.noted,
-        "encoding": store.encoding,
-        "template": manifest.template,
-        "shards": len(manifest.shards),
-        "bytes": manifest.bytes,
-        "fingerprint": store.fingerprint,
+        **store_numbers(store),
         "seconds": round(seconds, 3),
         "account": account_numbers(account),
     }
@@ -126,7 +116,7 @@ def _print(store: TokenStore, account: Account, summary: dict[str, object]) -> N
     size = file_size(int(str(summary["bytes"])))
     added = account.written.records
     words = account_words(account)
-    words["rejected"] += _EACH if account.rejected else ""
+    words["rejected"] += EACH_A_LINE if account.rejected else ""
     more = f", {added:,} of them added" if added < len(store) else ""
     print_fields(
         {
