@@ -18,7 +18,7 @@ from fastcollate.pretokenize.places.drafts import Drafts
 from fastcollate.pretokenize.recipe import OnError, Overlong, Recipe, Unsupervised
 from fastcollate.pretokenize.settling import settle_template, settle_tokenizer
 from fastcollate.pretokenize.telling import tell
-from fastcollate.pretokenize.work import Place, Work, Workers
+from fastcollate.pretokenize.work import EngineName, Work, Workers
 from fastcollate.sources.resolve import find_sources
 from fastcollate.store.elsewhere import store_at
 from fastcollate.store.reader import TokenStore
@@ -50,7 +50,7 @@ def prepare(
     layout: Layout = "arrow",
     records_per_shard: int = 262_144,
     workers: int | None = None,
-    engine: Place = "local",
+    engine: EngineName = "local",
     timeout: int = 600,
     on_error: OnError = "raise",
     append: bool = False,

@@ -23,9 +23,9 @@ from fastcollate.sources.chunk import Chunk
 from fastcollate.sources.paths import labels
 from fastcollate.sources.resolve import Resolved
 
-__all__ = ["Place", "Work", "Workers"]
+__all__ = ["EngineName", "Work", "Workers"]
 
-Place = Literal["local", "ray"]
+EngineName = Literal["local", "ray"]
 
 _LOOKED_AT = 1024  # records that tell the template
 _ALONE_SECONDS = 0.5  # that this process works before it starts others
@@ -49,8 +49,8 @@ class Workers:
         WorkerError: Ray is not installed.
     """
 
-    def __init__(self, count: int | None, timeout: int, place: Place) -> None:
-        check_choice("engine", place, get_args(Place))
+    def __init__(self, count: int | None, timeout: int, place: EngineName) -> None:
+        check_choice("engine", place, get_args(EngineName))
         self.shared = place == "ray"
         if self.shared:
             library()
@@ -72,25 +72,20 @@ class Workers:
             InputError: The script defines something itself, and workers were asked for.
         """
         for part, what in ((recipe.template, "template"), (recipe.tokenizer, "encoding")):
-            if type(part).__module__ == "__main__" and (self.shared or self.count != 1):
-                if self.shared:
-                    raise InputError(
-                        f"the {what} is a {type(part).__name__}, which the script itself defines, and the workers "
-                        "of engine='ray' do not run it: define it in a module that they can import, or set "
-                        "engine='local'"
-                    )
-                if not self._given:
-                    return ThisProcess()
-                raise InputError(
-                    f"the {what} is a {type(part).__name__}, which the script itself defines, and "
-                    f"workers={self.count} processes do not run it: define it in a module that they can import, "
-                    "or set workers=1"
-                )
+            if type(part).__module__ != "__main__" or (self.count == 1 and not self.shared):
+                continue
+            if not (self.shared or self._given):
+                return ThisProcess()
+            who, fix = f"workers={self.count} processes", "workers=1"
+            if self.shared:
+                who, fix = "the workers of engine='ray'", "engine='local'"
+            raise InputError(
+                f"the {what} is a {type(part).__name__}, which the script itself defines, and {who} do not run "
+                f"it: define it in a module that they can import, or set {fix}"
+            )
         if self.shared:
             return RayCluster(self.count or None, self.timeout, window)
-        if (
-            self.count == 1 or sys.platform == "win32"
-        ):  # workers inherit a descriptor, for which Windows has no way
+        if self.count == 1 or sys.platform == "win32":  # where no worker can inherit a descriptor
             return ThisProcess()
         return Processes(self.count, self.timeout, _ALONE_SECONDS, each, window * self.count)
 
@@ -138,7 +133,8 @@ class Work:
         """
         read: list[Chunk] = []
         chunks = self._reading.chunks()
-        self._chunks = chain(read, chunks)
+        if len(self.tasks) == 1:  # of several each is read by whoever does it
+            self._chunks = chain(read, chunks)
         for chunk in chunks:
             read.append(chunk)
             if chunk.records:

@@ -174,7 +174,7 @@ def finished_in(tasks: Sequence[tuple[str, ...]], finished: Sequence[Finished], 
             raise _other(path, "its source, standard input or an iterable, cannot be told from another")
         now = tasks[entry.number] if entry.number < len(tasks) else ()
         if tuple(entry.keys) != now:
-            odd = next(iter([key for key in entry.keys if key not in now] or entry.keys))
+            odd = ([key for key in entry.keys if key not in now] or entry.keys)[0]
             raise _other(path, f"the source {odd.rsplit(' ', 3)[0]!r} has changed, or others have come before it")
 
 
