@@ -7,7 +7,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 from fastcollate.errors import InputError, StoreWriteError
-from fastcollate.storage.local import storage_error
+from fastcollate.storage.local import storage_errors
 from fastcollate.store.appending import appended, rows_of
 from fastcollate.store.directory import StoreDirectory
 from fastcollate.store.manifest import REJECTED, Manifest
@@ -113,8 +113,5 @@ def _join_rejected(stores: Sequence[TokenStore], path: Path) -> None:
         source, count = store.path / REJECTED, sum(store.manifest.rejected.values())
         if not count or not source.exists():
             continue
-        try:
-            with source.open("rb") as lines, path.open("ab") as out:
-                out.writelines(line.rstrip(b"\n") + b"\n" for line in islice(lines, count))
-        except OSError as error:
-            raise storage_error(path, error) from error
+        with storage_errors(path), source.open("rb") as lines, path.open("ab") as out:
+            out.writelines(line.rstrip(b"\n") + b"\n" for line in islice(lines, count))

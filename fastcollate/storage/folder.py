@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from fastcollate.errors import StorageError
 from fastcollate.storage.entry import Entry
-from fastcollate.storage.local import replacing, storage_error
+from fastcollate.storage.local import replacing, storage_errors
 
 __all__ = ["FolderStorage"]
 
@@ -42,7 +42,7 @@ class FolderStorage:
     def sizes(self) -> dict[str, int]:
         """Return the bytes of each file, sorted by name."""
         found = {}
-        with _told(self._root):
+        with storage_errors(self._root):
             for here, _, files in os.walk(self._root, onerror=_raise):
                 for file in files:
                     path = Path(here) / file
@@ -52,7 +52,7 @@ class FolderStorage:
     def look_up(self, name: str) -> Entry | None:
         """Return what is known of a file; None where there is none."""
         path = self.local_path(name)
-        with _told(path):
+        with storage_errors(path):
             if not path.is_file():
                 return None
             known = path.stat()
@@ -60,12 +60,12 @@ class FolderStorage:
 
     def open(self, name: str) -> BinaryIO:
         """Return a file, opened for reading."""
-        with _told(self.local_path(name)):
+        with storage_errors(self.local_path(name)):
             return self.local_path(name).open("rb")
 
     def read_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[memoryview]:
         """Return the bytes from each start to its stop."""
-        with _told(self.local_path(name)), self.open(name) as file:
+        with storage_errors(self.local_path(name)), self.open(name) as file:
             return [self._part(name, file, start, stop) for start, stop in ranges]
 
     def _part(self, name: str, file: BinaryIO, start: int, stop: int) -> memoryview:
@@ -98,7 +98,7 @@ class FolderStorage:
         try:
             with replacing(draft) as file:
                 file.write(data)
-            with _told(path), suppress(FileExistsError):
+            with storage_errors(path), suppress(FileExistsError):
                 os.link(draft, path)  # which, unlike a rename, replaces nothing
                 return True
             return False
@@ -107,17 +107,17 @@ class FolderStorage:
 
     def upload(self, path: Path, name: str) -> None:
         """Copy a file; the copy appears whole and durable, or not at all."""
-        with replacing(self._for_writing(name)) as copy, _told(path), path.open("rb") as file:
+        with replacing(self._for_writing(name)) as copy, storage_errors(path), path.open("rb") as file:
             shutil.copyfileobj(file, copy, 1 << 20)
 
     def rename(self, old: str, new: str) -> None:
         """Give a file another name."""
-        with _told(self.local_path(old)):
+        with storage_errors(self.local_path(old)):
             self.local_path(old).replace(self._for_writing(new))
 
     def delete(self, name: str) -> None:
         """Delete a file, if it is there."""
-        with _told(self.local_path(name)):
+        with storage_errors(self.local_path(name)):
             self.local_path(name).unlink(missing_ok=True)
 
     def local_path(self, name: str) -> Path:
@@ -126,18 +126,9 @@ class FolderStorage:
 
     def _for_writing(self, name: str) -> Path:
         path = self.local_path(name)
-        with _told(path):
+        with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         return path
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses into our own error."""
-    try:
-        yield
-    except OSError as error:
-        raise storage_error(path, error) from error
 
 
 def _raise(error: OSError) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "map_file",
     "replacing",
     "storage_error",
+    "storage_errors",
     "write_whole",
 ]
 
@@ -47,6 +48,19 @@ def storage_error(path: Path, error: OSError) -> StorageError:
     return StorageError(f"{path}: {why}: {fix}")
 
 
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn what a disk refuses within the block into our own error, which names `path`.
+
+    Raises:
+        StorageError: The disk failed.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file that appears under `path` whole and durable, or not at all.
 
@@ -63,11 +77,8 @@ def make_durable(path: Path) -> None:
     Raises:
         StorageError: The disk failed.
     """
-    try:
-        with suppress(FileNotFoundError), path.open("rb") as file:
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise storage_error(path, error) from error
+    with storage_errors(path), suppress(FileNotFoundError), path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def make_names_durable(directory: Path) -> None:
@@ -122,14 +133,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         StorageError: The disk failed.
     """
     draft = path.with_name(path.name + ".tmp")
-    try:
+    with storage_errors(path):
         with draft.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-    except OSError as error:
-        raise storage_error(path, error) from error
 
 
 class MappedFile(NamedTuple):
@@ -151,13 +160,10 @@ def map_file(path: Path) -> MappedFile:
     >>> map_file(path).data
     array([ 72, 105], dtype=uint8)
     """
-    try:
-        with path.open("rb") as file:
-            found = os.fstat(file.fileno())
-            identity = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-            return MappedFile(_mapped(file.fileno(), found.st_size), identity)
-    except OSError as error:
-        raise storage_error(path, error) from error
+    with storage_errors(path), path.open("rb") as file:
+        found = os.fstat(file.fileno())
+        identity = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        return MappedFile(_mapped(file.fileno(), found.st_size), identity)
 
 
 def _mapped(descriptor: int, size: int) -> NDArray[np.uint8]:

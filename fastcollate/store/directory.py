@@ -12,7 +12,7 @@ from fastcollate.errors import StoreWriteError
 from fastcollate.storage.local import make_durable, storage_error, write_whole
 from fastcollate.storage.own_directory import OwnDirectory
 from fastcollate.store.manifest import JOURNAL, MANIFEST, REJECTED, is_store_file
-from fastcollate.store.rejected_lines import json_line
+from fastcollate.store.rejected_lines import add_lines
 
 __all__ = ["StoreDirectory"]
 
@@ -48,15 +48,7 @@ class StoreDirectory:
         Raises:
             StorageError: The disk failed.
         """
-        text = "".join(json_line(line) + "\n" for line in lines)
-        if not text:
-            return
-        path = self._path / REJECTED
-        try:
-            with path.open("a", encoding="ascii") as file:
-                file.write(text)
-        except OSError as error:
-            raise storage_error(path, error) from error
+        add_lines(self._path / REJECTED, lines)
 
     def release(self, manifest: bytes | None) -> None:
         """Give the directory back: with a manifest as a store, with None as it was before.

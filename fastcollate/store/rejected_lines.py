@@ -1,12 +1,27 @@
-"""Lines of `rejected.jsonl`: whatever a record holds becomes JSON."""
+"""Lines of `rejected.jsonl`, one for each record that is left out: whatever it holds becomes JSON."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-__all__ = ["json_line"]
+from fastcollate.storage.local import storage_errors
+
+__all__ = ["add_lines", "json_line"]
+
+
+def add_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Add lines to the file at `path`, which is made with the first.
+
+    Raises:
+        StorageError: The disk failed.
+    """
+    text = "".join(json_line(line) + "\n" for line in lines)
+    if text:
+        with storage_errors(path), path.open("a", encoding="ascii") as file:
+            file.write(text)
 
 
 def json_line(line: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,8 +16,8 @@ from fastcollate.pretokenize.places.drafts import Drafts
 from fastcollate.pretokenize.recipe import Recipe
 from fastcollate.pretokenize.telling import count_together
 from fastcollate.sources.chunk import Chunk, Rejected
-from fastcollate.storage.local import storage_error
-from fastcollate.store.rejected_lines import json_line
+from fastcollate.storage.local import make_durable, storage_errors
+from fastcollate.store.rejected_lines import add_lines
 from fastcollate.store.shards.entries import Layout, ShardEntry
 from fastcollate.store.shards_writer import ShardsWriter, Written
 from fastcollate.tokenizers.tokenizer import TokenizerInfo
@@ -153,7 +152,8 @@ class _RejectedFile:
         self.first = ""
         self._path = path
         self._labels = labels
-        path.unlink(missing_ok=True)  # of one who died at this task
+        with storage_errors(path):
+            path.unlink(missing_ok=True)  # of one who died at this task
 
     def add(self, file: str | None, rejected: list[Rejected]) -> None:
         """Add records of one file."""
@@ -162,23 +162,15 @@ class _RejectedFile:
         self.first = self.first or rejected[0].message
         self.counts.update(line.reason for line in rejected)
         label = None if file is None else self._labels.get(file, file)
-        text = "".join(json_line({"file": label, **line._asdict()}) + "\n" for line in rejected)
-        try:
-            with self._path.open("a", encoding="ascii") as lines:
-                lines.write(text)
-        except OSError as error:
-            raise storage_error(self._path, error) from error
+        add_lines(self._path, ({"file": label, **line._asdict()} for line in rejected))
 
     def finish(self) -> int:
         """Bring the file to the disk, and return its size; 0 without one."""
         if not self.counts:
             return 0
-        try:
-            with self._path.open("rb") as file:
-                os.fsync(file.fileno())
-                return file.seek(0, os.SEEK_END)
-        except OSError as error:
-            raise storage_error(self._path, error) from error
+        make_durable(self._path)
+        with storage_errors(self._path):
+            return self._path.stat().st_size
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Protocol
 
-from fastcollate.storage.local import storage_error
+from fastcollate.storage.local import storage_errors
 from fastcollate.storage.storage import open_storage
 
 __all__ = ["Bench", "Drafts", "FolderDrafts", "ObjectDrafts"]
@@ -83,15 +83,13 @@ class ObjectDrafts:
     def bench(self) -> Iterator[Bench]:
         """Lend a directory that is gone afterwards, whatever happens."""
         storage = open_storage(self.url, self.storage_options)
-        try:
-            with TemporaryDirectory(dir=self.room if self.room.is_dir() else None) as lent:
-                directory = Path(lent)
+        known = self.room if self.room.is_dir() else None
+        with storage_errors(self.room), TemporaryDirectory(dir=known) as lent:
+            directory = Path(lent)
 
-                def upload(names: Iterable[str]) -> None:
-                    for name in names:
-                        storage.upload(directory / name, name)
-                        (directory / name).unlink()
+            def upload(names: Iterable[str]) -> None:
+                for name in names:
+                    storage.upload(directory / name, name)
+                    (directory / name).unlink()
 
-                yield Bench(directory, upload)
-        except OSError as error:
-            raise storage_error(self.room, error) from error
+            yield Bench(directory, upload)

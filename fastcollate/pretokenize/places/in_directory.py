@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from fastcollate.pretokenize.parts.journal import Begun, line_of, read_journal
@@ -14,7 +14,7 @@ from fastcollate.pretokenize.parts.writing import Finished
 from fastcollate.pretokenize.places.drafts import FolderDrafts
 from fastcollate.pretokenize.places.place import Renamed
 from fastcollate.storage.folder import FolderStorage
-from fastcollate.storage.local import replacing, storage_error, write_whole
+from fastcollate.storage.local import replacing, storage_errors, write_whole
 from fastcollate.storage.own_directory import OwnDirectory
 from fastcollate.store.manifest import JOURNAL, MANIFEST
 
@@ -50,7 +50,7 @@ class DirectoryPlace:
 
     def sizes(self) -> Mapping[str, int]:
         """Return the bytes of each file, and of whatever else is there."""
-        with _told(self._path), os.scandir(self._path) as entries:
+        with storage_errors(self._path), os.scandir(self._path) as entries:
             return {e.name: e.stat().st_size for e in entries if e.name not in (JOURNAL, _LEAVING)}
 
     def journal(self) -> tuple[Begun, list[Finished]] | None:
@@ -69,7 +69,7 @@ class DirectoryPlace:
         if not finished:
             self.forget()
             return
-        with _told(self._path):
+        with storage_errors(self._path):
             if not (self._path / JOURNAL).exists():
                 with suppress(FileNotFoundError):
                     (self._path / _LEAVING).replace(self._path / JOURNAL)
@@ -80,7 +80,7 @@ class DirectoryPlace:
     def add(self, begun: Begun, finished: Finished) -> None:
         """Add a line."""
         path = self._path / JOURNAL
-        with _told(path):
+        with storage_errors(path):
             if not path.exists():
                 with replacing(path) as file:
                     file.write(line_of(begun))
@@ -97,7 +97,7 @@ class DirectoryPlace:
 
     def rename(self, files: Sequence[Renamed]) -> None:
         """Give files their last names."""
-        with _told(self._path):
+        with storage_errors(self._path):
             for file in files:
                 with suppress(FileNotFoundError):  # which has its name from a run that was stopped here
                     (self._path / file.draft).replace(self._path / file.final)
@@ -105,7 +105,7 @@ class DirectoryPlace:
     def commit(self, manifest: bytes) -> None:
         """Bring all names to the disk, set the journal aside, and write the manifest."""
         self._own.sync()
-        with _told(self._path):
+        with storage_errors(self._path):
             if (self._path / JOURNAL).exists():
                 (self._path / JOURNAL).replace(self._path / _LEAVING)
         write_whole(self._path / MANIFEST, manifest)
@@ -129,15 +129,6 @@ class DirectoryPlace:
     def undo(self) -> bool:
         """Delete the directory if it was not there before."""
         if self._own.made:
-            with _told(self._path):
+            with storage_errors(self._path):
                 shutil.rmtree(self._path)
         return self._own.made
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses into our own error."""
-    try:
-        yield
-    except OSError as error:
-        raise storage_error(path, error) from error

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import gettempdir
 
 from fastcollate.errors import FastCollateError
-from fastcollate.storage.local import storage_error
+from fastcollate.storage.local import storage_errors
 from fastcollate.storage.own_directory import OwnDirectory
 
 __all__ = ["OwnRoom", "room_of"]
@@ -43,12 +43,10 @@ class OwnRoom:
                 if _NAME.fullmatch(other.name) and not other.is_symlink() and _is_ours(other):
                     _remove(other, OwnDirectory(other))
         unlocked = path.with_name(path.name.replace("drafts", "new"))
-        try:
+        with storage_errors(path):
             unlocked.mkdir(mode=0o700)
             self._own = OwnDirectory(unlocked)
             unlocked.rename(path)  # whoever sees it by this name sees it locked
-        except OSError as error:
-            raise storage_error(path, error) from error
         self._path = path
 
     def leave(self) -> None:

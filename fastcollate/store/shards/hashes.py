@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.storage.local import storage_error
+from fastcollate.storage.local import storage_errors
 
 __all__ = ["BLOCK_BYTES", "HashingFile", "block_checksums", "changed", "file_hash", "index_hash"]
 
@@ -90,8 +90,5 @@ def changed(path: Path) -> str:
 
 def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file's bytes."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise storage_error(path, error) from error
+    with storage_errors(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from fastcollate.errors import StorageError, StoreCorruptError
-from fastcollate.storage.local import copy, link, make_durable, storage_error
+from fastcollate.storage.local import copy, link, make_durable, storage_errors
 from fastcollate.store.shards.entries import FileEntry, ShardEntry
 from fastcollate.store.shards.hashes import changed, file_hash
 from fastcollate.store.shards.mapped_arrays import MISSING, wrong_size
@@ -66,10 +66,8 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _check_size(source: Path, target: Path, file: FileEntry) -> None:
-    try:
+    with storage_errors(target):
         size = target.stat().st_size
-    except OSError as error:
-        raise storage_error(target, error) from error
     if size != file.bytes:
         raise StoreCorruptError(wrong_size(source, size, file.bytes))
 
