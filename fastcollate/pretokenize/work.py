@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from fastcollate.arguments import check_choice, check_counts
@@ -16,7 +18,7 @@ from fastcollate.pretokenize.engines.ray_cluster import RayCluster, library
 from fastcollate.pretokenize.parts.effort import Effort
 from fastcollate.pretokenize.parts.tasks import Reading, cut_into_tasks
 from fastcollate.pretokenize.parts.writing import Encoding, Finished, Step, Target, TaskWork
-from fastcollate.pretokenize.places.drafts import Drafts, FolderDrafts
+from fastcollate.pretokenize.places.drafts import FolderDrafts
 from fastcollate.pretokenize.recipe import Recipe
 from fastcollate.pretokenize.telling import say
 from fastcollate.sources.chunk import Chunk
@@ -28,7 +30,7 @@ __all__ = ["EngineName", "Work", "Workers"]
 EngineName = Literal["local", "ray"]
 
 _LOOKED_AT = 1024  # records that tell the template
-_ALONE_SECONDS = 0.5  # that this process works before it starts others
+_ALONE_SECONDS: float | None = 1.0  # that this process works before it starts others: their start takes 0.7
 _WINDOW = 8  # tasks a worker that may be done before an older one is
 
 
@@ -58,15 +60,15 @@ class Workers:
         self._given = count is not None
         self.count = checked if count is not None else 0 if self.shared else _cores()
 
-    def engine(self, recipe: Recipe, *, each: int, window: int) -> Engine:
+    def engine(self, recipe: Recipe, window: int, sizes: Sequence[int]) -> Engine:
         """Return what runs tasks.
 
         Workers do not run the caller's script, so what it defines itself stays in this process.
 
         Args:
             recipe: What is to be done.
-            each: The most tasks of one worker.
-            window: How many a worker may be begun from the oldest open one on.
+            window: How many tasks a worker may be begun from the oldest open one on.
+            sizes: How large each is; empty where nobody knows.
 
         Raises:
             InputError: The script defines something itself, and workers were asked for.
@@ -87,7 +89,7 @@ class Workers:
             return RayCluster(self.count or None, self.timeout, window)
         if self.count == 1 or sys.platform == "win32":  # where no worker can inherit a descriptor
             return ThisProcess()
-        return Processes(self.count, self.timeout, _ALONE_SECONDS, each, window * self.count)
+        return Processes(self.count, self.timeout, _ALONE_SECONDS, window=window * self.count, sizes=sizes)
 
 
 def _cores() -> int:
@@ -159,24 +161,24 @@ class Work:
         """
         left = [task for task in self.tasks if task.number not in finished]
         if len(self.tasks) == 1 and left:
-            engine = self._workers.engine(recipe, each=2, window=2)
+            engine = self._workers.engine(recipe, 2, ())
             encoded = in_order(engine.run(Encoding(recipe), self._chunks))
             yield from target.write(left[0], encoded, self._reading)
             return
-        engine = self._workers.engine(recipe, each=1, window=_WINDOW)
+        if self._workers.shared and isinstance(target.drafts, FolderDrafts):
+            target = replace(target, drafts=replace(target.drafts, shared=True))
+        engine = self._workers.engine(recipe, _WINDOW, [task.bytes for task in left])
         for _, item in engine.run(TaskWork(recipe, target, self._alone), left):
-            if self._workers.shared and isinstance(item, Finished):
-                _check_there(item, target.drafts)
+            if isinstance(target.drafts, FolderDrafts) and target.drafts.shared and isinstance(item, Finished):
+                _check_there(item, target.drafts.directory)
             yield item
 
 
-def _check_there(finished: Finished, drafts: Drafts) -> None:
+def _check_there(finished: Finished, directory: Path) -> None:
     """Raise if what a worker has written into a folder is not to be seen here."""
-    if not isinstance(drafts, FolderDrafts):
-        return
     for name in (file.name for shard in finished.written.shards for file in shard.files):
-        if not (drafts.directory / name).exists():
+        if not (directory / name).exists():
             raise StorageError(
-                f"{drafts.directory / name}: a worker on another node has written it, and it is not here: with "
+                f"{directory / name}: a worker on another node has written it, and it is not here: with "
                 "engine='ray' (--engine ray) the output must be in a folder that all nodes share"
             )

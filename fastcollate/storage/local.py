@@ -126,8 +126,12 @@ def copy(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Lend a file that appears under `path` whole and durable, or not at all.
+def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """Lend a file that appears under `path` whole, or not at all.
+
+    Args:
+        path: The file.
+        durable: True (default) brings it to the disk before it appears; False leaves that to `make_durable`.
 
     Raises:
         StorageError: The disk failed.
@@ -136,8 +140,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     with storage_errors(path):
         with draft.open("wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         draft.replace(path)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from fastcollate.arguments import check_choice, check_count
 from fastcollate.errors import StoreWriteError
 from fastcollate.ragged import Ragged
+from fastcollate.storage.local import make_durable
 from fastcollate.store.directory import StoreDirectory
 from fastcollate.store.manifest import Manifest
 from fastcollate.store.shards.entries import Layout
@@ -138,6 +139,8 @@ class StoreWriter:
         if not len(self):
             raise StoreWriteError(f"{self.path}: no record was written; a store needs at least one")
         written = self._writer.finish()
+        for name in [file.name for shard in written.shards for file in shard.files]:
+            make_durable(self.path / name)
         return Manifest(
             encoding=self.encoding,
             template=self._template,

@@ -7,4 +7,4 @@ from fastcollate.pretokenize import work
 
 @pytest.fixture(autouse=True)
 def workers_at_once(monkeypatch):
-    monkeypatch.setattr(work, "_ALONE_SECONDS", 0)
+    monkeypatch.setattr(work, "_ALONE_SECONDS", None)

@@ -89,7 +89,7 @@ ENDLESS = """
 import itertools
 from fastcollate import prepare
 from fastcollate.pretokenize import work
-work._ALONE_SECONDS = 0
+work._ALONE_SECONDS = None
 records = ({"text": str(i)} for i in itertools.count())
 prepare(records, OUTPUT, encoding="bytes", template="text", workers=2, records_per_shard=1000)
 """

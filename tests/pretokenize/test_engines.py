@@ -4,6 +4,7 @@ import itertools
 import os
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,7 @@ class Each:
         yield self.function(task)
 
 
-@pytest.mark.parametrize(
-    "engine", [ThisProcess(), Processes(2, timeout=60), Processes(3, timeout=60, spared=0.01)]
-)
+@pytest.mark.parametrize("engine", [ThisProcess(), Processes(2, timeout=60), Processes(3, timeout=60, alone=0)])
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 40])
 def test_results_come_in_the_order_of_the_tasks(engine, count):
     assert list(results_of(engine, double, range(count))) == [2 * number for number in range(count)]
@@ -74,7 +73,7 @@ def test_no_worker_starts_without_a_task():
 
 def test_few_tasks_start_no_process(monkeypatch):
     monkeypatch.setattr("subprocess.Popen", None)
-    assert list(results_of(Processes(2, timeout=60, spared=60), Each(abs), [-1, -2, -3])) == [1, 2, 3]
+    assert list(results_of(Processes(2, timeout=60, alone=60), Each(abs), [-1, -2, -3])) == [1, 2, 3]
 
 
 def where(seconds):
@@ -83,19 +82,39 @@ def where(seconds):
 
 
 @needs_proc
-def test_processes_start_after_a_while_and_take_over_once_they_are_ready():
-    results = results_of(Processes(2, timeout=60, spared=0.3), where, itertools.repeat(0.02))
+def test_processes_start_after_a_while_and_this_one_goes_on_beside_them():
+    results = results_of(Processes(3, timeout=60, alone=0.3), where, itertools.repeat(0.02))
     begun = time.monotonic()
     found = []
     while not children():
         found.append(next(results))
     assert time.monotonic() - begun >= 0.3
+    assert len(children()) == 2
     while len(set(found)) < 3:
         found.append(next(results))
     assert time.monotonic() - begun < 60
     assert found[0] == os.getpid()
-    assert {next(results) for _ in range(20)} == set(found) - {os.getpid()}
+    assert {next(results) for _ in range(40)} == set(found)
     results.close()
+
+
+@pytest.mark.parametrize(("seconds", "starts"), [(0.1, False), (0.4, True)])
+def test_where_sizes_are_known_processes_start_for_much_alone(monkeypatch, seconds, starts):
+    """Two seconds are worth it: after the first of ten tasks 1.8 are left, or 7.2."""
+
+    class StartedError(Exception):
+        pass
+
+    def refuse(*_, **__):
+        raise StartedError
+
+    monkeypatch.setattr("subprocess.Popen", refuse)
+    monkeypatch.setattr("time.monotonic", itertools.count(0, seconds).__next__)  # looked at after each task
+    engine = Processes(2, timeout=60, alone=1.0, sizes=[5] * 10)
+    done = []
+    with nullcontext() if not starts else pytest.raises(StartedError):
+        done.extend(engine.run(Each(abs), range(10)))
+    assert done == [(i, i) for i in range(1 if starts else 10)]
 
 
 def late_for_the_first(number):
@@ -113,7 +132,7 @@ def several(number):
 
 
 def test_a_task_gives_as_many_results_as_it_likes():
-    for engine in (ThisProcess(), Processes(2, timeout=60), Processes(2, timeout=60, spared=0.01)):
+    for engine in (ThisProcess(), Processes(2, timeout=60), Processes(2, timeout=60, alone=0)):
         assert sorted(engine.run(several, [0, 1, 2, 0, 3])) == [(1, 1), (2, 2), (2, 2), (4, 3), (4, 3), (4, 3)]
 
 
@@ -128,7 +147,8 @@ class Stumbling:
 
 
 def test_of_two_tasks_that_fail_the_first_is_told_and_none_before_it_is_lost():
-    for engine in (ThisProcess(), Processes(2, timeout=60), Processes(2, timeout=60, each=1, window=9)):
+    beside = Processes(3, timeout=60, alone=0, window=9)
+    for engine in (ThisProcess(), Processes(2, timeout=60), Processes(2, timeout=60, each=1, window=9), beside):
         done = []
         with pytest.raises(KeyError, match="3"):
             done.extend(number for number, _ in engine.run(Stumbling(), range(9)))
@@ -141,7 +161,7 @@ def readable_up_to(count):
 
 
 def test_what_is_read_before_the_source_breaks_is_done():
-    for engine in (ThisProcess(), Processes(2, timeout=60), Processes(2, timeout=60, spared=0.01)):
+    for engine in (ThisProcess(), Processes(2, timeout=60), Processes(2, timeout=60, alone=0)):
         done = []
         with pytest.raises(OSError, match="the source broke"):
             done.extend(results_of(engine, double, readable_up_to(3)))

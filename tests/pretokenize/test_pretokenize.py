@@ -222,12 +222,13 @@ def many_records(count=3000):
 
 
 @pytest.mark.parametrize("layout", ["arrow", "npy"])
-def test_any_number_of_workers_gives_the_same_bytes(tmp_path, layout):
+def test_any_number_of_workers_gives_the_same_bytes(tmp_path, monkeypatch, layout):
     records = many_records()
     records[1500] = {"prompt": "no completion"}
     counts = [1, 2, 3] if layout == "arrow" else [1, 2]
     found, seen = [], []
     for workers in counts:
+        monkeypatch.setattr(work, "_ALONE_SECONDS", 0 if workers == 3 else None)  # 0: this process works too
         done = []
         options = {
             "encoding": "bytes",
@@ -262,7 +263,7 @@ def test_little_work_starts_no_processes(out, monkeypatch):
     options = {"encoding": "bytes", "template": "prompt_completion"}
     assert len(prepare(many_records(), out, **options)) == 3000
     assert len(prepare(many_records(), out.with_name("two"), workers=2, **options)) == 3000
-    monkeypatch.setattr(work, "_ALONE_SECONDS", 0)
+    monkeypatch.setattr(work, "_ALONE_SECONDS", None)
     with pytest.raises(AssertionError):
         prepare(many_records(), out.with_name("pool"), workers=2, **options)
 

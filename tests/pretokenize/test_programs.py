@@ -27,7 +27,7 @@ PROGRAM = """
 import sys
 from fastcollate import prepare
 from fastcollate.pretokenize import work
-work._ALONE_SECONDS = 0
+work._ALONE_SECONDS = None
 print("run once")
 records = [{"text": str(i)} for i in range(3000)]
 prepare(records, OUTPUT, encoding="bytes", template="text", workers=2)

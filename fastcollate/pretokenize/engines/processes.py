@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -26,23 +26,26 @@ class Processes:
     this process ends.
 
     Args:
-        workers: The number of processes.
+        workers: The number of processes that work.
         timeout: The seconds to wait for a sign of a worker before it is taken for stuck.
-        spared: The seconds that this process works before it starts others, and then on until one of them is
-            ready: so a little work never takes longer than it does here. 0 leaves all work to the others.
-        each: The most tasks of one worker: with 2 it never waits for the next, with 1 it leaves more to others.
+        alone: The seconds that this process works before it starts others; then it goes on as one of the workers.
+            Where `sizes` tell how much is left, it starts them once twice as many seconds are, and never for less:
+            so a little work takes no longer than it does here. None (default) leaves all work to the others.
+        each: The most tasks of one worker: with 2 it never waits for the next.
         window: How many tasks may be begun from the oldest open one on; by default `each` of all workers.
+        sizes: How large each task is, in any unit; empty (default) where nobody knows.
 
     >>> from fastcollate.pretokenize.engines.engine import in_order
-    >>> list(in_order(Processes(2, timeout=60, spared=60).run(lambda task: [-task], [1, 2])))
+    >>> list(in_order(Processes(2, timeout=60, alone=60).run(lambda task: [-task], [1, 2])))
     [-1, -2]
     """
 
     workers: int
     timeout: int
-    spared: float = 0
+    alone: float | None = None
     each: int = 2
     window: int | None = None
+    sizes: Sequence[int] = ()
 
     def run(self, work: Work, tasks: Iterable[Any]) -> Iterator[tuple[int, Any]]:
         """Yield what `work` makes of the tasks, of which few are begun and not over.
@@ -51,32 +54,46 @@ class Processes:
             WorkerError: A worker died or gives no sign, or `work` or a task cannot be sent to one.
         """
         queue = TaskQueue(tasks, self.window or self.each * self.workers)
+        helps = self.alone is not None
         begun = time.monotonic()
-        while time.monotonic() - begun < self.spared and (task := queue.take()):
-            yield from _here(work, task)
-            queue.over(task[0])
+        while not self._is_long(queue.taken, time.monotonic() - begun) and (task := queue.take()):
+            yield from _here(work, task, queue)
         with ExitStack() as ends:
             lines: list[WorkerLine] = []
-            for _ in range(queue.left(self.workers)):  # all start at once, and none without a task
+            for _ in range(queue.left(self.workers - helps)):  # all start at once, and none without a task
                 lines.append(WorkerLine(self.timeout))
                 ends.callback(lines[-1].end)
             for line in lines:
                 line.send(work, "the template or the encoding")
             team = _Team(lines, queue, self.each)
-            while self.spared and not team.is_ready and (task := queue.take()):
-                for item in _here(work, task):
+            while team.deal() or queue.left(1):
+                if not helps or (task := queue.take()) is None:
+                    yield from team.heard(wait_for_one=True)
+                    continue
+                for item in _here(work, task, queue):
                     yield item
                     yield from team.heard(wait_for_one=False)
-                queue.over(task[0])
-            while team.deal() or queue.left(1):
-                yield from team.heard(wait_for_one=True)
         if queue.error is not None:
             raise queue.error
 
+    def _is_long(self, done: int, seconds: float) -> bool:
+        """Return whether there is enough to do for others, after so many tasks that took so many seconds."""
+        if self.alone is None:
+            return True
+        if not done or not (known := sum(self.sizes[:done])):
+            return done > 0 and seconds >= self.alone
+        return seconds * sum(self.sizes[done:]) / known >= 2 * self.alone
 
-def _here(work: Work, task: tuple[int, Any]) -> Iterator[tuple[int, Any]]:
-    for item in work(task[1]):
-        yield task[0], item
+
+def _here(work: Work, task: tuple[int, Any], queue: TaskQueue) -> Iterator[tuple[int, Any]]:
+    number, value = task
+    try:
+        for item in work(value):
+            yield number, item
+    except Exception as error:  # noqa: BLE001  # whatever the work raises: tasks before this one come first
+        queue.over(number, error)
+    else:
+        queue.over(number)
 
 
 class _Team:
@@ -86,11 +103,6 @@ class _Team:
         self._lines = lines
         self._queue = queue
         self._each = each
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether some worker is."""
-        return any(line.is_ready for line in self._lines)
 
     def deal(self) -> bool:
         """Give tasks to those who are ready and have fewest; return whether anybody has one."""
@@ -102,7 +114,7 @@ class _Team:
         return any(line.tasks for line in self._lines)
 
     def heard(self, *, wait_for_one: bool) -> Iterator[tuple[int, Any]]:
-        """Yield what workers have made by now, or what comes first; deal them further tasks.
+        """Yield all that workers have made by now, or wait for what comes first; deal them further tasks.
 
         Raises:
             WorkerError: A worker died, or was silent for too long.
@@ -114,9 +126,15 @@ class _Team:
             if line.connection not in spoken:
                 line.check_patience()
                 continue
-            kind, value = line.receive()
-            if kind == ITEM:
-                yield line.tasks[0], value
-            elif kind in (OVER, FAILED):
-                self._queue.over(line.tasks.popleft(), value)
+            yield from self._said(line)
+            while line.tasks and line.connection.poll():
+                yield from self._said(line)
         self.deal()
+
+    def _said(self, line: WorkerLine) -> Iterator[tuple[int, Any]]:
+        """Receive one message; yield the item if it holds one."""
+        kind, value = line.receive()
+        if kind == ITEM:
+            yield line.tasks[0], value
+        elif kind in (OVER, FAILED):
+            self._queue.over(line.tasks.popleft(), value)

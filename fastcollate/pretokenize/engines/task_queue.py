@@ -15,6 +15,7 @@ class TaskQueue:
     Attributes:
         closed: True once no further task can be read.
         stopped: True once no further task shall begin.
+        taken: How many tasks were begun.
         error: What kept the next task from being read; the tasks before it are done first.
     """
 
@@ -22,7 +23,7 @@ class TaskQueue:
         self.closed = self.stopped = False
         self.error: Exception | None = None
         self._tasks = iter(tasks)
-        self._next = 0
+        self.taken = 0
         self._ahead: deque[Any] = deque()
         self._most = most
         self._open: set[int] = set()
@@ -41,12 +42,12 @@ class TaskQueue:
 
     def take(self) -> tuple[int, Any] | None:
         """Return the next task and its number; None if there is none, or an open one is too far back."""
-        oldest = min(self._open, default=self._next)
-        if self.stopped or self._next >= oldest + self._most or not self.left(1):
+        oldest = min(self._open, default=self.taken)
+        if self.stopped or self.taken >= oldest + self._most or not self.left(1):
             return None
-        self._open.add(self._next)
-        self._next += 1
-        return self._next - 1, self._ahead.popleft()
+        self._open.add(self.taken)
+        self.taken += 1
+        return self.taken - 1, self._ahead.popleft()
 
     def over(self, number: int, error: BaseException | None = None) -> None:
         """A task is done, or has failed by `error`: then no other begins.

@@ -107,6 +107,7 @@ class Unfinished:
             StorageError: The disk failed, or the object store.
         """
         done = [self.finished[task.number] for task in self._tasks]
+        self._place.wait()
         if not any(entry.written.shards for entry in done):
             self.finished = {}  # what is wrong with all records is wrong with the arguments
             raise _no_records(done)
@@ -227,6 +228,8 @@ class Unfinished:
     def _leave(self) -> None:
         """Leave what is finished, if the journal knows it, in silence: another error is the one to report."""
         self._place.hurry()
+        with suppress(StorageError):
+            self._place.wait()
         with suppress(OSError, StorageError):
             if not self._journals or not all(task.keys for task in self._tasks):
                 self.finished, self._finals = {}, set()

@@ -16,7 +16,7 @@ from fastcollate.pretokenize.places.drafts import Drafts
 from fastcollate.pretokenize.recipe import Recipe
 from fastcollate.pretokenize.telling import count_together
 from fastcollate.sources.chunk import Chunk, Rejected
-from fastcollate.storage.local import make_durable, storage_errors
+from fastcollate.storage.local import storage_errors
 from fastcollate.store.rejected_lines import add_lines
 from fastcollate.store.shards.entries import Layout, ShardEntry
 from fastcollate.store.shards_writer import ShardsWriter, Written
@@ -165,10 +165,9 @@ class _RejectedFile:
         add_lines(self._path, ({"file": label, **line._asdict()} for line in rejected))
 
     def finish(self) -> int:
-        """Bring the file to the disk, and return its size; 0 without one."""
+        """Return the size of the file; 0 without one."""
         if not self.counts:
             return 0
-        make_durable(self._path)
         with storage_errors(self._path):
             return self._path.stat().st_size
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Protocol
 
-from fastcollate.storage.local import storage_errors
+from fastcollate.storage.local import make_durable, storage_errors
 from fastcollate.storage.storage import open_storage
 
 __all__ = ["Bench", "Drafts", "FolderDrafts", "ObjectDrafts"]
@@ -41,10 +41,6 @@ class Drafts(Protocol):
         ...
 
 
-def _stay(_: Iterable[str]) -> None:
-    """Leave files where they are."""
-
-
 @dataclass(frozen=True)
 class FolderDrafts:
     """Drafts that are written where the store is made.
@@ -52,15 +48,23 @@ class FolderDrafts:
     Args:
         directory: The directory of the store.
         mark: Nothing: nobody else writes there.
+        shared: True if other machines write there too: each brings its own files to the disk. False (default)
+            leaves that to who makes the store.
     """
 
     directory: Path
     mark: str = ""
+    shared: bool = False
 
     @contextmanager
     def bench(self) -> Iterator[Bench]:
         """Lend the directory of the store."""
-        yield Bench(self.directory, _stay)
+        yield Bench(self.directory, self._complete)
+
+    def _complete(self, names: Iterable[str]) -> None:
+        if self.shared:
+            for name in names:
+                make_durable(self.directory / name)
 
 
 @dataclass(frozen=True)

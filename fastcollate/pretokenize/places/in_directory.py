@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from fastcollate.pretokenize.parts.journal import Begun, line_of, read_journal
+from fastcollate.pretokenize.parts.journal import Begun
 from fastcollate.pretokenize.parts.writing import Finished
 from fastcollate.pretokenize.places.drafts import FolderDrafts
+from fastcollate.pretokenize.places.journal_file import JournalFile
 from fastcollate.pretokenize.places.place import Renamed
 from fastcollate.storage.folder import FolderStorage
-from fastcollate.storage.local import replacing, storage_errors, write_whole
+from fastcollate.storage.local import make_durable, storage_errors, write_whole
 from fastcollate.storage.own_directory import OwnDirectory
 from fastcollate.store.manifest import JOURNAL, MANIFEST
 
 __all__ = ["DirectoryPlace"]
-
-_LEAVING = f"{JOURNAL}.tmp"  # the journal while the manifest takes its place
-_DURABLE_SECONDS = 2.0
 
 
 class DirectoryPlace:
@@ -38,7 +35,7 @@ class DirectoryPlace:
         self.storage = FolderStorage(path)
         self.drafts = FolderDrafts(path)
         self._path = path
-        self._durable = time.monotonic()
+        self._journal = JournalFile(path)
 
     def claim(self) -> None:
         """Make the directory, and lock it."""
@@ -51,11 +48,13 @@ class DirectoryPlace:
     def sizes(self) -> Mapping[str, int]:
         """Return the bytes of each file, and of whatever else is there."""
         with storage_errors(self._path), os.scandir(self._path) as entries:
-            return {e.name: e.stat().st_size for e in entries if e.name not in (JOURNAL, _LEAVING)}
+            return {
+                e.name: e.stat().st_size for e in entries if e.name not in (JOURNAL, self._journal.leaving.name)
+            }
 
     def journal(self) -> tuple[Begun, list[Finished]] | None:
         """Return what the journal says."""
-        return read_journal(self._path / JOURNAL) or read_journal(self._path / _LEAVING)
+        return self._journal.read()
 
     def take(self, begun: Begun) -> bool:  # noqa: ARG002  # of the protocol
         """Return False: the lock keeps others out."""
@@ -66,48 +65,35 @@ class DirectoryPlace:
 
     def begin(self, begun: Begun, finished: Collection[Finished]) -> None:
         """Write the journal of what is finished."""
-        if not finished:
+        if finished:
+            self._journal.begin(begun, finished)
+        else:
             self.forget()
-            return
-        with storage_errors(self._path):
-            if not (self._path / JOURNAL).exists():
-                with suppress(FileNotFoundError):
-                    (self._path / _LEAVING).replace(self._path / JOURNAL)
-        with replacing(self._path / JOURNAL) as file:
-            file.write(line_of(begun))
-            file.writelines(map(line_of, finished))
 
     def add(self, begun: Begun, finished: Finished) -> None:
-        """Add a line."""
-        path = self._path / JOURNAL
-        with storage_errors(path):
-            if not path.exists():
-                with replacing(path) as file:
-                    file.write(line_of(begun))
-            with path.open("ab") as file:
-                file.write(line_of(finished))
-                # All that a line speaks of is durable; the line need not be at once.
-                if time.monotonic() - self._durable > _DURABLE_SECONDS:
-                    file.flush()
-                    os.fsync(file.fileno())
-                    self._durable = time.monotonic()
+        """Add a line, once what it speaks of is on the disk."""
+        self._journal.add(begun, finished)
+
+    def wait(self) -> None:
+        """Wait for the disk."""
+        self._journal.wait()
 
     def check_alone(self) -> None:
         """Do nothing: the lock keeps others out."""
 
     def rename(self, files: Sequence[Renamed]) -> None:
-        """Give files their last names."""
+        """Bring files to the disk that are not there yet, and give all their last names."""
         with storage_errors(self._path):
             for file in files:
+                if file.draft not in self._journal.durable:
+                    make_durable(self._path / file.draft)
                 with suppress(FileNotFoundError):  # which has its name from a run that was stopped here
                     (self._path / file.draft).replace(self._path / file.final)
 
     def commit(self, manifest: bytes) -> None:
         """Bring all names to the disk, set the journal aside, and write the manifest."""
         self._own.sync()
-        with storage_errors(self._path):
-            if (self._path / JOURNAL).exists():
-                (self._path / JOURNAL).replace(self._path / _LEAVING)
+        self._journal.leave()
         write_whole(self._path / MANIFEST, manifest)
 
     def settle(self) -> None:
@@ -121,7 +107,7 @@ class DirectoryPlace:
 
     def forget(self) -> None:
         """Delete the journal."""
-        self.delete([JOURNAL, _LEAVING])
+        self.delete([JOURNAL, self._journal.leaving.name])
 
     def hurry(self) -> None:
         """Do nothing: there is no server."""

@@ -82,6 +82,10 @@ class Place(Protocol):
         """Add a task to the journal; raise `StoreWriteError` where another process has taken over."""
         ...
 
+    def wait(self) -> None:
+        """Wait until all that was added is in the journal."""
+        ...
+
     def check_alone(self) -> None:
         """Raise `StoreWriteError` where another process has taken over."""
         ...

@@ -32,7 +32,7 @@ def write_shard(
     *,
     stem: str = "shard",
 ) -> ShardEntry:
-    """Write shard `number` and return its line of the manifest.
+    """Write shard `number` and return its line of the manifest; `make_durable` brings its files to the disk.
 
     Args:
         directory: The directory of the store.
@@ -70,7 +70,7 @@ def write_shard(
 
 
 def _write(path: Path, write: Callable[[BinaryIO], None]) -> FileEntry:
-    with replacing(path) as file:
+    with replacing(path, durable=False) as file:
         hashing = HashingFile(file)
         buffered = BufferedWriter(hashing, _WRITTEN_AT_ONCE)  # Arrow writes many small pieces
         write(buffered)

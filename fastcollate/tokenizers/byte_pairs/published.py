@@ -21,14 +21,11 @@ from fastcollate.tokenizers.tokenizer import END_OF_TEXT, byte_of_letter
 
 __all__ = ["load_bpe", "unknown_encoding"]
 
-# SHA-256 of GPT-2's two files as OpenAI published them.
 _ENCODER_JSON = "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"
-_VOCAB_BPE = "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"
-# Their names in tiktoken's cache: the SHA-1 of the address each is downloaded from.
-_GPT2_CACHED = {
-    "6c7ea1a7e38e3a7f062df639a5b80947f075ffe6": _ENCODER_JSON,
-    "6d1cbeee0f20b3d9449abfede4726ed8212e3aee": _VOCAB_BPE,
-}
+"""The SHA-256 of GPT-2's vocabulary as OpenAI published it."""
+
+_CACHED = "6c7ea1a7e38e3a7f062df639a5b80947f075ffe6"
+"""Its name in tiktoken's cache: the SHA-1 of the address it is downloaded from."""
 
 
 @cache
@@ -43,7 +40,7 @@ def load_bpe(name: str) -> BpeTokenizer:
     if name not in tiktoken.list_encoding_names():
         raise unknown_encoding(name)
     try:
-        encoder = _packaged_encoder() if name == "gpt2" and not _gpt2_is_cached() else None
+        encoder = (_cached_encoder() or _packaged_encoder()) if name == "gpt2" else None
         encoding = tiktoken.get_encoding(name) if encoder is None else _gpt2_from(encoder)
     except (OSError, ValueError, ImportError) as error:  # those of requests are OSErrors
         reason = " ".join(str(error).split())[:200]
@@ -73,11 +70,11 @@ def _bytes() -> tiktoken.Encoding:
     )
 
 
-def _gpt2_is_cached() -> bool:
-    """Whether tiktoken will find both files, whole, where it looks for them."""
+def _cached_encoder() -> bytes | None:
+    """The encoder.json of tiktoken's cache, if it is there and whole."""
     default = str(Path(tempfile.gettempdir(), "data-gym-cache"))
     folder = os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR", default))
-    return folder != "" and all(_read_verified(Path(folder, key), digest) for key, digest in _GPT2_CACHED.items())
+    return _read_verified(Path(folder, _CACHED), _ENCODER_JSON) if folder else None
 
 
 def _packaged_encoder() -> bytes | None:
@@ -98,11 +95,11 @@ def _read_verified(path: Path, digest: str) -> bytes | None:
 
 def _gpt2_from(encoder: bytes) -> tiktoken.Encoding:
     """GPT-2 from encoder.json alone: its ids are the merge ranks, so vocab.bpe would add nothing."""
-    # tiktoken's own reader of these files wants a cache directory it can write to; some machines have none.
+    # tiktoken's own reader wants a second file and a cache directory to write to, and takes four times as long.
     vocabulary: dict[str, int] = json.loads(encoder)
     special = {END_OF_TEXT: vocabulary.pop(END_OF_TEXT)}
-    byte_of = byte_of_letter()
-    ranks = {bytes([byte_of[letter] for letter in token]): rank for token, rank in vocabulary.items()}
+    bytes_of = str.maketrans({letter: chr(byte) for letter, byte in byte_of_letter().items()})
+    ranks = {token.translate(bytes_of).encode("latin-1"): rank for token, rank in vocabulary.items()}
     return tiktoken.Encoding(
         "gpt2", pat_str=r50k_pat_str, mergeable_ranks=ranks, special_tokens=special, explicit_n_vocab=50257
     )
