@@ -22,6 +22,8 @@ EXTRA = ("gigatoken", "orjson")
 SIZES = {"with": (4, 20, 40, 100, 1000), "without": (4, 20, 40, 100)}  # megabytes, with the extra `fast` or not
 CASES = [(extra, size) for extra, sizes in SIZES.items() for size in sizes]
 LARGE = 2000  # megabytes
+QUICK = 100  # what a quick run does not exceed
+FEW = 3  # rounds of what takes long
 PREPARE = """
 import sys, time
 from fastcollate import prepare
@@ -57,13 +59,15 @@ def encoding():
 
 @pytest.fixture(scope="module")
 def source_of(tmp_path_factory, sized):
-    """`source_of(megabytes)`: a file of instructions of that size, a hundredth of it as a test; made once."""
+    """`source_of(megabytes)`: a file of instructions of that size, 100 kB as a test; made once."""
     block = "".join(json.dumps(record) + "\n" for record in instructions(sized(100_000, 100_000, 1000))[0])
 
     @cache
     def make(megabytes):
+        if megabytes > sized(LARGE, QUICK, LARGE):
+            pytest.skip(f"--quick measures up to {QUICK} MB")
         path = tmp_path_factory.mktemp("source") / "records.jsonl"
-        left = int(sized(megabytes * 1e6, min(megabytes, 100) * 1e6, 1e5))
+        left = int(sized(megabytes * 1e6, megabytes * 1e6, 1e5))
         with path.open("w") as file:
             for _ in range(left // len(block)):
                 file.write(block)
@@ -121,7 +125,7 @@ def test_two_workers_beside_one(figure, rounds, source_of, begin, case):
     if extra == "with" and not all(map(find_spec, EXTRA)):
         pytest.skip("the extra fast is not installed")
     source, ratios, whole = source_of(megabytes), [], []
-    for number in range(rounds):
+    for number in range(rounds if megabytes <= QUICK else min(rounds, FEW)):
         runs = [timed(begin, source, workers, extra) for workers in ((1, 2) if number % 2 else (2, 1))]
         (one, made), (two, same) = runs if number % 2 else runs[::-1]
         assert made == same
@@ -152,7 +156,7 @@ def test_memory_of_all_processes(figure, source_of, begin, sized):
 def test_what_safety_takes(figure, rounds, source_of, begin):
     """Checksums, the journal and bringing files to the disk, beside the same without them."""
     source, ratios = source_of(1000), []
-    for number in range(rounds):
+    for number in range(min(rounds, FEW)):
         order = ("", UNSAFE) if number % 2 else (UNSAFE, "")
         took = {before: timed(begin, source, 1, before=before)[0] for before in order}
         ratios.append(took[""] / took[UNSAFE])

@@ -30,7 +30,7 @@ __all__ = ["EngineName", "Work", "Workers"]
 EngineName = Literal["local", "ray"]
 
 _LOOKED_AT = 1024  # records that tell the template
-_ALONE_SECONDS: float | None = 1.0  # that this process works before it starts others: their start takes 0.7
+_ALONE_SECONDS: float | None = 2.0  # that this process works before it starts others
 _WINDOW = 8  # tasks a worker that may be done before an older one is
 
 

@@ -110,7 +110,7 @@ def test_where_sizes_are_known_processes_start_for_much_alone(monkeypatch, secon
 
     monkeypatch.setattr("subprocess.Popen", refuse)
     monkeypatch.setattr("time.monotonic", itertools.count(0, seconds).__next__)  # looked at after each task
-    engine = Processes(2, timeout=60, alone=1.0, sizes=[5] * 10)
+    engine = Processes(2, timeout=60, alone=2.0, sizes=[5] * 10)
     done = []
     with nullcontext() if not starts else pytest.raises(StartedError):
         done.extend(engine.run(Each(abs), range(10)))

@@ -73,6 +73,19 @@ def test_a_run_that_is_stopped_goes_on(tmp_path, source, layout, workers):
     assert contents(out) == contents(tmp_path / "whole")
 
 
+def test_a_clock_that_jumps_changes_nothing(tmp_path, source, monkeypatch):
+    prepare(source, tmp_path / "whole", **OPTIONS)
+    out, now = tmp_path / "s", random.Random(0)
+    monkeypatch.setattr(time, "time", lambda: now.uniform(0, 4e9))
+    stopped_after(4, source, out)
+    for file in out.iterdir():
+        os.utime(file, (now.uniform(0, 4e9),) * 2)
+    done = []
+    store = prepare(source, out, progress=done.append, **OPTIONS)
+    assert 0 < sum(done) < len(store)
+    assert contents(out) == contents(tmp_path / "whole")
+
+
 def test_the_parts_make_what_one_part_would(tmp_path, source, monkeypatch):
     parts = prepare(source, tmp_path / "parts", **OPTIONS)
     monkeypatch.setattr(tasks, "_LEAST_BYTES", 1 << 23)

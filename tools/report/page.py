@@ -10,6 +10,7 @@ TOPICS = (
     "plan",
     "pack",
     "prepare",
+    "workers",
     "merge",
     "audit",
     "transfer",

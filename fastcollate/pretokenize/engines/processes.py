@@ -28,9 +28,9 @@ class Processes:
     Args:
         workers: The number of processes that work.
         timeout: The seconds to wait for a sign of a worker before it is taken for stuck.
-        alone: The seconds that this process works before it starts others; then it goes on as one of the workers.
-            Where `sizes` tell how much is left, it starts them once twice as many seconds are, and never for less:
-            so a little work takes no longer than it does here. None (default) leaves all work to the others.
+        alone: The seconds that this process works before it starts others, and then goes on as one of the workers.
+            Where `sizes` tell how much is left, it starts them if that takes as long, be it at once or never: so a
+            little work takes no longer than it does here. None (default) leaves all work to the others.
         each: The most tasks of one worker: with 2 it never waits for the next.
         window: How many tasks may be begun from the oldest open one on; by default `each` of all workers.
         sizes: How large each task is, in any unit; empty (default) where nobody knows.
@@ -82,7 +82,7 @@ class Processes:
             return True
         if not done or not (known := sum(self.sizes[:done])):
             return done > 0 and seconds >= self.alone
-        return seconds * sum(self.sizes[done:]) / known >= 2 * self.alone
+        return seconds * sum(self.sizes[done:]) / known >= self.alone
 
 
 def _here(work: Work, task: tuple[int, Any], queue: TaskQueue) -> Iterator[tuple[int, Any]]:
