@@ -131,7 +131,7 @@ def test_two_workers_beside_one(figure, rounds, source_of, begin, case):
         assert made == same
         ratios.append(one / two)
         whole.append(two)
-    title = f"preparing {megabytes} MB {extra} the extra fast"
+    title = f"preparing {megabytes} MB {extra} the extra fast" + (f", {FEW} rounds" if megabytes > QUICK else "")
     figure(f"{title}, one worker ÷ two", ratios, "times")
     figure(f"{title}, two workers", whole, "s")
 
@@ -150,7 +150,7 @@ def test_memory_of_all_processes(figure, source_of, begin, sized):
     ended(process)
     watching.join()
     assert peak[0] > 0
-    figure(f"preparing {LARGE} MB, peak memory of all processes", peak[0] / 1e6, "MB")
+    figure(f"preparing {LARGE} MB, peak memory of all processes, once", peak[0] / 1e6, "MB")
 
 
 def test_what_safety_takes(figure, rounds, source_of, begin):
@@ -160,7 +160,7 @@ def test_what_safety_takes(figure, rounds, source_of, begin):
         order = ("", UNSAFE) if number % 2 else (UNSAFE, "")
         took = {before: timed(begin, source, 1, before=before)[0] for before in order}
         ratios.append(took[""] / took[UNSAFE])
-    figure("preparing 1000 MB, with checksums, journal and fsync ÷ without", ratios, "times")
+    figure(f"preparing 1000 MB, with checksums, journal and fsync ÷ without, {FEW} rounds", ratios, "times")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -177,7 +177,7 @@ def test_going_on_after_a_kill_at_nine_tenths(figure, source_of, begin, full_siz
     process.stdout.close()
     again, _ = begin(source, workers, output=output)
     share = ended(again) / whole
-    figure(f"going on with {LARGE} MB after a kill at 90 %, {workers} workers, of the whole", share, "times")
+    figure(f"going on with {LARGE} MB after a kill at 90 %, {workers} workers, of the whole, once", share, "times")
     assert fingerprint(output) == made
 
 
