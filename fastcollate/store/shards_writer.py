@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastcollate.errors import EncodingError, StoreWriteError
 from fastcollate.ragged import IntArray, Ragged
-from fastcollate.store.shards.entries import Layout, ShardEntry
+from fastcollate.store.shards.entries import FileEntry, Layout, ShardEntry
 from fastcollate.store.shards.pending import Pending, columns_of, flat, supervised_of
 from fastcollate.store.shards.shard_arrays import USUAL, ColumnEntry
 from fastcollate.store.shards.shard_files import write_shard
@@ -33,6 +33,11 @@ class Written:
     columns: dict[str, ColumnEntry]
     shards: list[ShardEntry]
     lengths: list[list[int]]
+
+    @property
+    def files(self) -> list[FileEntry]:
+        """The files of all shards."""
+        return [file for shard in self.shards for file in shard.files]
 
 
 def dtype_of(encoding: TokenizerInfo) -> np.dtype[Any]:

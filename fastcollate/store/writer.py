@@ -139,8 +139,8 @@ class StoreWriter:
         if not len(self):
             raise StoreWriteError(f"{self.path}: no record was written; a store needs at least one")
         written = self._writer.finish()
-        for name in [file.name for shard in written.shards for file in shard.files]:
-            make_durable(self.path / name)
+        for file in written.files:
+            make_durable(self.path / file.name)
         return Manifest(
             encoding=self.encoding,
             template=self._template,

@@ -215,7 +215,7 @@ class Unfinished:
         """Remove all that belongs neither to the store nor to a task that is finished."""
         found = self._place.sizes()
         kept = {entry.rejected_file for entry in self.finished.values()} | self._finals
-        kept |= {file.name for e in self.finished.values() for shard in e.written.shards for file in shard.files}
+        kept |= {file.name for entry in self.finished.values() for file in entry.written.files}
         if self._old is not None:
             shards = self._old.manifest.shards
             kept |= {MANIFEST, REJECTED, *(file.name for shard in shards for file in shard.files)}
@@ -251,9 +251,7 @@ class Unfinished:
 
 def _is_there(entry: Finished, found: Mapping[str, int], finals: Mapping[str, str]) -> bool:
     """Whether all files of a task are there, under their drafts' names or their last ones."""
-    files = [(file.name, file.bytes) for shard in entry.written.shards for file in shard.files]
-    if entry.rejected_bytes:
-        files.append((entry.rejected_file, entry.rejected_bytes))
+    files = entry.sizes.items()
     return all(size in (found.get(name), found.get(finals.get(name, name))) for name, size in files)
 
 

@@ -67,6 +67,12 @@ class Finished:
         """The name of the task's own file of rejected records."""
         return _rejected_file(self.stem)
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The bytes of each of its files, by name."""
+        rejected = {self.rejected_file: self.rejected_bytes} if self.rejected_bytes else {}
+        return {file.name: file.bytes for file in self.written.files} | rejected
+
 
 def _rejected_file(stem: str) -> str:
     return f"{stem}.rejected.jsonl"

@@ -16,7 +16,7 @@ from fastcollate.pretokenize.places.place import Renamed
 from fastcollate.storage.folder import FolderStorage
 from fastcollate.storage.local import make_durable, storage_errors, write_whole
 from fastcollate.storage.own_directory import OwnDirectory
-from fastcollate.store.manifest import JOURNAL, MANIFEST
+from fastcollate.store.manifest import MANIFEST
 
 __all__ = ["DirectoryPlace"]
 
@@ -43,14 +43,13 @@ class DirectoryPlace:
 
     def release(self) -> None:
         """Unlock it."""
+        self._journal.close()
         self._own.release()
 
     def sizes(self) -> Mapping[str, int]:
         """Return the bytes of each file, and of whatever else is there."""
         with storage_errors(self._path), os.scandir(self._path) as entries:
-            return {
-                e.name: e.stat().st_size for e in entries if e.name not in (JOURNAL, self._journal.leaving.name)
-            }
+            return {e.name: e.stat().st_size for e in entries if e.name not in self._journal.names}
 
     def journal(self) -> tuple[Begun, list[Finished]] | None:
         """Return what the journal says."""
@@ -107,7 +106,7 @@ class DirectoryPlace:
 
     def forget(self) -> None:
         """Delete the journal."""
-        self.delete([JOURNAL, self._journal.leaving.name])
+        self.delete(self._journal.names)
 
     def hurry(self) -> None:
         """Do nothing: there is no server."""

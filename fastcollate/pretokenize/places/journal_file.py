@@ -30,21 +30,22 @@ class JournalFile:
         directory: The directory.
 
     Attributes:
-        leaving: What it is called while the manifest takes its place.
+        names: What it is called, and what while the manifest takes its place.
         durable: The names of files that are on the disk.
     """
 
+    names = (JOURNAL, f"{JOURNAL}.tmp")
+
     def __init__(self, directory: Path) -> None:
         self.durable: set[str] = set()
-        self.leaving = directory / f"{JOURNAL}.tmp"
-        self._path = directory / JOURNAL
+        self._path, self._leaving = (directory / name for name in self.names)
         self._synced = time.monotonic()
         self._thread = ThreadPoolExecutor(1)
         self._on_their_way: deque[Future[None]] = deque()
 
     def read(self) -> tuple[Begun, list[Finished]] | None:
         """Return what was begun, and what is finished of it; None where there is no journal."""
-        return read_journal(self._path) or read_journal(self.leaving)
+        return read_journal(self._path) or read_journal(self._leaving)
 
     def begin(self, begun: Begun, finished: Collection[Finished]) -> None:
         """Write the journal anew, of what is finished.
@@ -55,12 +56,12 @@ class JournalFile:
         with storage_errors(self._path):
             if not self._path.exists():
                 with suppress(FileNotFoundError):
-                    self.leaving.replace(self._path)
+                    self._leaving.replace(self._path)
         with replacing(self._path) as file:
             file.write(line_of(begun))
             file.writelines(map(line_of, finished))
         for entry in finished:
-            self.durable |= _files_of(entry)
+            self.durable.update(entry.sizes)
 
     def add(self, begun: Begun, finished: Finished) -> None:
         """Begin to bring what became of a task to the disk, and then to say so.
@@ -73,13 +74,19 @@ class JournalFile:
         self._on_their_way.append(self._thread.submit(self._add, begun, finished))
 
     def wait(self) -> None:
-        """Wait for the disk.
+        """Wait until nothing is on its way to the disk, also if something does not get there.
 
         Raises:
-            StorageError: It failed.
+            StorageError: The disk failed.
         """
-        while self._on_their_way:
-            self._on_their_way.popleft().result()
+        errors = [error for each in self._on_their_way if (error := each.exception()) is not None]
+        self._on_their_way.clear()
+        if errors:
+            raise errors[0]
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown()
 
     def leave(self) -> None:
         """Set the journal aside.
@@ -89,13 +96,12 @@ class JournalFile:
         """
         with storage_errors(self._path):
             if self._path.exists():
-                self._path.replace(self.leaving)
+                self._path.replace(self._leaving)
 
     def _add(self, begun: Begun, finished: Finished) -> None:
-        files = _files_of(finished)
-        for name in sorted(files):
+        for name in finished.sizes:
             make_durable(self._path.with_name(name))
-        self.durable |= files
+        self.durable.update(finished.sizes)
         with storage_errors(self._path):
             if not self._path.exists():
                 with replacing(self._path) as file:
@@ -107,8 +113,3 @@ class JournalFile:
                     file.flush()
                     os.fsync(file.fileno())
                     self._synced = time.monotonic()
-
-
-def _files_of(finished: Finished) -> set[str]:
-    names = {file.name for shard in finished.written.shards for file in shard.files}
-    return names | {finished.rejected_file} if finished.rejected_bytes else names
