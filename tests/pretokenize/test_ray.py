@@ -71,7 +71,9 @@ def test_the_bytes_are_those_of_the_local_engine_though_workers_are_killed(ray, 
     def kill(count):
         done.append(count)
         if len(done) in (5, 20):
-            killed.append(ray_workers()[0])
+            at_work = []  # nobody is, for a moment between two tasks
+            wait_until(lambda: at_work.extend(ray_workers()) or at_work, limit=30)
+            killed.append(at_work[0])
             os.kill(killed[-1], signal.SIGKILL)
 
     for name in ("killed", "again"):
