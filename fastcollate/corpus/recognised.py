@@ -24,7 +24,7 @@ __all__ = ["open_corpus"]
 # Each file of `formats` has two functions: `claims(path) -> bool` tells the format by content, without reading
 # more than the beginnings of files, and `layout_of(path, dtype, eot_token_id) -> Layout` reads the index. The
 # first that claims a path has it: those with a magic number come before those that are told by names.
-_FORMATS = ("megatron", "nanogpt")
+_FORMATS = ("megatron", "arrow_dataset", "parquet", "mds", "litdata", "webdataset", "nanogpt")
 _KNOWN = "a store, Megatron .bin/.idx, or a .bin of bare tokens"
 
 
