@@ -235,7 +235,7 @@ class MixtureRecords:
         return self.find(indices, columns).batch()
 
     def unverified(self) -> list[Unverified]:
-        """Return the shards of all sources whose files were not hashed yet."""
+        """Return the files of all sources that were not hashed yet."""
         sources = [records for records in self._records if isinstance(records, RecordsOfFiles)]
         return [shard for records in sources for shard in records.unverified()]
 
