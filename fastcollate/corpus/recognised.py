@@ -70,7 +70,8 @@ def open_corpus(
         found = _format(name)
         if found.claims(place):
             return MappedCorpus(place, partial(found.layout_of, place, dtype, end))
-    raise StoreError(f"{place} holds no tokens that are known here: give {_KNOWN}")
+    what = "holds no store, and no" if place.exists() else "does not exist, nor do"
+    raise StoreError(f"{place} {what} token files of a known format: give {_KNOWN}")
 
 
 def _format(name: str) -> _Format:
