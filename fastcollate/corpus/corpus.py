@@ -200,8 +200,11 @@ def find_in(records: Records, indices: IntArray, columns: Collection[str]) -> Fo
 
 
 def knows_places(records: Records) -> bool:
-    """Return whether records can `find`: a corpus of your own may leave it out, and is gathered in small steps."""
-    return hasattr(records, "find")
+    """Return whether records can `find` without a copy; those that cannot are gathered in small steps.
+
+    A corpus of your own may leave `find` out, or say that its records `copies` what they find.
+    """
+    return hasattr(records, "find") and not getattr(records, "copies", False)
 
 
 def _check_labels(labels: Ragged) -> None:

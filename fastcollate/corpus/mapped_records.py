@@ -1,4 +1,4 @@
-"""The rows of foreign files as numbered records: found where they lie, and nothing copied."""
+"""The rows of foreign files as numbered records, found where they lie."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastcollate.corpus.copied_rows import CopiedRows
 from fastcollate.corpus.mapped_rows import MappedRows, Piece
 from fastcollate.ragged import Found, IntArray, RaggedBatch, Rows, Scattered, offsets_of, places_by_home
 
@@ -42,6 +43,12 @@ class MappedRecords(NamedTuple):
         return cls(pieces, begins, np.flatnonzero(full) if order is None else order[full[order]])
 
     @property
+    def copies(self) -> bool:
+        """Whether to look records up is to copy them, because some do not lie as tokens do."""
+        rows = [part for piece in self.pieces for part in (piece.tokens, piece.labels)]
+        return any(isinstance(part, CopiedRows) for part in rows)
+
+    @property
     def rejected(self) -> dict[str, int]:
         """How many rows are no records, by reason: a row without tokens is `"empty"`."""
         empty = int(self.begins[-1]) - len(self.chosen)
@@ -67,7 +74,7 @@ class MappedRecords(NamedTuple):
         shares = self._shares(indices) if len(indices) else [(self.pieces[0], slice(None), indices)]
         for piece, positions, rows in shares:
             for name in names:
-                lying: MappedRows = getattr(piece, name)
+                lying: MappedRows | CopiedRows = getattr(piece, name)
                 parts[name].append((positions, lying.at(rows)))
         tokens, *beside = (Scattered.merged(len(indices), parts[name]) for name in names)
         return Found(indices, tokens, dict(zip(columns, beside, strict=True)))

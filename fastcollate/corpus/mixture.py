@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Never
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.corpus import Corpus, Records, RecordsOfFiles, as_corpus, find_in
+from fastcollate.corpus.corpus import Corpus, Records, RecordsOfFiles, as_corpus, find_in, knows_places
 from fastcollate.errors import InputError
 from fastcollate.plan.permutation import Permutations, Purpose, derive_key
 from fastcollate.ragged import Column, Found, IntArray, RaggedBatch, places_by_home
@@ -205,6 +205,11 @@ class MixtureRecords:
         self._bases = np.cumsum([0, *sizes])
         self._whole = np.array(mixture.counts) // self._sizes  # epochs of each source that are not a part of it
         self._choice = Permutations(self._sizes, keys)
+
+    @property
+    def copies(self) -> bool:
+        """Whether to look records up is to copy some of them."""
+        return not all(map(knows_places, self._records))
 
     def lengths_at(self, indices: IntArray) -> IntArray:
         """Return the tokens of the records `indices: int64[M]`, int64[M]."""

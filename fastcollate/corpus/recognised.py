@@ -24,8 +24,14 @@ __all__ = ["open_corpus"]
 # Each file of `formats` has two functions: `claims(path) -> bool` tells the format by content, without reading
 # more than the beginnings of files, and `layout_of(path, dtype, eot_token_id) -> Layout` reads the index. The
 # first that claims a path has it: those with a magic number come before those that are told by names.
-_FORMATS = ("megatron", "datatrove", "llm_c", "olmo", "nanogpt")
-_KNOWN = "a store, Megatron .bin/.idx, datatrove .ds, llm.c .bin, OLMo .npy, or a .bin of bare tokens"
+_FORMATS = (
+    *("megatron", "arrow_dataset", "parquet", "mds", "litdata", "webdataset"),
+    *("datatrove", "llm_c", "olmo", "nanogpt"),
+)
+_KNOWN = (
+    "a store, Megatron .bin/.idx, Hugging Face Arrow or Parquet, MDS, litData, WebDataset, datatrove .ds, "
+    "llm.c .bin, OLMo .npy, or a .bin of bare tokens"
+)
 
 
 class _Format(NamedTuple):
@@ -70,8 +76,8 @@ def open_corpus(
         found = _format(name)
         if found.claims(place):
             return MappedCorpus(place, partial(found.layout_of, place, dtype, end))
-    what = "holds no store, and no" if place.exists() else "does not exist, nor do"
-    raise StoreError(f"{place} {what} token files of a known format: give {_KNOWN}")
+    what = "holds no store" if place.is_dir() else "is not a directory with a store"
+    raise StoreError(f"{place} {what}, and no token files of a known format are there: give {_KNOWN}")
 
 
 def _format(name: str) -> _Format:

@@ -46,7 +46,9 @@ def test_a_store_says_itself_what_it_is(tmp_path, argument):
 def test_what_is_unknown_is_told(tmp_path, place):
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("tokens")
-    with pytest.raises(StoreError, match=r"token files of a known format: give a store, Megatron \.bin"):
+    with pytest.raises(
+        StoreError, match=r"no token files of a known format are there: give a store, Megatron \.bin"
+    ):
         open_corpus(tmp_path / place)
 
 

@@ -104,7 +104,7 @@ def _labels(piece: Piece, loss: Path | None) -> MappedRows:
         if len(mask) != len(labels):
             raise broken(loss, f"it has {len(mask)} bytes for {len(labels)} tokens")
         labels[mask == 0] = _NOTHING
-    return tokens._replace(values=labels)
+    return MappedRows(labels, tokens.starts, tokens.lengths)
 
 
 def _beside(file: Path, ending: str) -> Path:
