@@ -3,7 +3,8 @@ from __future__ import annotations
 import argparse
 import time
 
-from fastcollate.errors import plural
+from fastcollate.corpus.recognised import open_corpus
+from fastcollate.errors import InputError, plural
 from fastcollate.reports.text import announced, file_size, print_json
 from fastcollate.store.reader import TokenStore
 
@@ -21,7 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Hash everything; what has changed is an error that names the file."""
     begun = time.perf_counter()
-    store = TokenStore(args.store)
+    store = open_corpus(args.store)
+    if not isinstance(store, TokenStore):
+        raise InputError(
+            f"{args.store} is no store but token files of {store.layout.format}: they have no manifest with the "
+            "hashes that `verify` compares; `info` opens them and checks their index"
+        )
     count, total = sum(len(shard.files) for shard in store.manifest.shards), store.manifest.bytes
     with announced(f"hashing {plural(count, 'file')}, {file_size(total)} ..."):
         store.verify()

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 from fastcollate.arguments import check_count
 from fastcollate.corpus.mapped_corpus import MappedCorpus
 from fastcollate.corpus.mapped_rows import Layout
-from fastcollate.errors import StoreError
+from fastcollate.errors import InputError, StoreError
 from fastcollate.storage.storage import is_object_url
 from fastcollate.store.elsewhere import store_at
 from fastcollate.store.manifest import MANIFEST, is_store_file
@@ -24,8 +24,14 @@ __all__ = ["open_corpus"]
 # Each file of `formats` has two functions: `claims(path) -> bool` tells the format by content, without reading
 # more than the beginnings of files, and `layout_of(path, dtype, eot_token_id) -> Layout` reads the index. The
 # first that claims a path has it: those with a magic number come before those that are told by names.
-_FORMATS = ("megatron", "arrow_dataset", "parquet", "mds", "litdata", "webdataset", "nanogpt")
-_KNOWN = "a store, Megatron .bin/.idx, or a .bin of bare tokens"
+_FORMATS = (
+    *("megatron", "arrow_dataset", "parquet", "mds", "litdata", "webdataset"),
+    *("datatrove", "llm_c", "olmo", "nanogpt"),
+)
+_KNOWN = (
+    "a store, Megatron .bin/.idx, Hugging Face Arrow or Parquet, MDS, litData, WebDataset, datatrove .ds, "
+    "llm.c .bin, OLMo .npy, or a .bin of bare tokens"
+)
 
 
 class _Format(NamedTuple):
@@ -61,13 +67,17 @@ def open_corpus(
         raise not_here(url)
     place = Path(path)
     if _is_store(place):
+        given = "dtype" if dtype is not None else "eot_token_id" if eot_token_id is not None else ""
+        if given:
+            raise InputError(f"{place} is a store, which says itself what its tokens are: leave {given} out")
         return TokenStore(place)
     end = None if eot_token_id is None else check_count("eot_token_id", eot_token_id)
     for name in _FORMATS:
         found = _format(name)
         if found.claims(place):
             return MappedCorpus(place, partial(found.layout_of, place, dtype, end))
-    raise StoreError(f"{place} holds no tokens that are known here: give {_KNOWN}")
+    what = "holds no store" if place.is_dir() else "is not a directory with a store"
+    raise StoreError(f"{place} {what}, and no token files of a known format are there: give {_KNOWN}")
 
 
 def _format(name: str) -> _Format:
