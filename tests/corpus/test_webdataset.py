@@ -142,6 +142,30 @@ def test_a_tar_that_is_cut_anywhere_is_refused(tmp_path):
             open_corpus(cut)
 
 
+@pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_names_of_any_length_are_read_in_each_kind_of_tar(tmp_path, kind):
+    folder = "a" * 80 + "/" + "b" * 60
+    with tarfile.open(tmp_path / "a.tar", "w", format=kind, pax_headers={"comment": "a"}) as tar:
+        inner = tarfile.TarInfo("a" * 80)
+        inner.type = tarfile.DIRTYPE
+        tar.addfile(inner)
+        for number in range(3):
+            longer = "ü" * 200 if number == 2 and kind != tarfile.USTAR_FORMAT else ""
+            info = tarfile.TarInfo(f"{folder}/{longer}{number}.npy")
+            info.size = len(A)
+            tar.addfile(info, io.BytesIO(A))
+    assert_holds(open_corpus(tmp_path / "a.tar"), [[1, 2]] * 3)
+
+
+def test_a_link_is_no_record(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        info = tarfile.TarInfo("0.npy")
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(info)
+    with pytest.raises(StoreError, match=r"its member 0\.npy is a link, sparse or no file"):
+        open_corpus(tmp_path / "a.tar")
+
+
 def test_a_damaged_header_is_no_end(tmp_path):
     whole = write_members(tmp_path / "whole.tar", [("0.npy", A), ("1.npy", A)]).read_bytes()
     for damaged in (whole[:1024] + b"x" + whole[1025:], whole + whole):

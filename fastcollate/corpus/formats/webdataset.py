@@ -8,7 +8,6 @@ of another kind, such as `KEY.json`, is passed over.
 from __future__ import annotations
 
 import re
-import tarfile
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import groupby
@@ -20,17 +19,16 @@ from numpy.typing import NDArray
 
 from fastcollate.corpus.copied_rows import Arrays, CopiedRows
 from fastcollate.corpus.formats.columns.npy_arrays import Extent, NpyArray, npy_array
+from fastcollate.corpus.formats.columns.tar_members import tar_members
 from fastcollate.corpus.formats.columns.token_columns import token_columns
 from fastcollate.corpus.mapped_files import broken, check_dtype, first_bytes, whole_file
 from fastcollate.corpus.mapped_rows import Layout, MappedRows, Piece, rows_in_bytes
 from fastcollate.corpus.series import natural
 from fastcollate.errors import StoreError
-from fastcollate.storage.local import storage_errors
 
 __all__ = ["claims", "layout_of"]
 
 _MEMBER = re.compile(r"((?:.*/|)[^./]+)\.([^/]*)", re.DOTALL)  # the key of a record, and what it is of the record
-_BLOCK = 512
 
 
 class _Member(NamedTuple):
@@ -104,22 +102,10 @@ def _rows(
 
 
 def _members(file: Path, data: NDArray[np.uint8]) -> Iterator[_Member]:
-    """Yield the members of a tar that belong to records, to its very end."""
-    end = 0
-    try:
-        with storage_errors(file), tarfile.open(file, "r:") as tar:
-            for info in tar:
-                end = tar.offset
-                if info.issparse() or info.size < 0 or end > len(data):
-                    raise broken(file, f"its member {info.name} is sparse, or leaves the file")
-                if info.isreg() and (named := _MEMBER.fullmatch(info.name)):
-                    key, name = named[1], named[2].lower()
-                    is_array = name == "npy" or name.endswith(".npy")
-                    array = (
-                        npy_array(file, info.name, data, Extent(info.offset_data, info.size)) if is_array else None
-                    )
-                    yield _Member(key, "input_ids" if name == "npy" else name.removesuffix(".npy"), array)
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        raise broken(file, f"its tar ends or breaks behind byte {end}: {error}") from error
-    if len(data) < end + _BLOCK or bool(data[end:].any()):
-        raise broken(file, f"behind byte {end} it has neither a member nor the end of a tar")
+    """Yield the members of a tar that belong to records."""
+    for name, start, size in tar_members(file, data):
+        if named := _MEMBER.fullmatch(name):
+            key, rest = named[1], named[2].lower()
+            is_array = rest == "npy" or rest.endswith(".npy")
+            array = npy_array(file, name, data, Extent(start, size)) if is_array else None
+            yield _Member(key, "input_ids" if rest == "npy" else rest.removesuffix(".npy"), array)
