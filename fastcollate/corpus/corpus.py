@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
@@ -40,8 +40,8 @@ class Records(Protocol):
 class RecordsOfFiles(Protocol):
     """Records that come from files which may have changed since they were written."""
 
-    def unverified(self) -> list[Unverified]:
-        """Return the shards they come from whose files were not hashed yet; datasets do it while they read."""
+    def unverified(self) -> Sequence[Unverified]:
+        """Return the files they come from that were not hashed yet; datasets do it while they read."""
         ...
 
 

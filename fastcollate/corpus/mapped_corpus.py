@@ -70,7 +70,7 @@ class MappedCorpus:
             raise StoreError(
                 f"{self.path} has labels in some of its files and not in others: give all files labels"
             )
-        whole = MappedRecords.of(self.layout.pieces, self.layout.order)
+        whole = MappedRecords.of(self.layout)
         if not len(whole.chosen):
             raise StoreError(f"{self.path} has no tokens: there is nothing to train on")
         if self._wanted is not None and self._fingerprint != self._wanted:

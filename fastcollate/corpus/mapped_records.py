@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastcollate.corpus.copied_rows import CopiedRows
-from fastcollate.corpus.mapped_rows import MappedRows, Piece
+from fastcollate.corpus.hashed_files import HashedFile
+from fastcollate.corpus.mapped_rows import Layout, MappedRows, Piece
 from fastcollate.ragged import Found, IntArray, RaggedBatch, Rows, Scattered, offsets_of, places_by_home
 
 __all__ = ["MappedRecords"]
@@ -22,25 +23,28 @@ class MappedRecords(NamedTuple):
         pieces: The pieces, checked.
         begins: The number of the first row of each piece, and the number of all rows: int64[S+1].
         chosen: The row that each record is: a range, or int64[N].
+        hashed: The files that their writer hashed.
     """
 
     pieces: Sequence[Piece]
     begins: IntArray
     chosen: range | IntArray
+    hashed: Sequence[HashedFile] = ()
 
     @classmethod
-    def of(cls, pieces: Sequence[Piece], order: IntArray | None) -> MappedRecords:
-        """Return all rows that have a token, as records, in the order given or that of the pieces."""
+    def of(cls, layout: Layout) -> MappedRecords:
+        """Return all rows that have a token, as records, in the order that the layout says."""
+        pieces, order, hashed = layout.pieces, layout.order, layout.hashed
         begins = offsets_of([len(piece.tokens.lengths) for piece in pieces])
         empty = [
             np.flatnonzero(piece.tokens.lengths == 0) + int(begin)
             for piece, begin in zip(pieces, begins, strict=False)
         ]
         if not any(map(len, empty)):
-            return cls(pieces, begins, range(int(begins[-1])) if order is None else order)
+            return cls(pieces, begins, range(int(begins[-1])) if order is None else order, hashed)
         full = np.ones(int(begins[-1]), bool)
         full[np.concatenate(empty)] = False
-        return cls(pieces, begins, np.flatnonzero(full) if order is None else order[full[order]])
+        return cls(pieces, begins, np.flatnonzero(full) if order is None else order[full[order]], hashed)
 
     @property
     def copies(self) -> bool:
@@ -82,6 +86,10 @@ class MappedRecords(NamedTuple):
     def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:
         """Return the records `indices: int64[B]` as a batch, with the `columns` asked for."""
         return self.find(indices, columns).batch()
+
+    def unverified(self) -> list[HashedFile]:
+        """Return the files that their writer hashed, and nobody did since."""
+        return [file for file in self.hashed if not file.is_whole]
 
     def _shares(self, indices: IntArray) -> Iterator[tuple[Piece, slice | IntArray, IntArray]]:
         """Yield each piece that has some of the records, their places in the selection, and their rows there."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.corpus.copied_rows import Arrays, CopiedRows
+from fastcollate.corpus.hashed_files import HashedFile
 from fastcollate.corpus.mapped_files import broken
 from fastcollate.errors import StoreError
 from fastcollate.ragged import IntArray, Ragged, Rows
@@ -82,6 +83,7 @@ class Layout(NamedTuple):
         eot_token_id: The end-of-text token, None where neither the files nor the caller name it.
         order: Which row each record is, int64[N], where records do not lie in the order of the pieces; else None.
         noted: What the files say beside, by name, such as the tokenizer; `info` shows it.
+        hashed: The files that their writer hashed.
     """
 
     format: str
@@ -90,6 +92,7 @@ class Layout(NamedTuple):
     eot_token_id: int | None = None
     order: IntArray | None = None
     noted: Mapping[str, str | int] = {}
+    hashed: Sequence[HashedFile] = ()
 
 
 def as_tokens(values: NDArray[Any]) -> NDArray[Any]:

@@ -84,6 +84,7 @@ def test_the_only_array_of_an_item_is_its_tokens(tmp_path, make):
     [
         ({"input_ids": {1, 2}}, "has its input_ids as 'pickle'.* nothing is unpickled"),
         ({"input_ids": np.ones((2, 2), np.int64)}, "has its input_ids as 'numpy': .* one-dimensional arrays"),
+        ({"input_ids": [1, 2, 3]}, "has its input_ids as 'json'"),
         ({"input_ids": np.ones(2)}, "has its input_ids as 'no_header_numpy:10'"),
         ([np.ones(2, int), np.ones(2, int)], "no column input_ids or tokens, but 0, 1"),
         ({"input_ids": np.ones(2, int), "attention_mask": np.ones(2, int)}, "a column attention_mask"),
@@ -112,7 +113,7 @@ def test_a_pickle_beside_the_tokens_is_never_opened(tmp_path):
         (lambda index: index.update(config=None), "it has no config"),
         (lambda index: index.update(chunks=[]), "its chunks are no list of objects"),
         (lambda index: index["chunks"][0].update(chunk_size=9), "it has .* samples where its index has 9"),
-        (lambda index: index["chunks"][0].update(dim=9), "it has .* tokens where its index has 9"),
+        (lambda index: index["chunks"][0].update(dim=9), "it has not the 9 tokens that its index says"),
         (lambda index: index["chunks"][0].update(filename="chunk-7.bin"), r"chunk-7\.bin is missing"),
     ],
 )

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from damage import overwrite
 from foreign import (
     assert_holds,
     assert_is_a_corpus,
@@ -15,7 +16,7 @@ from foreign import (
     store_of,
 )
 
-from fastcollate import InputError, StoreError, UnsafeStoreError, open_corpus
+from fastcollate import BucketedDataset, InputError, StoreCorruptError, StoreError, UnsafeStoreError, open_corpus
 
 ROWS = documents(60)
 CODES = {
@@ -222,6 +223,21 @@ def test_an_index_that_is_not_its_shards_is_refused(tmp_path, change, said):
     folder = write(tmp_path / "mds", {"tokens": "ndarray:int32"}, as_samples(ROWS, np.int32))
     with pytest.raises(StoreError, match=said):
         open_corpus(edit(folder, change))
+
+
+@pytest.mark.parametrize("hashes", [["sha1"], ["shake_128", "md5"]])
+def test_a_shard_that_has_not_its_hash_ends_no_epoch(tmp_path, hashes):
+    folder = write(tmp_path / "mds", {"tokens": "ndarray:int32"}, as_samples(ROWS, np.int32), hashes=hashes[-1:])
+    edit(folder, lambda shard: shard["raw_data"]["hashes"].update({"xxh64": "0", "shake_128": "0"}))
+    corpus = open_corpus(folder)
+    assert len(corpus.at_epoch(0, 0).unverified()) == 3
+    assert len(list(BucketedDataset(corpus, batch_size=8))) == 8
+    assert corpus.at_epoch(0, 0).unverified() == []
+    shard = folder / "shard.00001.mds"
+    overwrite(shard, shard.read_bytes()[:-1] + b"x")
+    batches = iter(BucketedDataset(open_corpus(folder), batch_size=8))
+    with pytest.raises(StoreCorruptError, match=r"00001\.mds has changed .*: its (sha1|md5) is not"):
+        list(batches)
 
 
 def test_a_file_elsewhere_is_not_followed(tmp_path):

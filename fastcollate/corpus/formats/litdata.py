@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastcollate.corpus.copied_rows import Arrays
+from fastcollate.corpus.copied_rows import Arrays, CopiedRows
 from fastcollate.corpus.formats.columns.index_files import beside, index_of, listed
 from fastcollate.corpus.formats.columns.samples import Places, check_samples, column_places, sample_edges
-from fastcollate.corpus.formats.columns.token_columns import token_columns
+from fastcollate.corpus.formats.columns.token_columns import TokenColumns, token_columns
 from fastcollate.corpus.mapped_files import broken, check_dtype, whole_file
-from fastcollate.corpus.mapped_rows import Layout, Piece, rows_in_bytes
+from fastcollate.corpus.mapped_rows import Layout, MappedRows, Piece, rows_in_bytes
 from fastcollate.errors import StoreError
 
 __all__ = ["claims", "layout_of"]
@@ -64,15 +64,25 @@ def layout_of(path: Path, dtype: Any, eot_token_id: int | None) -> Layout:
         if config.get(name):
             raise StoreError(f"{index} has chunks with {name} ({config[name]!r:.40}): write them without it")
     leaves = _leaves(index, config)
+    check_dtype(dtype, leaves.dtypes[leaves.columns.tokens], index)
     files = [beside(index, chunk.get("filename")) for chunk in chunks]
-    pieces = [_piece(file, chunk, leaves, dtype) for file, chunk in zip(files, chunks, strict=True)]
+    pieces = [_piece(file, chunk, leaves) for file, chunk in zip(files, chunks, strict=True)]
     return Layout("litData", [index, *files], pieces, eot_token_id)
 
 
 class _Leaves(NamedTuple):
-    """The leaves of an item: the name and the kind of each, and whether items are tokens without a size."""
+    """The leaves of an item, by name.
 
-    kinds: dict[str, str]
+    Attributes:
+        names: The names of all leaves, in their order.
+        columns: Those that are read.
+        dtypes: The dtype of each of these.
+        bare: Whether an item is its tokens alone, without a size.
+    """
+
+    names: list[str]
+    columns: TokenColumns
+    dtypes: dict[str, np.dtype[Any]]
     bare: bool
 
 
@@ -84,11 +94,25 @@ def _leaves(index: Path, config: dict[str, Any]) -> _Leaves:
         names = _names(json.loads(config["data_spec"])[1])
     except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
         raise broken(index, "its data_spec is no tree") from error
-    if not isinstance(kinds, list) or not len(kinds) == len(names) == len(set(names)):
+    bare = loader == "TokensLoader"
+    if not isinstance(kinds, list) or not len(kinds) == len(names) == len(set(names)) or (bare and len(names) > 1):
         raise broken(index, f"it has {len(names)} leaves, and kinds of others")
     if names in ([""], ["0"]):  # an array alone, or in a list
         names = ["input_ids"]
-    return _Leaves(dict(zip(names, map(str, kinds), strict=True)), loader == "TokensLoader")
+    columns, known = token_columns(index, names), dict(zip(names, map(str, kinds), strict=True))
+    read = [name for name in columns if name is not None]
+    return _Leaves(names, columns, {name: _dtype(index, name, known[name]) for name in read}, bare)
+
+
+def _dtype(index: Path, name: str, kind: str) -> np.dtype[Any]:
+    kept, _, number = kind.partition(":")
+    known = _DTYPES.get(kept, {})
+    if not number.isdecimal() or int(number) not in known:
+        raise StoreError(
+            f"{index} has its {name} as {kind!r:.40}: they are read as one-dimensional arrays of integers "
+            f"({', '.join(_DTYPES)}), and nothing is unpickled"
+        )
+    return np.dtype(known[int(number)])
 
 
 def _names(spec: dict[str, Any], name: str = "") -> list[str]:
@@ -104,35 +128,20 @@ def _names(spec: dict[str, Any], name: str = "") -> list[str]:
     ]
 
 
-def _piece(file: Path, chunk: dict[str, Any], leaves: _Leaves, dtype: Any) -> Piece:
+def _piece(file: Path, chunk: dict[str, Any], leaves: _Leaves) -> Piece:
     data = whole_file(file)
     edges = sample_edges(file, data, chunk.get("chunk_size"))
-    places = (
-        [Places(edges[:-1], np.diff(edges))]
-        if leaves.bare
-        else column_places(file, data, edges, [None] * len(leaves.kinds))
-    )
-    lying = dict(zip(leaves.kinds, places, strict=True))
-    names = token_columns(file, lying)
-    tokens = _arrays(file, names.tokens, leaves.kinds[names.tokens], lying[names.tokens])
-    check_dtype(dtype, tokens.dtype, file)
-    if leaves.bare and tokens.counts.sum() != chunk.get("dim"):
-        raise broken(file, f"it has {tokens.counts.sum()} tokens where its index has {chunk.get('dim')!r:.20}")
-    labels = None
-    if names.labels is not None:
-        found = _arrays(file, names.labels, leaves.kinds[names.labels], lying[names.labels])
-        labels = rows_in_bytes(file, data, found, labels=True)
-    return Piece(file, rows_in_bytes(file, data, tokens), labels)
-
-
-def _arrays(file: Path, name: str, kind: str, places: Places) -> Arrays:
-    kept, _, number = kind.partition(":")
-    known = _DTYPES.get(kept, {})
-    if not number.isdecimal() or int(number) not in known:
-        raise StoreError(
-            f"{file} has its {name} as {kind!r:.40}: they are read as one-dimensional arrays of integers "
-            f"({', '.join(_DTYPES)}), and nothing is unpickled"
-        )
-    dtype = np.dtype(known[int(number)])
-    check_samples(file, places.sizes % dtype.itemsize == 0, f"has {name} that are no whole {dtype}")
-    return Arrays(dtype, places.starts, places.sizes // dtype.itemsize)
+    if leaves.bare:
+        places = [Places(edges[:-1], np.diff(edges))]
+        size = leaves.dtypes[leaves.columns.tokens].itemsize
+        if chunk.get("dim") != (edges[-1] - edges[0]) // size:
+            raise broken(file, f"it has not the {chunk.get('dim')!r:.20} tokens that its index says")
+    else:
+        places = column_places(file, data, edges, [None] * len(leaves.names))
+    rows = dict[str, MappedRows | CopiedRows]()
+    for name, dtype in leaves.dtypes.items():
+        starts, sizes = places[leaves.names.index(name)]
+        check_samples(file, sizes % dtype.itemsize == 0, f"has {name} that are no whole {dtype}")
+        arrays = Arrays(dtype, starts, sizes // dtype.itemsize)
+        rows[name] = rows_in_bytes(file, data, arrays, labels=name == leaves.columns.labels)
+    return Piece(file, *rows.values())
