@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 __all__ = ["ReadCounts"]
 
@@ -30,7 +31,7 @@ class ReadCounts:
     cache_hits: int = 0
     seconds_waited: float = 0.0
 
-    def __iadd__(self, other: ReadCounts) -> ReadCounts:
+    def __iadd__(self, other: ReadCounts) -> Self:
         self.bytes_read += other.bytes_read
         self.bytes_used += other.bytes_used
         self.cache_hits += other.cache_hits
