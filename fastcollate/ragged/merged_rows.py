@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -65,6 +66,6 @@ class MergedRows(NamedTuple):
 
     def by_home(self) -> Iterator[tuple[int, slice]]:
         """Yield the number of each buffer, and which of the stretches lie in it."""
-        firsts = np.flatnonzero(np.diff(self.homes, prepend=-1)).tolist()
-        for first, last in zip(firsts, [*firsts[1:], len(self.homes)], strict=True):
+        edges = np.flatnonzero(np.diff(self.homes, prepend=-1, append=-1)).tolist()
+        for first, last in pairwise(edges):
             yield int(self.homes[first]), slice(first, last)
