@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from fastcollate.collate.next_tokens import padded_collate as padded_collate
     from fastcollate.collate.packing import PackingCollator as PackingCollator
     from fastcollate.collate.padding import PaddingCollator as PaddingCollator
+    from fastcollate.corpus.exports.exporting import export as export
     from fastcollate.corpus.mixture import mix as mix
     from fastcollate.corpus.recognised import open_corpus as open_corpus
     from fastcollate.dataset.bucketed import BucketedDataset as BucketedDataset
+    from fastcollate.dataset.meshes import from_mesh as from_mesh
     from fastcollate.dataset.packed import PackedDataset as PackedDataset
     from fastcollate.device.copier import prefetch_to_device as prefetch_to_device
     from fastcollate.errors import CollateError as CollateError
@@ -53,6 +55,7 @@ _HOMES = {
     "collate.next_tokens": ("padded_collate",),
     "collate.padding": ("PaddingCollator",),
     "dataset.bucketed": ("BucketedDataset",),
+    "dataset.meshes": ("from_mesh",),
     "dataset.packed": ("PackedDataset",),
     "device.copier": ("prefetch_to_device",),
     "errors": (
@@ -79,6 +82,7 @@ _HOMES = {
     "pretokenize.run": ("prepare",),
     "ragged.ragged": ("Ragged",),
     "ragged.ragged_batch": ("RaggedBatch",),
+    "corpus.exports.exporting": ("export",),
     "corpus.mixture": ("mix",),
     "corpus.recognised": ("open_corpus",),
     "reports.audits.auditing": ("audit",),

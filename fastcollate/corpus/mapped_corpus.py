@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastcollate.arguments import check_count
 from fastcollate.corpus.copied_rows import CopiedRows
+from fastcollate.corpus.mapped_files import opened_file
 from fastcollate.corpus.mapped_records import MappedRecords
 from fastcollate.corpus.mapped_rows import Layout, MappedRows, check_piece
 from fastcollate.errors import InputError, StoreChangedError, StoreError
@@ -64,13 +65,14 @@ class MappedCorpus:
 
     @cached_property
     def _whole(self) -> MappedRecords:
+        files = [opened_file(file) for file in self.layout.files]  # before their index is looked at
         for piece in self.layout.pieces:
             check_piece(piece)
         if len({piece.labels is None for piece in self.layout.pieces}) > 1:
             raise StoreError(
                 f"{self.path} has labels in some of its files and not in others: give all files labels"
             )
-        whole = MappedRecords.of(self.layout)
+        whole = MappedRecords.of(self.layout)._replace(hashed=self.layout.hashed, files=files)
         if not len(whole.chosen):
             raise StoreError(f"{self.path} has no tokens: there is nothing to train on")
         if self._wanted is not None and self._fingerprint != self._wanted:

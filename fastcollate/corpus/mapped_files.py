@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastcollate.errors import InputError, StoreCorruptError
-from fastcollate.storage.local import map_file, storage_errors
+from fastcollate.storage.local import MappedFile, map_file, storage_errors
 
-__all__ = ["DTYPES", "broken", "check_dtype", "first_bytes", "named_dtype", "viewed", "whole_file"]
+__all__ = ["DTYPES", "broken", "check_dtype", "first_bytes", "named_dtype", "opened_file", "viewed", "whole_file"]
 
 DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
 
@@ -35,6 +35,16 @@ def whole_file(file: Path) -> NDArray[np.uint8]:
     if not file.is_file():
         raise StoreCorruptError(f"{file} is missing: restore it, or write the files again")
     return map_file(file).data
+
+
+def opened_file(file: Path) -> MappedFile:
+    """Return which file has a name today, without its bytes: what somebody else has mapped is not mapped again.
+
+    Raises:
+        StorageError: The disk failed.
+    """
+    found = MappedFile(np.zeros(0, np.uint8), (), file)
+    return found._replace(identity=found.identity_now() or ())
 
 
 def first_bytes(file: Path, count: int) -> bytes:

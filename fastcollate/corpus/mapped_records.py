@@ -12,6 +12,7 @@ from fastcollate.corpus.copied_rows import CopiedRows
 from fastcollate.corpus.hashed_files import HashedFile
 from fastcollate.corpus.mapped_rows import Layout, MappedRows, Piece
 from fastcollate.ragged import Found, IntArray, RaggedBatch, Rows, Scattered, offsets_of, places_by_home
+from fastcollate.storage.local import MappedFile
 
 __all__ = ["MappedRecords"]
 
@@ -24,27 +25,29 @@ class MappedRecords(NamedTuple):
         begins: The number of the first row of each piece, and the number of all rows: int64[S+1].
         chosen: The row that each record is: a range, or int64[N].
         hashed: The files that their writer hashed.
+        files: All files, as they were when they were opened.
     """
 
     pieces: Sequence[Piece]
     begins: IntArray
     chosen: range | IntArray
     hashed: Sequence[HashedFile] = ()
+    files: Sequence[MappedFile] = ()
 
     @classmethod
     def of(cls, layout: Layout) -> MappedRecords:
         """Return all rows that have a token, as records, in the order that the layout says."""
-        pieces, order, hashed = layout.pieces, layout.order, layout.hashed
+        pieces, order = layout.pieces, layout.order
         begins = offsets_of([len(piece.tokens.lengths) for piece in pieces])
         empty = [
             np.flatnonzero(piece.tokens.lengths == 0) + int(begin)
             for piece, begin in zip(pieces, begins, strict=False)
         ]
         if not any(map(len, empty)):
-            return cls(pieces, begins, range(int(begins[-1])) if order is None else order, hashed)
+            return cls(pieces, begins, range(int(begins[-1])) if order is None else order)
         full = np.ones(int(begins[-1]), bool)
         full[np.concatenate(empty)] = False
-        return cls(pieces, begins, np.flatnonzero(full) if order is None else order[full[order]], hashed)
+        return cls(pieces, begins, np.flatnonzero(full) if order is None else order[full[order]])
 
     @property
     def copies(self) -> bool:
@@ -90,6 +93,10 @@ class MappedRecords(NamedTuple):
     def unverified(self) -> list[HashedFile]:
         """Return the files that their writer hashed, and nobody did since."""
         return [file for file in self.hashed if not file.is_whole]
+
+    def mapped(self) -> Sequence[MappedFile]:
+        """Return all files, at which datasets look whether they change while they are read."""
+        return self.files
 
     def _shares(self, indices: IntArray) -> Iterator[tuple[Piece, slice | IntArray, IntArray]]:
         """Yield each piece that has some of the records, their places in the selection, and their rows there."""

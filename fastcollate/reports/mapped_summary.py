@@ -15,6 +15,7 @@ def describe_mapped(corpus: MappedCorpus) -> dict[str, Any]:
     """Return all that is known, by name; `histogram` has [from, to, records] bins, both ends counted.
 
     >>> import tempfile
+    >>> import numpy as np
     >>> from fastcollate import open_corpus
     >>> path = tempfile.mkdtemp() + "/train.bin"
     >>> np.array([5, 6, 0, 7, 0], np.uint16).tofile(path)

@@ -129,3 +129,13 @@ def test_a_corpus_refuses_what_every_corpus_does(tmp_path):
     with pytest.raises(PlanError):
         BucketedDataset(corpus)
     assert_holds(corpus, ROWS)
+
+
+def test_files_that_change_under_a_pass_are_told(tmp_path):
+    write_megatron(tmp_path / "a", [[7]] * 4000)
+    batches = iter(BucketedDataset(open_corpus(tmp_path / "a"), batch_size=1, window=100))
+    next(batches)
+    with (tmp_path / "a.bin").open("r+b") as file:
+        file.truncate(6000)
+    with pytest.raises(StoreChangedError, match=r"a.bin has 6000 bytes where it had 8000 while it was read"):
+        list(batches)
