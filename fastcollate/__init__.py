@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fastcollate.collate.padding import PaddingCollator as PaddingCollator
     from fastcollate.corpus.mixture import mix as mix
     from fastcollate.dataset.bucketed import BucketedDataset as BucketedDataset
+    from fastcollate.dataset.meshes import from_mesh as from_mesh
     from fastcollate.dataset.packed import PackedDataset as PackedDataset
     from fastcollate.device.copier import prefetch_to_device as prefetch_to_device
     from fastcollate.errors import CollateError as CollateError
@@ -52,6 +53,7 @@ _HOMES = {
     "collate.next_tokens": ("padded_collate",),
     "collate.padding": ("PaddingCollator",),
     "dataset.bucketed": ("BucketedDataset",),
+    "dataset.meshes": ("from_mesh",),
     "dataset.packed": ("PackedDataset",),
     "device.copier": ("prefetch_to_device",),
     "errors": (
