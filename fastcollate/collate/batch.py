@@ -12,8 +12,8 @@ __all__ = ["Batch"]
 class Batch(dict[str, Any]):
     """A `Batch` holds the tensors of one batch by name, so that `model(**batch)` works, and knows of them beside.
 
-    A batch rebuilt from its items alone has record ids -1, and -1 for a count that is not known. What stands in for
-    the tensors meanwhile (accelerate sends their shapes first) is not looked at.
+    A batch rebuilt from its items alone has record ids -1, and -1 for a count that is not known. What stands in
+    for the tensors meanwhile (accelerate sends their shapes first) is not looked at.
 
     Args:
         tensors: The tensors by name, or pairs of both.

@@ -98,7 +98,7 @@ class PackingCollator:
         if attention_mask and keys == "transformers":
             raise CollateError(
                 'attention_mask=True with keys="transformers": given a mask, models of transformers let '
-                "the documents of a row see each other; leave attention_mask out: labels ignore padding, and no token sees it"
+                "the documents of a row see each other; leave attention_mask out: labels ignore padding"
             )
         self.pad_token_id, self.ignore_index = check_counts(
             error=CollateError, pad_token_id=(pad_token_id, None), ignore_index=(ignore_index, None)
