@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch.distributed
-
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.errors import PlanError
 from fastcollate.loader.stream import StreamLoader
+from fastcollate.trainers.framework import compare_ranks
 
 __all__ = ["Evaluation", "Given", "of_rank"]
 
@@ -64,6 +63,5 @@ def of_rank(given: Given, *, rank: int, world_size: int, told_by: str) -> Planne
             f"the dataset is rank {dataset.rank} of {dataset.world_size}, and {told_by} says rank {rank} of "
             f"{world_size}: give a function, lambda **ranks: BucketedDataset(store, ..., **ranks)"
         )
-    if world_size > 1 and torch.distributed.is_available() and torch.distributed.is_initialized():
-        dataset.check_ranks()
+    compare_ranks(dataset)
     return dataset
