@@ -15,7 +15,13 @@ HERE = Path(__file__).parent
 
 # Lightning starts it once more for its second rank: the dataset is made before anybody knows of ranks.
 SCRIPT = """
-import json, sys, warnings
+import json, sys
+try:
+    import torchvision  # which Lightning imports where it is there
+except ImportError:
+    pass
+except RuntimeError:
+    sys.exit(77)
 import lightning
 from fastcollate import PlanError
 from fastcollate.trainers.lightning import StreamDataModule
@@ -88,6 +94,8 @@ def ranks(tmp_path_factory):
         timeout=280,
         check=False,
     )
+    if done.returncode == 77:
+        pytest.skip("the torchvision that is here was built for another torch")
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
