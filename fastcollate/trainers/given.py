@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from typing import Any
 
 from fastcollate.dataset.planned import PlannedDataset
@@ -16,10 +17,13 @@ Given = PlannedDataset[Any] | Callable[..., PlannedDataset[Any]]
 
 
 class Evaluation:
-    """The batches of a loader's first epoch, in each pass anew.
+    """An `Evaluation` delivers the first epoch in each pass anew, whatever else reads the same dataset.
 
     Args:
-        loader: What makes them; it is used for nothing else.
+        loader: The loader that is copied for it.
+
+    Attributes:
+        loader: The copy, with a dataset and a position of its own.
 
     >>> from fastcollate import BucketedDataset, PaddingCollator, Ragged
     >>> dataset = BucketedDataset(Ragged.from_rows([[1], [2, 3]]), batch_size=1)
@@ -29,7 +33,7 @@ class Evaluation:
     """
 
     def __init__(self, loader: StreamLoader) -> None:
-        self.loader = loader
+        self.loader = copy(loader)
 
     def __len__(self) -> int:
         return len(self.loader)

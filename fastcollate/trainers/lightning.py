@@ -58,22 +58,29 @@ class StreamDataMixin:
         self._given = {"train": train, "val": val, "test": test, "predict": predict}
         self._loaders: list[StreamLoader] = []
 
-    def train_dataloader(self) -> StreamLoader:
-        """Return the loader of the training set, which goes on where the dataset is."""
-        return self._loader("train")
+    def train_dataloader(self) -> StreamLoader | Evaluation:
+        """Return the loader of the training set, which goes on where the dataset is.
+
+        With `Trainer(overfit_batches=...)` each epoch has the same first batches.
+        """
+        if self.trainer.overfit_batches:
+            return self._evaluation("train")
+        loader = self._loader("train")
+        self._loaders.append(loader)
+        return loader
 
     def val_dataloader(self) -> list[Evaluation]:
         """Return the loader of the validation set; none if there is no such set, and none was asked for."""
         needed = self._given["val"] is not None or self.trainer.state.fn == "validate"
-        return [Evaluation(self._loader("val"))] if needed else []
+        return [self._evaluation("val")] if needed else []
 
     def test_dataloader(self) -> Evaluation:
         """Return the loader of the test set."""
-        return Evaluation(self._loader("test"))
+        return self._evaluation("test")
 
     def predict_dataloader(self) -> Evaluation:
         """Return the loader of the set to predict."""
-        return Evaluation(self._loader("predict"))
+        return self._evaluation("predict")
 
     def teardown(self, stage: str) -> None:  # noqa: ARG002  # Lightning names the argument
         """End the threads and processes of all loaders."""
@@ -88,9 +95,12 @@ class StreamDataMixin:
         dataset = of_rank(
             given, rank=told["rank"], world_size=told["num_replicas"], told_by="the trainer's strategy"
         )
-        loader = StreamLoader(dataset, self.collate_fn, device=device, num_workers=self.num_workers)
-        self._loaders.append(loader)
-        return loader
+        return StreamLoader(dataset, self.collate_fn, device=device, num_workers=self.num_workers)
+
+    def _evaluation(self, name: str) -> Evaluation:
+        evaluation = Evaluation(self._loader(name))
+        self._loaders.append(evaluation.loader)
+        return evaluation
 
 
 @cache

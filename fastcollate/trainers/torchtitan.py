@@ -72,7 +72,7 @@ class TitanLoader:
             raise CollateError(f"torchtitan's batches are rows: {_WANTED}")
         dataset = of_rank(given, rank=dp_rank, world_size=dp_world_size, told_by="torchtitan")
         self.loader = StreamLoader(dataset, collate_fn, num_workers=num_workers)
-        self.infinite = infinite
+        self._first_epoch = None if infinite else Evaluation(self.loader)
         self._shift = not getattr(collate_fn, "shift_labels", False)
         self._ignore_index = -100 if (ignored := getattr(collate_fn, "ignore_index", None)) is None else ignored
 
@@ -82,8 +82,8 @@ class TitanLoader:
         Raises:
             CollateError: The collator's batches have no `input_ids` and `labels`.
         """
-        if not self.infinite:
-            yield from map(self._titan, Evaluation(self.loader))
+        if self._first_epoch is not None:
+            yield from map(self._titan, self._first_epoch)
             return
         while True:
             yield from map(self._titan, self.loader)

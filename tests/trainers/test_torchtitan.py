@@ -86,11 +86,14 @@ def test_labels_are_the_next_tokens_of_the_same_document():
 
 
 def test_validation_comes_in_one_order_and_shifted_labels_are_not_shifted_again():
-    loader = TitanLoader(evaluation, COLLATE, dp_rank=0, dp_world_size=1, infinite=False)
+    given = evaluation()
+    loader = TitanLoader(given, COLLATE, dp_rank=0, dp_world_size=1, infinite=False)
+    next(iter(given))
     next(iter(loader))  # a pass that is left early
     first = listed(loader)
     assert len(first) == 20
     assert listed(loader) == first
+    assert given.state_dict()["batch"] == 1  # who else reads the dataset is not disturbed
     assert [label for _, labels in first for row in labels for label in row if label != -100]
     batch = next(iter(loader))
     assert torch.equal(batch[1], next(iter(map(COLLATE, evaluation())))["labels"])
