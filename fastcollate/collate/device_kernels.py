@@ -81,7 +81,7 @@ class PacksBuild(NamedTuple):
         ignore_index: What `labels` hold where there is no target.
         document_ids: Whether the batches have document ids.
         attention_mask: Whether the batches have an attention mask.
-        kernel: The names that attention kernels' arguments get, `"plain"` or `"transformers"`; None for none.
+        keys: Whose names the arguments of attention get, `"plain"` or `"transformers"`.
         documents: The documents of each batch.
         longest: The tokens of the longest document of each batch.
         record_ids: The record of each document of all batches, int64[D].
@@ -95,7 +95,7 @@ class PacksBuild(NamedTuple):
     ignore_index: int
     document_ids: bool
     attention_mask: bool
-    kernel: str | None
+    keys: str
     documents: list[int]
     longest: list[int]
     record_ids: IntArray
@@ -153,13 +153,14 @@ class PacksBuild(NamedTuple):
         ]
 
     def _arguments(self, cu_seqlens: torch.Tensor | None, longest: int) -> dict[str, Any]:
-        """Where documents begin and how long the longest is, under the names attention kernels read."""
-        if self.kernel is None:
-            return {}
-        if self.kernel == "plain":
-            return {"cu_seqlens": cu_seqlens, "max_seqlen": longest}
+        """What attention is told beside: of a flat batch where documents begin, and how long the longest is."""
+        if self.keys == "plain":
+            return {} if cu_seqlens is None else {"cu_seqlens": cu_seqlens, "max_seqlen": longest}
+        apart = {"use_cache": False}  # with a cache, which is the default, position_ids keep no documents apart
+        if cu_seqlens is None:
+            return apart
         names = {"cu_seq_lens_q": cu_seqlens, "cu_seq_lens_k": cu_seqlens}
-        return {**names, "max_length_q": longest, "max_length_k": longest}
+        return {**apart, **names, "max_length_q": longest, "max_length_k": longest}
 
 
 class FilledPacks(NamedTuple):

@@ -42,10 +42,13 @@ class PackingCollator:
             that are no targets; -100 by default.
         supervise: The tokens that are targets: `"all"` (default), or those of the `"response"` alone, which
             are the rows' spans.
-        keys: The names of the flat layout's kernel arguments: `"plain"` (default) names them `cu_seqlens` and
-            `max_seqlen`; `"transformers"` names them as that library gives them to flash attention, and leaves
-            out `document_ids`.
-        attention_mask: Whether a batch of rows has a mask of the real tokens; False by default.
+        keys: Whom the batch is for: with `"plain"` (default) a model of your own. With `"transformers"` a model of
+            that library keeps documents apart by itself: sdpa, eager and flex attention by `position_ids`, which
+            count because `use_cache=False` is in the batch and no mask is; flash attention, in a flat batch, by
+            where documents begin, under that library's names. Layers that are no attention (Mamba, short
+            convolutions) keep nothing apart: `fastcollate.trainers.isolation.check_isolation` tells.
+        attention_mask: Whether a batch of rows has a mask of the real tokens, which tells nothing of documents;
+            False by default.
 
     Raises:
         CollateError: Arguments or rows that make no batch; the argument or the row is named.
@@ -92,6 +95,11 @@ class PackingCollator:
         self.attention_mask = check_flag("attention_mask", attention_mask, error=CollateError)
         if attention_mask and layout == "flat":
             raise CollateError('attention_mask=True is for layout="rows": a flat batch has no padding to mask')
+        if attention_mask and keys == "transformers":
+            raise CollateError(
+                'attention_mask=True with keys="transformers": given a mask, models of transformers let '
+                "the documents of a row see each other; leave attention_mask out: labels ignore padding"
+            )
         self.pad_token_id, self.ignore_index = check_counts(
             error=CollateError, pad_token_id=(pad_token_id, None), ignore_index=(ignore_index, None)
         )
@@ -204,7 +212,7 @@ class PackingCollator:
             ignore_index=self.ignore_index,
             document_ids=self._has_document_ids,
             attention_mask=self.attention_mask,
-            kernel=None if self.layout == "rows" else self.keys,
+            keys=self.keys,
             documents=layout.counts.tolist(),
             longest=np.where(layout.counts, longest, 1).tolist(),
             record_ids=parcel.record_ids,
@@ -247,7 +255,7 @@ class PackingCollator:
 
     @property
     def _has_document_ids(self) -> bool:
-        return self.layout == "rows" or self.keys == "plain"
+        return self.keys == "plain"
 
     def _num_supervised(self, parcel: Parcel, layout: PackLayout, runs: Runs | None) -> list[int] | None:
         """The labels of each batch that count in the loss; None if only the labels can tell."""

@@ -17,6 +17,7 @@ from fastcollate.dataset.agreement import check_agreement
 from fastcollate.dataset.checked import checked
 from fastcollate.dataset.parcels import CELLS, cut_parcels, find_rows
 from fastcollate.dataset.position import Pass, SharedPosition
+from fastcollate.dataset.readers import check_reader
 from fastcollate.dataset.world import World
 from fastcollate.errors import PlanError, StateError
 from fastcollate.plan.order import Landmark, WindowedPlan
@@ -98,6 +99,10 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             StoreCorruptError: A file of the store is not what was written; its last batch is not given then.
             StateError: A state was loaded in the main process while `DataLoader` workers iterate.
         """
+        check_reader(self, self.world_size)  # at once, on every rank: who never asks for a batch would wait
+        return self._batches()
+
+    def _batches(self) -> Iterator[RaggedBatch]:
         while True:
             run, info = self.begin(), get_worker_info()
             worker, num_workers = (0, 1) if info is None else (info.id, info.num_workers)
