@@ -125,6 +125,9 @@ def _loader(trainer: Any, dataset: PlannedDataset[Any]) -> StreamLoader:
             f"world_size=args.world_size // {peers}"
         )
     compare_ranks(dataset)
+    if getattr(trainer.model, "loss_function", None) is framework("transformers.loss.loss_utils").ForCausalLMLoss:
+        # Trainer tells by the name of the class whether the first label counts, and does not know GPT2LMHeadModel.
+        vars(trainer)["_loss_shifts_labels"] = True
     return StreamLoader(dataset, collator, device=args.device, num_workers=args.dataloader_num_workers)
 
 
