@@ -21,7 +21,9 @@ from fastcollate.storage.pages import Pages
 __all__ = [
     "MappedFile",
     "copy",
+    "default_cache",
     "link",
+    "locked",
     "make_durable",
     "make_names_durable",
     "map_file",
@@ -123,6 +125,36 @@ def copy(source: Path, target: Path) -> None:
     except OSError as error:  # one of opening a file names that alone
         opening = error.filename is not None and error.filename2 is None
         raise storage_error(Path(error.filename) if opening else target, error) from error
+
+
+def default_cache() -> Path:
+    """Return the user's own directory for what can be fetched again.
+
+    It is `$FASTCOLLATE_CACHE_DIR`, else `fastcollate` in `$XDG_CACHE_HOME`, else in `~/.cache`.
+    """
+    if own := os.environ.get("FASTCOLLATE_CACHE_DIR"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "fastcollate"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock that a file stands for; who comes later waits, and it ends with the process.
+
+    On Windows, and on file systems without locks, nobody is kept out.
+
+    Raises:
+        StorageError: The file cannot be made.
+    """
+    with storage_errors(path):
+        file = path.open("wb")
+    with file:
+        if sys.platform != "win32":
+            import fcntl  # noqa: PLC0415  # not on Windows
+
+            with suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

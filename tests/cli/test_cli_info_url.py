@@ -6,9 +6,7 @@ import pytest
 from commands import run
 from object_server import CLOUD
 
-from fastcollate.errors import StoreError
 from fastcollate.storage.storage import open_storage
-from fastcollate.store.reader import TokenStore
 
 
 @pytest.fixture
@@ -38,9 +36,3 @@ def test_what_is_no_store_is_told(around):
     code, out, err = run("info", url)
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert err.startswith(f"fastcollate: {url}/manifest.json")
-
-
-def test_its_tokens_cannot_be_read_yet():
-    pytest.importorskip("obstore", reason=CLOUD)
-    with pytest.raises(StoreError, match="remote stores cannot be read yet"):
-        TokenStore("s3://bucket/store")

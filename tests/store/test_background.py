@@ -29,7 +29,9 @@ def hashed(monkeypatch):
     """The number of bytes of each file that was hashed."""
     found, hash_file = [], background._hash
     monkeypatch.setattr(
-        background, "_hash", lambda file, *rest: (found.append(len(file.data)), hash_file(file, *rest))[1]
+        background,
+        "_hash",
+        lambda part, *rest: (found.append(sum(map(len, part.data))), hash_file(part, *rest))[1],
     )
     return found
 

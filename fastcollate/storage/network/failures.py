@@ -6,7 +6,7 @@ import re
 
 from fastcollate.errors import StorageError
 
-__all__ = ["object_error"]
+__all__ = ["ReplacedError", "object_error"]
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
@@ -43,6 +43,15 @@ _MEANINGS = (
 )
 
 
+class ReplacedError(StorageError):
+    """A `ReplacedError` says that an object is no longer the one that was read before."""
+
+    @classmethod
+    def of(cls, url: str) -> ReplacedError:
+        """Return the error for the object at `url`."""
+        return cls(f"{url}: the object was replaced while it was read: begin again, when nobody writes there")
+
+
 def object_error(url: str, error: BaseException, seconds: float) -> StorageError:
     """Return our own error for what went wrong at `url`.
 
@@ -57,6 +66,8 @@ def object_error(url: str, error: BaseException, seconds: float) -> StorageError
     s3://bucket/a.json: the server did not answer within 60 seconds: try again, or give storage_options a longer
     timeout
     """
+    if type(error).__name__ == "PreconditionError":
+        return ReplacedError.of(url)
     return StorageError(f"{url}: {_what(error, str(error), seconds)}")
 
 
@@ -77,8 +88,6 @@ def _what(error: BaseException, text: str, seconds: float) -> str:
         return "there is no such bucket: check its name and the endpoint"
     if kind in ("FileNotFoundError", "NotFoundError") or status == "404":
         return "there is no such object: check the name"
-    if kind in ("PreconditionError", "InterruptedError"):
-        return "the object was replaced while it was read: begin again, when nobody writes there"
     return _of_status(status, code) or _of_text(kind, text)
 
 

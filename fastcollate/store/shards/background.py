@@ -12,10 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastcollate.errors import StoreCorruptError
-from fastcollate.storage.local import MappedFile
-from fastcollate.store.shards.entries import FileEntry
 from fastcollate.store.shards.hashes import BLOCK_BYTES, block_checksums
-from fastcollate.store.shards.mapped_arrays import MappedArrays
+from fastcollate.store.shards.mapped_arrays import Hashed, MappedArrays
 
 __all__ = ["BackgroundCheck", "Unverified", "check_shard"]
 
@@ -114,38 +112,38 @@ def check_shard(
     arrays = shard.arrays
     if arrays.is_whole:
         return
-    for number, entry in enumerate(arrays.entry.files):
-        file = arrays.file(number)
-        known = (*file.identity, entry.sha256)
+    for part in arrays.hashed():
+        known = (*part.identity, part.sha256)
         if known in _WHOLE:
             continue
-        found = _hash(file, rest, is_closed)
+        found = _hash(part, rest, is_closed)
         if found is None:
             return
-        if found != entry.sha256:
-            raise _changed(shard, entry)
+        if found != part.sha256:
+            raise _changed(shard, part)
         _WHOLE.add(known)
     arrays.is_whole = True
 
 
-def _hash(file: MappedFile, rest: Callable[[float], object], is_closed: Callable[[], bool]) -> str | None:
-    """Return the SHA-256 of a file, or None if that is no longer wanted."""
-    digest, data = hashlib.sha256(), file.data.data
-    for at in range(0, len(data), _SLICE):
-        begun = time.perf_counter()
-        digest.update(data[at : at + _SLICE])
-        if is_closed():
-            return None
-        rest(time.perf_counter() - begun)
+def _hash(part: Hashed, rest: Callable[[float], object], is_closed: Callable[[], bool]) -> str | None:
+    """Return the SHA-256 of bytes of a file, or None if that is no longer wanted."""
+    digest = hashlib.sha256()
+    for data in part.data:
+        for at in range(0, len(data), _SLICE):
+            begun = time.perf_counter()
+            digest.update(data[at : at + _SLICE])
+            if is_closed():
+                return None
+            rest(time.perf_counter() - begun)
     return digest.hexdigest()
 
 
-def _changed(shard: Unverified, file: FileEntry) -> StoreCorruptError:
-    first, last = _records_changed(shard.arrays)
+def _changed(shard: Unverified, part: Hashed) -> StoreCorruptError:
+    arrays = shard.arrays
+    first, last = _records_changed(arrays) if "input_ids" in arrays else (0, arrays.entry.records - 1)
     return StoreCorruptError(
-        f"{shard.arrays.kind.directory / file.name} has changed since it was written: its SHA-256 is not the "
-        f"manifest's, and records {shard.first + first} to {shard.first + last} of the store may be wrong; "
-        "restore the file or prepare the store again"
+        f"{part.path} has changed since it was written: its SHA-256 is not the manifest's, and records "
+        f"{shard.first + first} to {shard.first + last} of the store may be wrong; {part.fix}"
     )
 
 

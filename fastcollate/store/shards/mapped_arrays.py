@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,9 +15,28 @@ from fastcollate.storage.local import MappedFile, map_file
 from fastcollate.store.shards.entries import ShardEntry
 from fastcollate.store.shards.shard_arrays import ColumnEntry, dictionary_of
 
-__all__ = ["MISSING", "MappedArrays", "ShardKind", "wrong_size"]
+__all__ = ["MISSING", "Hashed", "MappedArrays", "ShardKind", "wrong_size"]
 
 MISSING = "is missing: restore it or prepare the store again"
+RESTORE = "restore the file or prepare the store again"
+
+
+class Hashed(NamedTuple):
+    """Bytes of a file that have a SHA-256 in the manifest.
+
+    Attributes:
+        path: The file.
+        identity: Which file that is: another one of its name has another.
+        data: The bytes, uint8 one after another.
+        sha256: Their hash.
+        fix: What to do if they have another.
+    """
+
+    path: Path
+    identity: tuple[int, ...]
+    data: list[memoryview]
+    sha256: str
+    fix: str = RESTORE
 
 
 class ShardKind(NamedTuple):
@@ -93,6 +112,17 @@ class MappedArrays:
             return found
         return self._files.setdefault(number, found)  # what another thread has mapped meanwhile stays
 
+    def hashed(self) -> Iterator[Hashed]:
+        """Yield the files of the shard, each of which has a hash of its own.
+
+        Raises:
+            StoreCorruptError: A file is missing, or has another size.
+            StorageError: The system does not let us read or map it.
+        """
+        for number, entry in enumerate(self.entry.files):
+            file = self.file(number)
+            yield Hashed(self.kind.directory / entry.name, file.identity, [file.data.data], entry.sha256)
+
     def words(self, name: str) -> list[str]:
         """Return the strings that a column's codes in the file stand for.
 
@@ -119,7 +149,7 @@ class MappedArrays:
         )
 
 
-def wrong_size(path: Path, size: int, wanted: int) -> str:
+def wrong_size(path: Path | str, size: int, wanted: int) -> str:
     """Return the message for a file of another size than the manifest says."""
     return (
         f"{path} has {size} bytes where the manifest has {wanted} (truncated or changed): restore it or prepare "

@@ -1,0 +1,217 @@
+"""The token ids of a store that is elsewhere: fetched in whole blocks, which are checked before they are given."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from functools import lru_cache, partial
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastcollate.errors import StorageError, StoreChangedError, StoreCorruptError
+from fastcollate.ragged import IntArray, Scattered, offsets_of
+from fastcollate.storage.cache import BLOCK_BYTES, FILE_BLOCKS, BlockCache, Blocks, damaged
+from fastcollate.storage.network.failures import ReplacedError
+from fastcollate.storage.storage import Storage
+from fastcollate.store.manifest import Manifest
+from fastcollate.store.remote.copied_arrays import CopiedArrays
+
+__all__ = ["TokenBlocks"]
+
+_AT_ONCE = 16  # requests of a process
+_GAP = 4  # blocks that nobody asked for, and that take less time to read than another request
+_DAMAGED_TRIES = 4
+_PAUSES = 0.05, 2.0  # seconds before the second try, doubled before each further one, and the longest pause
+
+
+class _Request(NamedTuple):
+    """Blocks of one shard that are fetched at once, and where in the buffer of a call their bytes go."""
+
+    home: int
+    first: int
+    stop: int
+    out: memoryview
+
+
+class TokenBlocks:
+    """Read the token ids of shards in an object store, each block of 16 KiB against its checksum.
+
+    What fails is tried again, with growing pauses, until the deadline of a call has passed.
+
+    Args:
+        storage: The prefix, whose objects keep their version.
+        manifest: The store's manifest.
+        arrays: The arrays of its shards.
+        cache: Where blocks are kept; None keeps none.
+        seconds: The deadline.
+        check_current: Raises an error if it is another store that is there now.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        manifest: Manifest,
+        arrays: Sequence[CopiedArrays],
+        *,
+        cache: BlockCache | None,
+        seconds: float,
+        check_current: Callable[[], None],
+    ) -> None:
+        self._storage, self._manifest, self._arrays = storage, manifest, arrays
+        self._cache, self._seconds, self._current = cache, seconds, check_current
+        self._dtype = np.dtype(manifest.dtype)
+        self._home = {entry.files[entry.places["input_ids"][0]].name: n for n, entry in enumerate(manifest.shards)}
+
+    def rows(self, homes: IntArray, starts: IntArray, lengths: IntArray) -> Scattered:
+        """Return `lengths[i]` ids of shard `homes[i]` from its id `starts[i]` on; all are int64[R].
+
+        Neighbours are fetched as one, up to 4 MiB at once, into one buffer that the rows are views of.
+
+        Raises:
+            StoreCorruptError: An object holds other bytes than were written.
+            StoreChangedError: There is another store now, or an object was replaced.
+            StorageError: The network or the server failed; the object and the range are named.
+        """
+        if not len(homes):
+            return Scattered([np.empty(0, self._dtype)], self._dtype, None, starts, lengths)
+        per_block = BLOCK_BYTES // self._dtype.itemsize
+        firsts, stops = starts // per_block, -(-(starts + lengths) // per_block)
+        order = np.lexsort((firsts, homes))
+        home, first, stop = homes[order], firsts[order], stops[order]
+        # rows (0, 2), (1, 2), (9, 10) in blocks of one shard, gap 4: runs (0, 2), (9, 10)
+        begins = np.ones(len(order), bool)
+        reached = _reached(home, stop)
+        begins[1:] = (home[1:] != home[:-1]) | (first[1:] - reached[:-1] > _GAP)
+        heads = np.flatnonzero(begins)
+        tails = np.append(heads[1:], len(order)) - 1
+        runs = home[heads], first[heads], reached[tails]
+        edges = offsets_of(self._sizes(*runs))
+        buffer = np.empty(int(edges[-1]), self._dtype)
+        self._fill([column.tolist() for column in runs], buffer, edges)
+        run = np.empty(len(order), np.int64)
+        run[order] = np.cumsum(begins) - 1
+        return Scattered([buffer], self._dtype, None, edges[run] + starts - runs[1][run] * per_block, lengths)
+
+    def read_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[memoryview]:
+        """Return bytes of the token ids of one file, from each start to its stop, as `Storage` does, but checked.
+
+        Raises:
+            StoreCorruptError: The object holds other bytes than were written.
+            StoreChangedError: There is another store now, or the object was replaced.
+            StorageError: The network or the server failed; the object and the range are named.
+        """
+        home = self._home[name]
+        _, at, _ = self._manifest.shards[home].places["input_ids"]
+        bounds = (np.array(ranges, np.int64).reshape(-1, 2) - at) // self._dtype.itemsize
+        found = self.rows(np.full(len(bounds), home), bounds[:, 0], bounds[:, 1] - bounds[:, 0])
+        ends = (found.starts + found.lengths).tolist()
+        pieces = zip(found.starts.tolist(), ends, strict=True)
+        return [found.buffers[0][begin:end].view(np.uint8).data for begin, end in pieces]
+
+    def _sizes(self, homes: IntArray, firsts: IntArray, stops: IntArray) -> IntArray:
+        """Return the ids that runs of blocks have: the last block of a shard may be short."""
+        per_block = BLOCK_BYTES // self._dtype.itemsize
+        counts = np.array([entry.tokens for entry in self._manifest.shards])[homes]
+        sizes: IntArray = np.minimum(stops * per_block, counts) - firsts * per_block
+        return sizes
+
+    def _fill(self, runs: list[list[int]], buffer: NDArray[Any], edges: IntArray) -> None:
+        """Fetch runs of blocks into a buffer, in requests that end where a file of the cache does."""
+        out, width = buffer.view(np.uint8).data, self._dtype.itemsize
+        requests = []
+        for home, first, stop, begin, end in zip(*runs, edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+            cuts = [first, *range(first - first % FILE_BLOCKS + FILE_BLOCKS, stop, FILE_BLOCKS), stop]
+            for cut, following in pairwise(cuts):
+                at, to = (
+                    begin * width + (cut - first) * BLOCK_BYTES,
+                    begin * width + (following - first) * BLOCK_BYTES,
+                )
+                requests.append(_Request(home, cut, following, out[at : min(to, end * width)]))
+        _together(self._answer, requests)
+
+    def _answer(self, request: _Request) -> None:
+        fetch = partial(self._fetch, request)
+        if self._cache is None:
+            request.out[:] = fetch(0, request.stop - request.first)
+            return
+        entry = self._manifest.shards[request.home]
+        checksums = self._arrays[request.home].checksums[request.first : request.stop].tolist()
+        file = entry.files[entry.places["input_ids"][0]]
+        self._cache.read(Blocks(file.sha256, request.first, checksums), request.out, fetch)
+
+    def _fetch(self, request: _Request, first: int, stop: int) -> memoryview:
+        """Return blocks of a request, which have their checksums, in the time that a call has."""
+        entry, base = self._manifest.shards[request.home], request.first
+        number, at, _ = entry.places["input_ids"]
+        begin = at + (base + first) * BLOCK_BYTES
+        end = at + base * BLOCK_BYTES + min(stop * BLOCK_BYTES, len(request.out))
+        checksums = self._arrays[request.home].checksums[base + first : base + stop].tolist()
+        name, checksums_name = entry.files[number].name, entry.files[-1].name
+        where = f"bytes {begin:,} to {end:,} were asked for"
+        deadline, pause, damages = time.monotonic() + self._seconds, _PAUSES[0], 0
+        while True:
+            try:
+                [data] = self._storage.read_ranges(name, [(begin, end)])
+            except ReplacedError as error:
+                raise StoreChangedError(f"{error} ({where})") from error
+            except StorageError as error:
+                if time.monotonic() + pause > deadline:
+                    self._check_current()
+                    raise StorageError(f"{error} ({where})") from error
+            else:
+                if not damaged(data, checksums):
+                    return data
+                damages += 1
+                if damages == _DAMAGED_TRIES or time.monotonic() + pause > deadline:
+                    self._check_current()
+                    raise StoreCorruptError(
+                        f"{self._storage.url}/{name} holds other tokens than were written, or they do not come "
+                        f"as they lie there: their CRC-32 is not that of {checksums_name} ({where}); upload the "
+                        "object again, or prepare the store again"
+                    )
+            time.sleep(pause)
+            pause = min(2 * pause, _PAUSES[1])
+
+    def _check_current(self) -> None:
+        """Raise if what cannot be read is another store by now."""
+        with suppress(StorageError):
+            self._current()
+
+
+def _reached(homes: IntArray, stops: IntArray) -> IntArray:
+    """Return the highest stop so far within each home, int64[R]; homes rise.
+
+    >>> _reached(np.array([0, 0, 1]), np.array([9, 4, 2]))
+    array([9, 9, 2])
+    """
+    high = homes * (int(stops.max()) + 1)
+    reached: IntArray = np.maximum.accumulate(high + stops) - high
+    return reached
+
+
+def _together(call: Callable[[_Request], None], requests: Sequence[_Request]) -> None:
+    """Call with each request, some at a time; the first that fails ends it."""
+    if len(requests) <= 1:
+        for request in requests:
+            call(request)
+        return
+    waiting = [_pool(os.getpid()).submit(call, request) for request in requests]
+    try:
+        for each in waiting:
+            each.result()
+    except BaseException:  # Ctrl-C too
+        for each in waiting:
+            each.cancel()
+        wait(waiting)  # nobody writes into a buffer that nobody has
+        raise
+
+
+@lru_cache(1)
+def _pool(process: int) -> ThreadPoolExecutor:  # noqa: ARG001  # whose threads a fork does not copy
+    return ThreadPoolExecutor(_AT_ONCE, "fastcollate tokens")
