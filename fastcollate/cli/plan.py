@@ -4,9 +4,11 @@ import argparse
 from typing import Any
 
 from fastcollate.arguments import check_count
+from fastcollate.corpus.corpus import block_of
 from fastcollate.errors import PlanError, plural
 from fastcollate.plan.planning import plan_buckets, plan_packs
 from fastcollate.reports.plan_summary import least_cells, plain_cells, summarise_buckets, summarise_packs
+from fastcollate.reports.shuffling import in_words
 from fastcollate.reports.text import announced, print_fields, print_json
 from fastcollate.store.reader import TokenStore
 
@@ -29,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--buckets", type=int, metavar="K", help="pad to the K widths that waste least")
     parser.add_argument("--world-size", type=int, default=1, metavar="R", help="ranks (default: 1)")
     parser.add_argument("--window", type=int, default=65_536, metavar="N", help="records sorted together")
+    parser.add_argument(
+        "--shuffle-block", type=int, metavar="N", help="records that stay together (default: the corpus decides)"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the shuffle (default: 0)")
     parser.add_argument("--drop-last", action="store_true", help="drop the last step if it is not full")
 
@@ -37,8 +42,11 @@ def run(args: argparse.Namespace) -> None:
     """Plan one epoch without reading a token, and say what it would be."""
     store = TokenStore(args.store)
     group = check_count("world_size", args.world_size, 1, error=PlanError)
+    block = block_of(store, args.shuffle_block)
     same = {"seed": args.seed, "window": args.window, "drop_last": args.drop_last, "group": group}
+    same |= {"shuffle_block": block}
     facts = _count_buckets(store, args, same) if args.pack is None else _count_packs(store, args, same)
+    facts["shuffle_block"] = block
     if args.json:
         print_json(facts)
     else:
@@ -74,6 +82,7 @@ def _buckets_in_words(facts: dict[str, Any]) -> dict[str, str]:
         "filler rows": f"{facts['filler_rows']:,}",
         "padding": f"{padding['plan']:.2%}   ({plain}, lower bound {padding['lower_bound']:.2%})",
         "balance": f"the fullest rank has {facts['rank_spread']:.2%} more tokens than the mean",
+        "shuffle": _shuffle(facts),
         "waiting": f"{facts['waiting']:.2%} of a step, for its largest batch",
         "planning": _planning(facts),
         "shapes": _shapes(facts["shapes"]),
@@ -88,12 +97,17 @@ def _packs_in_words(facts: dict[str, Any]) -> dict[str, str]:
         "efficiency": f"{facts['efficiency']:.3%} of the cells hold tokens",
         "documents": f"{facts['documents_per_pack']:.1f} in a pack",
         "batches": f"{facts['batches_per_rank']:,} on each of {plural(facts['ranks'], 'rank')}",
+        "shuffle": _shuffle(facts),
         "planning": _planning(facts),
     }
 
 
 def _records(facts: dict[str, Any]) -> str:
     return f"{facts['records']:,} with {facts['tokens']:,} tokens"
+
+
+def _shuffle(facts: dict[str, Any]) -> str:
+    return in_words(facts["shuffle_block"])
 
 
 def _planning(facts: dict[str, Any]) -> str:

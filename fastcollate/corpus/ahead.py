@@ -73,7 +73,7 @@ class ReadAhead:
 
     def __init__(self, records: SlowRecords, *, most_bytes: int, counts: ReadCounts | None = None) -> None:
         self._records = records
-        self._most = most_bytes
+        self.most_bytes = most_bytes
         self._counts = ReadCounts() if counts is None else counts
         self._waiting = deque[_Portion]()
         self._held = 0  # bytes that were announced, and not found before the last ones
@@ -83,7 +83,7 @@ class ReadAhead:
     @property
     def room(self) -> int:
         """The bytes that may be announced now."""
-        return self._most - self._held
+        return self.most_bytes - self._held
 
     def announce(self, indices: IntArray, columns: Collection[str] = (), *, size: int = 0) -> None:
         """Have the records `indices: int64[R]` read; nothing is waited for.

@@ -11,10 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.errors import FastCollateError, InputError
+from fastcollate.plan.sorting import default_block
 from fastcollate.ragged import Column, Found, IntArray, Ragged, RaggedBatch, Rows, Scattered, bounds_at
 from fastcollate.store.shards.background import Unverified
 
-__all__ = ["Corpus", "RaggedCorpus", "Records", "RecordsOfFiles", "as_corpus", "find_in", "knows_places"]
+__all__ = [
+    "Corpus",
+    "RaggedCorpus",
+    "Records",
+    "RecordsOfFiles",
+    "as_corpus",
+    "block_of",
+    "find_in",
+    "knows_places",
+    "token_bytes",
+]
 
 
 class Records(Protocol):
@@ -149,6 +160,11 @@ class RaggedCorpus:
         return int(self._lengths.sum())
 
     @property
+    def token_bytes(self) -> int:
+        """The bytes of the tokens of all records together."""
+        return self.num_tokens * self.rows.values.itemsize
+
+    @property
     def lengths(self) -> IntArray:
         """The tokens of each record, int64[N]."""
         return self._lengths
@@ -202,6 +218,22 @@ def find_in(records: Records, indices: IntArray, columns: Collection[str]) -> Fo
 def knows_places(records: Records) -> bool:
     """Return whether records can `find`: a corpus of your own may leave it out, and is gathered in small steps."""
     return hasattr(records, "find")
+
+
+def token_bytes(corpus: Corpus) -> int:
+    """Return the bytes of a corpus's tokens; of one that does not say it, 4 for each token of an epoch."""
+    said: int | None = getattr(corpus, "token_bytes", None)
+    if said is not None:
+        return said
+    lengths, counts = corpus.length_histogram()
+    return 4 * int(lengths @ counts)
+
+
+def block_of(corpus: Corpus, shuffle_block: int | None) -> int:
+    """Return how many consecutive records stay together in a shuffle; for None the corpus decides it alone."""
+    if shuffle_block is not None:
+        return shuffle_block
+    return default_block(token_bytes(corpus), len(corpus))
 
 
 def _check_labels(labels: Ragged) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Never
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.corpus import Corpus, Records, RecordsOfFiles, as_corpus, find_in
+from fastcollate.corpus.corpus import Corpus, Records, RecordsOfFiles, as_corpus, find_in, token_bytes
 from fastcollate.errors import InputError
 from fastcollate.plan.permutation import Permutations, Purpose, derive_key
 from fastcollate.ragged import Column, Found, IntArray, RaggedBatch, places_by_home
@@ -151,6 +151,11 @@ class Mixture:
         """The tokens to expect of an epoch; where a weight is a fraction, epochs differ a little."""
         lengths, counts = self._histogram
         return int((lengths * counts).sum())
+
+    @property
+    def token_bytes(self) -> int:
+        """The bytes of the tokens of all sources, each counted once."""
+        return sum(token_bytes(corpus) for corpus, _ in self.sources)
 
     def __getitem__(self, record_id: int) -> NDArray[Any]:
         """The tokens of the record that a batch's `record_ids` name, as a view of its source."""

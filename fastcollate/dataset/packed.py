@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from fastcollate.arguments import check_count
-from fastcollate.corpus.corpus import Corpus, as_corpus
+from fastcollate.corpus.corpus import Corpus, as_corpus, block_of
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.dataset.world import find_world
 from fastcollate.errors import PlanError
@@ -31,6 +31,8 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
         overlong: What `"best_fit"` does with a record longer than `length`: `"error"`, the default, refuses it,
             `"truncate"` cuts it, `"drop"` leaves it out, `"split"` makes documents of `length` tokens and a rest.
         shuffle: Whether the order of records is random; with False they stay in order, window by window.
+        shuffle_block: The number of consecutive records that stay together in the shuffle, so that a disk or an
+            object store is read in blocks; by default the corpus decides, as for a `BucketedDataset`.
         seed: The seed of the shuffle, from 0; the epoch is the other part of it.
         window: The number of records that are packed together.
         drop_last: Whether the last step is dropped if it is not full; with False its packs are dealt to the ranks.
@@ -61,6 +63,7 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
         strategy: Literal["best_fit", "wrap"] = "best_fit",
         overlong: Literal["error", "truncate", "drop", "split"] = "error",
         shuffle: bool = True,
+        shuffle_block: int | None = None,
         seed: int = 0,
         window: int = 65_536,
         drop_last: bool = False,
@@ -80,6 +83,7 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
             seed=seed,
             window=window,
             drop_last=drop_last,
+            shuffle_block=block_of(whole, shuffle_block),
             group=world.size,
         )
         super().__init__(whole, plan, records, world)

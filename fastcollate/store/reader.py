@@ -162,6 +162,11 @@ class TokenStore:
             return self.manifest.tokens
         return int(self.lengths.sum())
 
+    @property
+    def token_bytes(self) -> int:
+        """The bytes of the tokens of all records together."""
+        return self.num_tokens * np.dtype(self.manifest.dtype).itemsize
+
     def at_epoch(self, seed: int, epoch: int) -> ShardedRecords:  # noqa: ARG002  # a mixture's depend on them
         """Return the records of one epoch: in a store all of them, in every epoch."""
         return self._records

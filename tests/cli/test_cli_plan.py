@@ -54,7 +54,7 @@ def test_it_counts_what_the_ranks_then_get(store, world_size, flags, arguments):
 def test_people_get_a_table(store):
     lines = succeed("plan", str(store.path), "--batch-size", "16", "--world-size", "2").splitlines()
     assert [line.split()[0] for line in lines] == [
-        "records", "batches", "filler", "padding", "balance", "waiting", "planning", "shapes",
+        "records", "batches", "filler", "padding", "balance", "shuffle", "waiting", "planning", "shapes",
     ]  # fmt: skip
     assert "32 on each of 2 ranks" in lines[1]
 
@@ -106,6 +106,7 @@ def test_packs_are_counted(store):
         "efficiency",
         "documents",
         "batches",
+        "shuffle",
         "planning",
     ]
     assert "more than a pack of 100" in fail("plan", str(store.path), "--pack", "100")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastcollate.errors import StoreCorruptError
+from fastcollate.storage.asked_pages import ask_for
 from fastcollate.storage.local import MappedFile
 from fastcollate.store.shards.entries import FileEntry
 from fastcollate.store.shards.hashes import BLOCK_BYTES, block_checksums
@@ -131,9 +132,11 @@ def check_shard(
 def _hash(file: MappedFile, rest: Callable[[float], object], is_closed: Callable[[], bool]) -> str | None:
     """Return the SHA-256 of a file, or None if that is no longer wanted."""
     digest, data = hashlib.sha256(), file.data.data
+    first = file.data.__array_interface__["data"][0]
     for at in range(0, len(data), _SLICE):
-        begun = time.perf_counter()
-        digest.update(data[at : at + _SLICE])
+        begun, end = time.perf_counter(), min(at + _SLICE, len(data))
+        ask_for(np.array([first + at]), np.array([first + end]))  # a map for random reads gives page after page
+        digest.update(data[at:end])
         if is_closed():
             return None
         rest(time.perf_counter() - begun)
