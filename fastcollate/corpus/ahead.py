@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Collection
@@ -79,6 +80,7 @@ class ReadAhead:
         self._held = 0  # bytes that were announced, and not found before the last ones
         self._last = 0  # bytes that were found last, and may be in use still
         self._threads: ThreadPoolExecutor | None = None
+        self._exiting = sys.is_finalizing  # when the interpreter ends, modules are gone before this is
 
     @property
     def room(self) -> int:
@@ -136,6 +138,6 @@ class ReadAhead:
         """Drop what was read ahead, and end the threads once they have read what they are at."""
         self._waiting.clear()
         self._held = self._last = 0
-        if self._threads is not None:
+        if self._threads is not None and not self._exiting():
             self._threads.shutdown(wait=False, cancel_futures=True)
         self._threads = None
