@@ -43,7 +43,8 @@ class BucketedDataset(PlannedDataset[RowBuckets | TokenBuckets]):
         drop_last: Whether the last step is dropped if it is not full; with False filler rows fill it up.
         rank: The number of this process among all that train together; by default torch.distributed is asked,
             then the environment of torchrun, when the dataset is made and again when iteration begins.
-        world_size: The number of processes that train together; given together with `rank`, or not at all.
+        world_size: The number of processes that train together; given together with `rank`, or not at all. Where
+            some share a model, it is `from_mesh` that gives both.
         shuffle_block: The number of consecutive records that stay together in the shuffle, so that a disk or an
             object store is read in blocks; with 1 every record is shuffled alone. By default the corpus decides:
             1 where its tokens take at most 8 GiB, else as many as take about 256 KiB.

@@ -122,7 +122,9 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
 
     def begin(self) -> Pass:
         """Begin a pass where the last one ended; an epoch that was delivered whole is followed by the next one."""
-        return self._place.begin(self._settled, self._ask_world().size)
+        world = self._ask_world()
+        world.warn_of_meshes()
+        return self._place.begin(self._settled, world.size)
 
     def parcels(
         self,
@@ -224,14 +226,16 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         self._place.move(position, loaded=True)
 
     def check_ranks(self) -> None:
-        """Compare plan, position and corpus over all ranks by one small all-gather; every rank must call it.
+        """Compare plan, position and corpus over all ranks by one small all-gather; every process must call it.
 
         Raises:
-            StateMismatchError: A rank differs; it and the field are named.
+            StateError: torch.distributed is not initialised.
+            StateMismatchError: A process differs, which is named with the field, or a rank's batches are taken by
+                nobody.
         """
         state = self._state(self._next())
         compared = {name: state[name] for name in ("epoch", "batch", "group", "seed")} | self._fingerprint
-        check_agreement({**compared, "world_size": self.world_size}, self.rank)
+        check_agreement({**compared, "world_size": self.world_size}, self.rank, self.world_size)
 
     def __getstate__(self) -> dict[str, Any]:
         """To another process go the world as it is known here and the position; it reads records of its own."""
