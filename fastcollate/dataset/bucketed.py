@@ -48,6 +48,9 @@ class BucketedDataset(PlannedDataset[RowBuckets | TokenBuckets]):
         shuffle_block: The number of consecutive records that stay together in the shuffle, so that a disk or an
             object store is read in blocks; with 1 every record is shuffled alone. By default the corpus decides:
             1 where its tokens take at most 8 GiB, else as many as take about 256 KiB.
+        lanes: The number of windows that are planned side by side, one by default. The batches of a step come from
+            all lanes, and neighbouring ranks share lanes: where each node has as many as another, it reads the
+            records of its own lanes alone, and not each block that every other node reads too.
         longest_first: Whether each epoch begins with its largest step, so that an out-of-memory error comes in the
             first step rather than hours later; it costs a pass over the lengths.
 
@@ -81,6 +84,7 @@ class BucketedDataset(PlannedDataset[RowBuckets | TokenBuckets]):
         rank: int | None = None,
         world_size: int | None = None,
         shuffle_block: int | None = None,
+        lanes: int = 1,
         longest_first: bool = False,
     ) -> None:
         whole, world = as_corpus(corpus, error=PlanError), find_world(rank, world_size)
@@ -98,6 +102,7 @@ class BucketedDataset(PlannedDataset[RowBuckets | TokenBuckets]):
             drop_last=drop_last,
             group=world.size,
             shuffle_block=block_of(whole, shuffle_block),
+            lanes=lanes,
             longest_first=longest_first,
         )
         super().__init__(whole, plan, records, world)

@@ -13,12 +13,12 @@ from torch.utils.data import IterableDataset, get_worker_info
 from fastcollate.arguments import check_count
 from fastcollate.corpus.corpus import Corpus, Records, knows_places
 from fastcollate.corpus.mixture import Mixture
+from fastcollate.corpus.unread import UNREAD
 from fastcollate.dataset.agreement import check_agreement
 from fastcollate.dataset.announced import read_in_time, tell_how_it_is_read
 from fastcollate.dataset.checked import checked
 from fastcollate.dataset.parcels import CELLS, cut_parcels, find_rows
 from fastcollate.dataset.position import Pass, SharedPosition
-from fastcollate.dataset.unread import UNREAD
 from fastcollate.dataset.world import World
 from fastcollate.errors import PlanError, StateError
 from fastcollate.plan.order import Landmark, WindowedPlan

@@ -21,6 +21,7 @@ __all__ = ["check_world", "plan_buckets", "plan_packs"]
 Histogram = tuple[IntArray, IntArray]
 
 _LARGEST = 2**40  # what a store can hold
+_MOST_LANES = 4096  # of nodes that read each its own part
 _AT_A_TIME = 65_536  # records whose lengths are looked at
 
 
@@ -54,6 +55,7 @@ def plan_buckets(
     longest_first: bool = False,
     drop_last: bool = False,
     shuffle_block: int = 1,
+    lanes: int = 1,
     group: int = 1,
 ) -> RowBuckets | TokenBuckets:
     """Return the plan of epoch 0 with batches of records of similar length.
@@ -71,6 +73,7 @@ def plan_buckets(
         longest_first: Whether the epoch begins with its largest step; False by default.
         drop_last: Whether the epoch's last step is dropped if it is not full; False by default.
         shuffle_block: How many consecutive records stay together in the shuffle; 1, none, by default.
+        lanes: How many windows are planned side by side; 1 by default.
         group: How many batches a step has, one for each rank; 1 by default.
 
     Raises:
@@ -93,6 +96,7 @@ def plan_buckets(
         "max_length": max_length,
         "widths": choose_widths(buckets, *clipped),
         "longest_first": check_flag("longest_first", longest_first, error=PlanError),
+        "lanes": _lanes(lanes),
     }
     if max_tokens is not None:
         plan = TokenBuckets(max_tokens=size, **common)
@@ -176,6 +180,10 @@ def _common(histogram: Histogram, records: Lengths, given: Mapping[str, Any]) ->
         "group": _size("group", given["group"]),
         "records": records,
     }
+
+
+def _lanes(lanes: int) -> int:
+    return check_count("lanes", lanes, 1, most=_MOST_LANES, error=PlanError)
 
 
 def _one_size(batch_size: int | None, max_tokens: int | None) -> int:
