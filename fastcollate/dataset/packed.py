@@ -36,6 +36,11 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
         drop_last: Whether the last step is dropped if it is not full; with False its packs are dealt to the ranks.
         rank: The number of this process among all that train together; see `BucketedDataset`.
         world_size: The number of processes that train together; given together with `rank`, or not at all.
+        balance: The length at which a document's attention costs as much as the rest of the model's work on it,
+            24,576 tokens by default, which is right for models of about 7 billion parameters. Where several ranks
+            share a step its packs are neighbours in L + L**2 / balance, summed over their documents, and what a
+            window leaves over is dealt out document by document, so that no rank waits for another. With None
+            packs are dealt as they come.
 
     Raises:
         PlanError: Arguments that make no plan for this corpus; a record that is too long is named.
@@ -66,6 +71,7 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
         drop_last: bool = False,
         rank: int | None = None,
         world_size: int | None = None,
+        balance: int | None = 24_576,
     ) -> None:
         whole, world = as_corpus(corpus, error=PlanError), find_world(rank, world_size)
         records = whole.at_epoch(check_count("seed", seed, error=PlanError), 0)
@@ -81,5 +87,6 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
             window=window,
             drop_last=drop_last,
             group=world.size,
+            balance=balance,
         )
         super().__init__(whole, plan, records, world)
