@@ -10,8 +10,7 @@ from fastcollate.plan.sorting import default_block
 from fastcollate.pretokenize.telling import told
 from fastcollate.ragged import IntArray
 from fastcollate.reports.lengths import histogram, in_words, print_histogram, summarise
-from fastcollate.reports.shuffling import in_words as shuffle_in_words
-from fastcollate.reports.text import file_size, print_fields, print_json, printable, rejections
+from fastcollate.reports.text import file_size, print_fields, print_json, printable, rejections, shuffle_in_words
 from fastcollate.storage.storage import is_object_url
 from fastcollate.store.manifest import Manifest
 from fastcollate.store.reader import TokenStore

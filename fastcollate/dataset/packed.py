@@ -39,6 +39,11 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
         rank: The number of this process among all that train together; see `BucketedDataset`.
         world_size: The number of processes that train together; given together with `rank`, or not at all. Where
             some share a model, it is `from_mesh` that gives both.
+        balance: The length at which a document's attention costs as much as the rest of the model's work on it,
+            24,576 tokens by default, which is right for models of about 7 billion parameters. Where several ranks
+            share a step its packs are neighbours in L + L**2 / balance, summed over their documents, and what a
+            window leaves over is dealt out document by document, so that no rank waits for another. With None
+            packs are dealt as they come.
 
     Raises:
         PlanError: Arguments that make no plan for this corpus; a record that is too long is named.
@@ -70,6 +75,7 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
         drop_last: bool = False,
         rank: int | None = None,
         world_size: int | None = None,
+        balance: int | None = 24_576,
     ) -> None:
         whole, world = as_corpus(corpus, error=PlanError), find_world(rank, world_size)
         records = whole.at_epoch(check_count("seed", seed, error=PlanError), 0)
@@ -86,5 +92,6 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
             drop_last=drop_last,
             shuffle_block=block_of(whole, shuffle_block),
             group=world.size,
+            balance=balance,
         )
         super().__init__(whole, plan, records, world)

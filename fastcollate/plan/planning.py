@@ -22,6 +22,7 @@ Histogram = tuple[IntArray, IntArray]
 
 _LARGEST = 2**40  # what a store can hold
 _MOST_LANES = 4096  # of nodes that read each its own part
+_LONGEST = 2**31 - 1  # of which a square is an int64
 _AT_A_TIME = 65_536  # records whose lengths are looked at
 
 
@@ -121,6 +122,7 @@ def plan_packs(
     drop_last: bool = False,
     shuffle_block: int = 1,
     group: int = 1,
+    balance: int | None = 24_576,
 ) -> BestFitPacks | WrappedPacks:
     """Return the plan of epoch 0 with batches of packs of documents.
 
@@ -138,6 +140,8 @@ def plan_packs(
         drop_last: Whether the epoch's last step is dropped if it is not full; False by default.
         shuffle_block: How many consecutive records stay together in the shuffle; 1, none, by default.
         group: How many batches a step has, one for each rank; 1 by default.
+        balance: The length at which a document's attention costs as much as all else that is done with it, 24,576
+            by default: packs of a step are neighbours in cost. With None they are dealt as they come.
 
     Raises:
         PlanError: an argument that makes no plan over these records, named with the rule; or the first record that
@@ -155,6 +159,7 @@ def plan_packs(
     common |= {
         "length": check_count("length", length, 2, error=PlanError),
         "batch_size": _size("batch_size", batch_size),
+        "balance": None if balance is None else check_count("balance", balance, 1, most=_LONGEST, error=PlanError),
     }
     check_choice("overlong", overlong, ("error", "truncate", "drop", "split"), error=PlanError)
     if check_choice("strategy", strategy, ("best_fit", "wrap"), error=PlanError) == "wrap":
