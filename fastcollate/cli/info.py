@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from fastcollate.plan.sorting import default_block
 from fastcollate.pretokenize.telling import told
 from fastcollate.ragged import IntArray
 from fastcollate.reports.lengths import histogram, in_words, print_histogram, summarise
-from fastcollate.reports.text import file_size, print_fields, print_json, printable, rejections
+from fastcollate.reports.text import file_size, print_fields, print_json, printable, rejections, shuffle_in_words
 from fastcollate.storage.storage import is_object_url
 from fastcollate.store.manifest import Manifest
 from fastcollate.store.reader import TokenStore
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace) -> None:
             "shards": f"{facts['shards']:,}",
             "on disk": file_size(facts["bytes"]),
             "lengths": in_words(facts["lengths"]),
+            "shuffle": f"{shuffle_in_words(facts['shuffle_block'])} by default",
             "rejected": rejections(facts["rejected"]),
             "fingerprint": facts["fingerprint"],
         }
@@ -74,6 +76,7 @@ def describe(path: str, manifest: Manifest) -> dict[str, Any]:
         "bytes": manifest.bytes,
         "lengths": summarise(*_histogram(manifest)),
         "histogram": histogram(*_histogram(manifest)),
+        "shuffle_block": default_block(manifest.tokens * np.dtype(manifest.dtype).itemsize, manifest.records),
         "rejected": manifest.rejected,
         "noted": manifest.noted,
         "fingerprint": manifest.fingerprint,

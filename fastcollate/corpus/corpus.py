@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,10 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.errors import FastCollateError, InputError
+from fastcollate.plan.sorting import default_block
 from fastcollate.ragged import Column, Found, IntArray, Ragged, RaggedBatch, Rows, Scattered, bounds_at
+from fastcollate.storage.local import MappedFile
 from fastcollate.store.shards.background import Unverified
 
-__all__ = ["Corpus", "RaggedCorpus", "Records", "RecordsOfFiles", "as_corpus", "find_in", "knows_places"]
+__all__ = [
+    "Corpus",
+    "RaggedCorpus",
+    "Records",
+    "RecordsOfFiles",
+    "as_corpus",
+    "block_of",
+    "find_in",
+    "knows_places",
+    "token_bytes",
+]
 
 
 class Records(Protocol):
@@ -42,6 +54,10 @@ class RecordsOfFiles(Protocol):
 
     def unverified(self) -> list[Unverified]:
         """Return the shards they come from whose files were not hashed yet; datasets do it while they read."""
+        ...
+
+    def mapped(self) -> Iterable[MappedFile]:
+        """Return the files that were read so far; datasets look whether they change."""
         ...
 
 
@@ -149,6 +165,11 @@ class RaggedCorpus:
         return int(self._lengths.sum())
 
     @property
+    def token_bytes(self) -> int:
+        """The bytes of the tokens of all records together."""
+        return self.num_tokens * self.rows.values.itemsize
+
+    @property
     def lengths(self) -> IntArray:
         """The tokens of each record, int64[N]."""
         return self._lengths
@@ -202,6 +223,22 @@ def find_in(records: Records, indices: IntArray, columns: Collection[str]) -> Fo
 def knows_places(records: Records) -> bool:
     """Return whether records can `find`: a corpus of your own may leave it out, and is gathered in small steps."""
     return hasattr(records, "find")
+
+
+def token_bytes(corpus: Corpus) -> int:
+    """Return the bytes of a corpus's tokens; of one that does not say it, 4 for each token of an epoch."""
+    said: int | None = getattr(corpus, "token_bytes", None)
+    if said is not None:
+        return said
+    lengths, counts = corpus.length_histogram()
+    return 4 * int(lengths @ counts)
+
+
+def block_of(corpus: Corpus, shuffle_block: int | None) -> int:
+    """Return how many consecutive records stay together in a shuffle; for None the corpus decides it alone."""
+    if shuffle_block is not None:
+        return shuffle_block
+    return default_block(token_bytes(corpus), len(corpus))
 
 
 def _check_labels(labels: Ragged) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, Never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.corpus import Corpus, Records, RecordsOfFiles, as_corpus, find_in
+from fastcollate.corpus.corpus import Corpus, Records, RecordsOfFiles, as_corpus, find_in, token_bytes
 from fastcollate.errors import InputError
 from fastcollate.plan.permutation import Permutations, Purpose, derive_key
 from fastcollate.ragged import Column, Found, IntArray, RaggedBatch, places_by_home
+from fastcollate.storage.local import MappedFile
 from fastcollate.store.shards.background import Unverified
 
 __all__ = ["Mixture", "mix"]
@@ -152,6 +153,11 @@ class Mixture:
         lengths, counts = self._histogram
         return int((lengths * counts).sum())
 
+    @property
+    def token_bytes(self) -> int:
+        """The bytes of the tokens of all sources, each counted once."""
+        return sum(token_bytes(corpus) for corpus, _ in self.sources)
+
     def __getitem__(self, record_id: int) -> NDArray[Any]:
         """The tokens of the record that a batch's `record_ids` name, as a view of its source."""
         corpus, index = self.locate(record_id)
@@ -231,8 +237,15 @@ class MixtureRecords:
 
     def unverified(self) -> list[Unverified]:
         """Return the shards of all sources whose files were not hashed yet."""
-        sources = [records for records in self._records if isinstance(records, RecordsOfFiles)]
-        return [shard for records in sources for shard in records.unverified()]
+        return [shard for records in self._of_files() for shard in records.unverified()]
+
+    def mapped(self) -> Iterator[MappedFile]:
+        """Return the files that the records of all sources were read from so far, unless they are trusted."""
+        for records in self._of_files():
+            yield from records.mapped()
+
+    def _of_files(self) -> list[RecordsOfFiles]:
+        return [records for records in self._records if isinstance(records, RecordsOfFiles)]
 
     def locate(self, indices: IntArray) -> tuple[IntArray, IntArray]:
         """Return the number of each record's source, and its number in that source: int64[M] both.

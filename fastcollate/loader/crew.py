@@ -43,7 +43,11 @@ class Reading:
         """Yield parcels, or the batches of each, or what fills them in memory that `told` allocates first."""
         allocate, *rest = told if self.shares else (None, *told)
         (start,) = rest or (self.start,)
-        share = {"worker": worker, "num_workers": num_workers, "cells": _CELLS if self.shares else CELLS}
+        share: dict[str, Any] = {
+            "worker": worker,
+            "num_workers": num_workers,
+            "cells": _CELLS if self.shares else CELLS,
+        }
         parcels = self.dataset.parcels(start, columns=self.columns, **share)
         if allocate is not None:
             return self._filled(parcels, allocate)

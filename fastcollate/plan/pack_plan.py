@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 
+from fastcollate.plan.balance import balance_packs, work_of
 from fastcollate.plan.best_fit import best_fit_decreasing
 from fastcollate.plan.order import TOGETHER, Landmark, PlannedBatch, Window, WindowedPlan
 from fastcollate.plan.shares import Pieces, Share
@@ -96,10 +97,13 @@ class PackPlan(WindowedPlan[PackedBatch]):
     Attributes:
         length: The tokens of a pack.
         batch_size: The packs of a batch; the last step of a window may have fewer.
+        balance: The length at which a document's attention costs as much as all else that is done with it: packs
+            of a step are neighbours in cost. With None they are dealt as they come.
     """
 
     length: int
     batch_size: int
+    balance: int | None = None
 
     @abstractmethod
     def fill_packs(self, number: int) -> tuple[Pieces, IntArray]:
@@ -122,7 +126,7 @@ class PackPlan(WindowedPlan[PackedBatch]):
 
     def plan_window(self, number: int) -> PackedWindow:
         """Return the batches of window `number`, in global order."""
-        pieces, edges = self.fill_packs(number)
+        pieces, edges = self._balanced(number, *self.fill_packs(number))
         packs = Packs.of(pieces.lengths, edges, self.length)
         whole = PackedBatch(pieces.records, self.length, pieces, packs)
         count, step = whole.rows, self.packs_of_a_step
@@ -135,6 +139,19 @@ class PackPlan(WindowedPlan[PackedBatch]):
         if partial and not (self.drop_last and number == self.num_windows - 1):
             order = np.concatenate([order, np.arange(len(order), len(order) + self.group)])
         return PackedWindow(whole, cuts[:, :-1].ravel()[order], cuts[:, 1:].ravel()[order])
+
+    def _balanced(self, number: int, pieces: Pieces, edges: IntArray) -> tuple[Pieces, IntArray]:
+        """The packs of a window in an order in which those of a step cost as much; a step that is dropped goes."""
+        if self.balance is None or self.group == 1:
+            return pieces, edges
+        if self.drop_last and number == self.num_windows - 1:
+            edges = edges[: (len(edges) - 1) // self.packs_of_a_step * self.packs_of_a_step + 1]
+            pieces = pieces.at(slice(int(edges[-1])))
+        if len(edges) == 1:
+            return pieces, edges
+        work = work_of(pieces.lengths, self.balance)
+        sizes = {"group": self.group, "batch_size": self.batch_size, "length": self.length}
+        return balance_packs(pieces, edges, work, **sizes)
 
     def documents(self, number: int) -> Pieces:
         """Return the documents of window `number` in the epoch's order, whole."""

@@ -47,6 +47,29 @@ class Share(NamedTuple):
     packs: Packs | None = None
     pack_edges: IntArray | None = None
 
+    @property
+    def real_ids(self) -> IntArray:
+        """The records of the rows that are no filler, as they are looked up: int64[M]."""
+        real = self.record_ids >= 0
+        return self.record_ids if real.all() else self.record_ids[real]
+
+    def part(self, first: int, last: int) -> Share:
+        """Return the batches from `first` to `last`, without a copy."""
+        begin = int(self.edges[first])
+        rows = slice(begin, int(self.edges[last]))
+        packs, pack_edges = self.packs, self.pack_edges
+        if packs is not None and pack_edges is not None:
+            packs = packs.part(int(pack_edges[first]), int(pack_edges[last]))
+            pack_edges = pack_edges[first : last + 1] - pack_edges[first]
+        return Share(
+            self.record_ids[rows],
+            self.edges[first : last + 1] - begin,
+            None if self.widths is None else self.widths[first:last],
+            None if self.pieces is None else self.pieces.at(rows),
+            packs,
+            pack_edges,
+        )
+
     @classmethod
     def of_packs(cls, pieces: Pieces, packs: Packs, pack_edges: IntArray) -> Share:
         """Return the share of batches that have these packs; see the attributes."""

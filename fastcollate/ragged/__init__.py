@@ -47,6 +47,7 @@ The words:
 """
 
 from fastcollate.ragged.memory import new_array
+from fastcollate.ragged.merged_rows import MergedRows
 from fastcollate.ragged.packs import Packs
 from fastcollate.ragged.parcel import Parcel
 from fastcollate.ragged.ragged import (
@@ -67,6 +68,7 @@ __all__ = [
     "Column",
     "Found",
     "IntArray",
+    "MergedRows",
     "Packs",
     "Parcel",
     "Ragged",

@@ -164,4 +164,4 @@ def _check(opened: Opened, verify: Verify) -> None:
     for shard, first in zip(opened.shards, firsts, strict=False):
         if verify == "full":
             check_shard(Unverified(shard.arrays, first))
-        shard.arrays.is_whole = verify != "index"
+        shard.arrays.is_whole, shard.arrays.is_trusted = verify != "index", verify == "none"

@@ -92,15 +92,11 @@ class TokenStore:
     @cached_property
     def _records(self) -> ShardedRecords:
         chosen: range | IntArray = range(self.manifest.records)
+        grouped = self._parts and "group" in self.manifest.columns
+        groups = [shard.beside("group").values for shard in self._opened.shards] if grouped else []
         for part in self._parts:
-            chosen = records_of_part(part, chosen, self._units)
+            chosen = records_of_part(part, chosen, units_of(groups) if grouped else None)
         return ShardedRecords.of(self._opened.shards, chosen, self._opened.far)
-
-    @cached_property
-    def _units(self) -> IntArray | None:
-        """The number of what each record of the whole belongs to, int64[N]; None where each is alone."""
-        known = "group" in self.manifest.columns
-        return units_of([shard.beside("group").values for shard in self._opened.shards]) if known else None
 
     def __len__(self) -> int:
         return self._count
@@ -142,10 +138,7 @@ class TokenStore:
 
     @cached_property
     def columns(self) -> Mapping[str, Column]:
-        """What the store has beside its tokens, by name: `spans`, if records say what is supervised, and others.
-
-        A column of strings is int32 numbers, which `words` turns into strings.
-        """
+        """What the store has beside its tokens, by name; strings are int32 numbers, which `words` turns into them."""
         named = {
             name: Column("int32" if column.dtype == STRING else column.dtype, column.per)
             for name, column in self.manifest.columns.items()
@@ -174,6 +167,11 @@ class TokenStore:
     def num_tokens(self) -> int:
         """The tokens of all records together."""
         return self.manifest.tokens if self._count == self.manifest.records else int(self.lengths.sum())
+
+    @property
+    def token_bytes(self) -> int:
+        """The bytes of the tokens of all records together."""
+        return self.num_tokens * np.dtype(self.manifest.dtype).itemsize
 
     def at_epoch(self, seed: int, epoch: int) -> ShardedRecords:  # noqa: ARG002  # of a mixture
         """Return the records of one epoch: in a store all of them, in every epoch."""
@@ -238,7 +236,7 @@ class TokenStore:
         """Return the tokenizer that made the ids.
 
         Args:
-            encoding: What it is loaded from, as `load_encoding` takes it; by default its name in the manifest.
+            encoding: What it is loaded from, as `load_encoding` takes it; by default its name.
 
         Raises:
             EncodingError: It cannot be found by its name, or is another one than made the ids.

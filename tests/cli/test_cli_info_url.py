@@ -4,7 +4,6 @@ import json
 
 import pytest
 from commands import run
-from object_server import CLOUD
 
 from fastcollate.storage.storage import open_storage
 

@@ -9,6 +9,7 @@ TOPICS = (
     "loader",
     "plan",
     "pack",
+    "balance",
     "prepare",
     "workers",
     "merge",

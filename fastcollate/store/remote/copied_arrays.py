@@ -53,10 +53,10 @@ class CopiedArrays(MappedArrays):
         """Yield the index, whose hash leaves out what lies between its arrays, and the checksums."""
         index, checksums = self.entry.files
         arrays = [self[name] for name in self.entry.places]
-        data = [array.view(np.uint8).data for array in arrays]
+        data = [array.view(np.uint8) for array in arrays]
         yield Hashed(self._path(0), self.file(0).identity, data, index.sha256, _FIX)
         whole = self.file(1)
-        yield Hashed(self._path(1), whole.identity, [whole.data.data], checksums.sha256, _FIX)
+        yield Hashed(self._path(1), whole.identity, [whole.data], checksums.sha256, _FIX)
 
     def corrupt(self, array: str, why: str) -> StoreCorruptError:
         """Return the error for an array that cannot be what was written."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from fastcollate.errors import StoreCorruptError
-from fastcollate.storage.cache import BlockCache
 from fastcollate.storage.local import default_cache, locked, replacing, storage_errors
+from fastcollate.storage.network.block_cache import BlockCache
 from fastcollate.storage.network.settings import read_settings
 from fastcollate.storage.storage import Storage, open_storage
 from fastcollate.store.manifest import MANIFEST, Manifest

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from fastcollate.errors import StorageError, StoreChangedError, StoreCorruptError
 from fastcollate.ragged import IntArray, Scattered, offsets_of
-from fastcollate.storage.cache import BLOCK_BYTES, FILE_BLOCKS, BlockCache, Blocks, damaged
+from fastcollate.storage.network.block_cache import BLOCK_BYTES, FILE_BLOCKS, BlockCache, Blocks, damaged
 from fastcollate.storage.network.failures import ReplacedError
+from fastcollate.storage.read_counts import ReadCounts
 from fastcollate.storage.storage import Storage
 from fastcollate.store.manifest import Manifest
 from fastcollate.store.remote.copied_arrays import CopiedArrays
@@ -66,9 +67,8 @@ class TokenBlocks:
         self._storage, self._manifest, self._arrays = storage, manifest, arrays
         self._cache, self._seconds, self._current = cache, seconds, check_current
         self._dtype = np.dtype(manifest.dtype)
-        self._home = {entry.files[entry.places["input_ids"][0]].name: n for n, entry in enumerate(manifest.shards)}
 
-    def rows(self, homes: IntArray, starts: IntArray, lengths: IntArray) -> Scattered:
+    def rows(self, homes: IntArray, starts: IntArray, lengths: IntArray, counts: ReadCounts) -> Scattered:
         """Return `lengths[i]` ids of shard `homes[i]` from its id `starts[i]` on; all are int64[R].
 
         Neighbours are fetched as one, up to 4 MiB at once, into one buffer that the rows are views of.
@@ -93,26 +93,13 @@ class TokenBlocks:
         runs = home[heads], first[heads], reached[tails]
         edges = offsets_of(self._sizes(*runs))
         buffer = np.empty(int(edges[-1]), self._dtype)
-        self._fill([column.tolist() for column in runs], buffer, edges)
+        fetched = self._fill([column.tolist() for column in runs], buffer, edges)
+        counts.bytes_read += fetched
+        counts.cache_hits += max(0, buffer.nbytes - fetched)
+        counts.bytes_used += int(lengths.sum()) * self._dtype.itemsize
         run = np.empty(len(order), np.int64)
         run[order] = np.cumsum(begins) - 1
         return Scattered([buffer], self._dtype, None, edges[run] + starts - runs[1][run] * per_block, lengths)
-
-    def read_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[memoryview]:
-        """Return bytes of the token ids of one file, from each start to its stop, as `Storage` does, but checked.
-
-        Raises:
-            StoreCorruptError: The object holds other bytes than were written.
-            StoreChangedError: There is another store now, or the object was replaced.
-            StorageError: The network or the server failed; the object and the range are named.
-        """
-        home = self._home[name]
-        _, at, _ = self._manifest.shards[home].places["input_ids"]
-        bounds = (np.array(ranges, np.int64).reshape(-1, 2) - at) // self._dtype.itemsize
-        found = self.rows(np.full(len(bounds), home), bounds[:, 0], bounds[:, 1] - bounds[:, 0])
-        ends = (found.starts + found.lengths).tolist()
-        pieces = zip(found.starts.tolist(), ends, strict=True)
-        return [found.buffers[0][begin:end].view(np.uint8).data for begin, end in pieces]
 
     def _sizes(self, homes: IntArray, firsts: IntArray, stops: IntArray) -> IntArray:
         """Return the ids that runs of blocks have: the last block of a shard may be short."""
@@ -121,8 +108,12 @@ class TokenBlocks:
         sizes: IntArray = np.minimum(stops * per_block, counts) - firsts * per_block
         return sizes
 
-    def _fill(self, runs: list[list[int]], buffer: NDArray[Any], edges: IntArray) -> None:
-        """Fetch runs of blocks into a buffer, in requests that end where a file of the cache does."""
+    def _fill(self, runs: list[list[int]], buffer: NDArray[Any], edges: IntArray) -> int:
+        """Fetch runs of blocks into a buffer, in requests that end where a file of the cache does.
+
+        Returns:
+            The bytes that came from afar.
+        """
         out, width = buffer.view(np.uint8).data, self._dtype.itemsize
         requests = []
         for home, first, stop, begin, end in zip(*runs, edges[:-1].tolist(), edges[1:].tolist(), strict=True):
@@ -133,19 +124,21 @@ class TokenBlocks:
                     begin * width + (following - first) * BLOCK_BYTES,
                 )
                 requests.append(_Request(home, cut, following, out[at : min(to, end * width)]))
-        _together(self._answer, requests)
+        return sum(_together(self._answer, requests))
 
-    def _answer(self, request: _Request) -> None:
-        fetch = partial(self._fetch, request)
+    def _answer(self, request: _Request) -> int:
+        fetched = list[int]()
+        fetch = partial(self._fetch, request, fetched)
         if self._cache is None:
             request.out[:] = fetch(0, request.stop - request.first)
-            return
+            return sum(fetched)
         entry = self._manifest.shards[request.home]
         checksums = self._arrays[request.home].checksums[request.first : request.stop].tolist()
         file = entry.files[entry.places["input_ids"][0]]
         self._cache.read(Blocks(file.sha256, request.first, checksums), request.out, fetch)
+        return sum(fetched)
 
-    def _fetch(self, request: _Request, first: int, stop: int) -> memoryview:
+    def _fetch(self, request: _Request, fetched: list[int], first: int, stop: int) -> memoryview:
         """Return blocks of a request, which have their checksums, in the time that a call has."""
         entry, base = self._manifest.shards[request.home], request.first
         number, at, _ = entry.places["input_ids"]
@@ -165,6 +158,7 @@ class TokenBlocks:
                     self._check_current()
                     raise StorageError(f"{error} ({where})") from error
             else:
+                fetched.append(len(data))
                 if not damaged(data, checksums):
                     return data
                 damages += 1
@@ -195,16 +189,13 @@ def _reached(homes: IntArray, stops: IntArray) -> IntArray:
     return reached
 
 
-def _together(call: Callable[[_Request], None], requests: Sequence[_Request]) -> None:
-    """Call with each request, some at a time; the first that fails ends it."""
+def _together(call: Callable[[_Request], int], requests: Sequence[_Request]) -> list[int]:
+    """Return what a call returns for each request, some at a time; the first that fails ends it."""
     if len(requests) <= 1:
-        for request in requests:
-            call(request)
-        return
+        return [call(request) for request in requests]
     waiting = [_pool(os.getpid()).submit(call, request) for request in requests]
     try:
-        for each in waiting:
-            each.result()
+        return [each.result() for each in waiting]
     except BaseException:  # Ctrl-C too
         for each in waiting:
             each.cancel()

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastcollate.errors import StoreCorruptError
+from fastcollate.storage.asked_pages import ask_for
 from fastcollate.store.shards.hashes import BLOCK_BYTES, block_checksums
 from fastcollate.store.shards.mapped_arrays import Hashed, MappedArrays
 
@@ -46,7 +47,8 @@ class BackgroundCheck:
         self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(self._hurry.wait,), daemon=True)
         with suppress(RuntimeError):  # where the system has no thread left, `finish` does it all
-            self._thread.start()
+            if shards:
+                self._thread.start()
 
     def raise_if_damaged(self) -> None:
         """Tell what was found so far; nothing is waited for.
@@ -129,9 +131,11 @@ def _hash(part: Hashed, rest: Callable[[float], object], is_closed: Callable[[],
     """Return the SHA-256 of bytes of a file, or None if that is no longer wanted."""
     digest = hashlib.sha256()
     for data in part.data:
+        first = data.__array_interface__["data"][0]
         for at in range(0, len(data), _SLICE):
-            begun = time.perf_counter()
-            digest.update(data[at : at + _SLICE])
+            begun, end = time.perf_counter(), min(at + _SLICE, len(data))
+            ask_for(np.array([first + at]), np.array([first + end]))  # else it gives page after page
+            digest.update(data[at:end].data)
             if is_closed():
                 return None
             rest(time.perf_counter() - begun)

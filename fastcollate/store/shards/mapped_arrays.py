@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ class Hashed(NamedTuple):
 
     path: Path
     identity: tuple[int, ...]
-    data: list[memoryview]
+    data: list[NDArray[np.uint8]]
     sha256: str
     fix: str = RESTORE
 
@@ -68,11 +68,12 @@ class MappedArrays:
         kind: What the shard shares with the others.
         entry: The manifest's line.
         is_whole: Whether the files are known to have their hashes, or are trusted.
+        is_trusted: Whether nobody looks whether the files change.
     """
 
     def __init__(self, kind: ShardKind, entry: ShardEntry) -> None:
         self.kind, self.entry = kind, entry
-        self.is_whole = False
+        self.is_whole = self.is_trusted = False
         self._files: dict[int, MappedFile] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -121,7 +122,11 @@ class MappedArrays:
         """
         for number, entry in enumerate(self.entry.files):
             file = self.file(number)
-            yield Hashed(self.kind.directory / entry.name, file.identity, [file.data.data], entry.sha256)
+            yield Hashed(self.kind.directory / entry.name, file.identity, [file.data], entry.sha256)
+
+    def mapped(self) -> Iterable[MappedFile]:
+        """Return the files that are mapped, unless they are trusted."""
+        return () if self.is_trusted else list(self._files.values())
 
     def words(self, name: str) -> list[str]:
         """Return the strings that a column's codes in the file stand for.

@@ -20,6 +20,8 @@ from fastcollate.ragged import (
     offsets_of,
     places_by_home,
 )
+from fastcollate.storage.local import MappedFile
+from fastcollate.storage.read_counts import ReadCounts
 from fastcollate.store.shards.background import Unverified
 from fastcollate.store.shards.shard import Beside, Shard
 
@@ -37,7 +39,7 @@ class _Share(NamedTuple):
 class FarTokens(Protocol):
     """The token ids of shards that lie elsewhere."""
 
-    def rows(self, homes: IntArray, starts: IntArray, lengths: IntArray) -> Scattered:
+    def rows(self, homes: IntArray, starts: IntArray, lengths: IntArray, counts: ReadCounts) -> Scattered:
         """Return `lengths[i]` ids of shard `homes[i]` from its id `starts[i]` on, checked: all are int64[R]."""
         ...
 
@@ -93,8 +95,26 @@ class ShardedRecords(NamedTuple):
             out[positions] = bounds_at(shard.offsets, places)[1]
         return out
 
+    def is_slow(self) -> bool:
+        """Return whether the tokens are not on this machine."""
+        return self.far is not None
+
     def find(self, indices: IntArray, columns: Collection[str] = ()) -> Found:
         """Return where the records `indices: int64[R]` lie, with the `columns` asked for."""
+        return self.read(indices, columns, ReadCounts())
+
+    def read(self, indices: IntArray, columns: Collection[str], counts: ReadCounts) -> Found:
+        """Return what `find` does; tokens that are not on this machine come into memory of their own.
+
+        Args:
+            indices: The records, int64[R], in any order and as often as wanted.
+            columns: What is wanted beside the tokens.
+            counts: What is added to: the bytes that were fetched, used, and found in a cache.
+
+        Raises:
+            StorageError: The network or the server failed; the object and the range are named.
+            StoreCorruptError: What came is not what was written.
+        """
         names = columns if self.far is not None else ("input_ids", *columns)
         parts = {name: list[tuple[slice | IntArray, Rows]]() for name in names}
         for shard, positions, places in self._shares(self._numbers(indices)):
@@ -103,7 +123,7 @@ class ShardedRecords(NamedTuple):
         if not len(indices):
             parts = {name: [(slice(None), _rows_at(_column(self.shards[0], name), indices))] for name in names}
         found = {name: Scattered.merged(len(indices), parts[name]) for name in names}
-        tokens = found.pop("input_ids") if self.far is None else self.far.rows(*self.extents(indices))
+        tokens = found.pop("input_ids") if self.far is None else self.far.rows(*self.extents(indices), counts)
         return Found(indices, tokens, found)
 
     def extents(self, indices: IntArray) -> tuple[IntArray, IntArray, IntArray]:
@@ -130,6 +150,11 @@ class ShardedRecords(NamedTuple):
             for number in self._shards_used()
             if not self.shards[number].arrays.is_whole
         ]
+
+    def mapped(self) -> Iterator[MappedFile]:
+        """Return the files that the records were read from so far, unless they are trusted."""
+        for shard in self.shards:
+            yield from shard.arrays.mapped()
 
     def _shards_used(self) -> Sequence[int]:
         if not len(self.chosen):
