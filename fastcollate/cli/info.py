@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastcollate.cli.setting_pairs import add_storage_options
 from fastcollate.plan.sorting import default_block
 from fastcollate.pretokenize.telling import told
 from fastcollate.ragged import IntArray
@@ -29,12 +30,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "store", metavar="DIR|URL", help="the directory of a store, or its URL (s3://, gs://, az://)"
     )
+    add_storage_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Print what the manifest knows; no token is read."""
     remote = is_object_url(args.store)
-    manifest = read_manifest(args.store) if remote else TokenStore(args.store).manifest
+    manifest = (
+        read_manifest(args.store, storage_options=args.storage_options)
+        if remote
+        else TokenStore(args.store).manifest
+    )
     facts = describe(args.store if remote else str(Path(args.store)), manifest)
     if args.json:
         print_json(facts)

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from fastcollate.arguments import check_count
+from fastcollate.cli.setting_pairs import add_storage_options
 from fastcollate.corpus.corpus import block_of
 from fastcollate.errors import PlanError, plural
 from fastcollate.plan.planning import plan_buckets, plan_packs
@@ -24,7 +25,9 @@ _SHAPES_SHOWN = 8
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The directory, and what a `BucketedDataset` or a `PackedDataset` would be given."""
-    parser.add_argument("store", metavar="DIR", help="the directory of a store")
+    parser.add_argument(
+        "store", metavar="DIR|URL", help="the directory of a store, or its URL, of which the index is fetched once"
+    )
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument("--batch-size", type=int, metavar="N", help="rows of a batch")
     size.add_argument("--max-tokens", type=int, metavar="N", help="padded tokens of a batch at most")
@@ -46,11 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the shuffle (default: 0)")
     parser.add_argument("--drop-last", action="store_true", help="drop the last step if it is not full")
+    add_storage_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Plan one epoch without reading a token, and say what it would be."""
-    store = TokenStore(args.store)
+    store = TokenStore(args.store, storage_options=args.storage_options)
     group = check_count("world_size", args.world_size, 1, error=PlanError)
     block = block_of(store, args.shuffle_block)
     same = {"seed": args.seed, "window": args.window, "drop_last": args.drop_last, "group": group}

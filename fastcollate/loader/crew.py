@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastcollate.collate.staged import Allocator
+from fastcollate.corpus.ahead import is_slow
 from fastcollate.dataset.parcels import CELLS
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.loader.workers import WorkerPool
@@ -95,7 +96,16 @@ class Crew:
         if pool is None or given is None or given != self._given or not pool.again(seed, reading.start):
             self.close()
             stays, shares = given is not None, reading.shares
-            pool = WorkerPool(reading, workers=workers, timeout=timeout, seed=seed, shares=shares, stays=stays)
+            far = is_slow(reading.dataset.corpus.at_epoch(reading.dataset.seed, reading.start.epoch))
+            pool = WorkerPool(
+                reading,
+                workers=workers,
+                timeout=timeout,
+                seed=seed,
+                method="forkserver" if far else None,  # a fork does not copy the threads of connections
+                shares=shares,
+                stays=stays,
+            )
             self._pool, self._given = pool, given
         return pool
 

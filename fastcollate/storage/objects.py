@@ -20,7 +20,7 @@ from fastcollate.storage.network.block_file import BlockFile
 from fastcollate.storage.network.calls import finished, started
 from fastcollate.storage.network.client import connected, library
 from fastcollate.storage.network.coalescing import cut_out, merged
-from fastcollate.storage.network.failures import ReplacedError, object_error
+from fastcollate.storage.network.failures import MissingError, ReplacedError, object_error
 from fastcollate.storage.network.settings import read_settings
 
 __all__ = ["ObjectStorage"]
@@ -220,7 +220,7 @@ class ObjectStorage:
         answer = await self._obstore.get_async(self._store, self._key(name), options=options)
         data = memoryview(await answer.bytes_async())
         if len(data) != stop - start:
-            raise StorageError(
+            raise MissingError(
                 f"{self._at(name)}: ends at byte {start + len(data):,}, before byte {stop:,} that is asked for: "
                 "upload the object again"
             )

@@ -138,7 +138,7 @@ class TokenStore:
 
     @cached_property
     def columns(self) -> Mapping[str, Column]:
-        """What the store has beside its tokens, by name; strings are int32 numbers, which `words` turns into them."""
+        """What the store has beside its tokens, by name; strings are int32 numbers, which `words` turns back."""
         named = {
             name: Column("int32" if column.dtype == STRING else column.dtype, column.per)
             for name, column in self.manifest.columns.items()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fastcollate.errors import StorageError, StoreChangedError, StoreCorruptError
 from fastcollate.ragged import IntArray, Scattered, offsets_of
 from fastcollate.storage.network.block_cache import BLOCK_BYTES, FILE_BLOCKS, BlockCache, Blocks, damaged
-from fastcollate.storage.network.failures import ReplacedError
+from fastcollate.storage.network.failures import MissingError, ReplacedError
 from fastcollate.storage.read_counts import ReadCounts
 from fastcollate.storage.storage import Storage
 from fastcollate.store.manifest import Manifest
@@ -27,7 +27,7 @@ __all__ = ["TokenBlocks"]
 
 _AT_ONCE = 16  # requests of a process
 _GAP = 4  # blocks that nobody asked for, and that take less time to read than another request
-_DAMAGED_TRIES = 4
+_TRIES = 4  # of what comes, but is not what it should be
 _PAUSES = 0.05, 2.0  # seconds before the second try, doubled before each further one, and the longest pause
 
 
@@ -147,22 +147,23 @@ class TokenBlocks:
         checksums = self._arrays[request.home].checksums[base + first : base + stop].tolist()
         name, checksums_name = entry.files[number].name, entry.files[-1].name
         where = f"bytes {begin:,} to {end:,} were asked for"
-        deadline, pause, damages = time.monotonic() + self._seconds, _PAUSES[0], 0
+        deadline, pause, wrong = time.monotonic() + self._seconds, _PAUSES[0], 0
         while True:
             try:
                 [data] = self._storage.read_ranges(name, [(begin, end)])
             except ReplacedError as error:
                 raise StoreChangedError(f"{error} ({where})") from error
             except StorageError as error:
-                if time.monotonic() + pause > deadline:
+                wrong += isinstance(error, MissingError)
+                if time.monotonic() + pause > deadline or wrong == _TRIES:
                     self._check_current()
                     raise StorageError(f"{error} ({where})") from error
             else:
                 fetched.append(len(data))
                 if not damaged(data, checksums):
                     return data
-                damages += 1
-                if damages == _DAMAGED_TRIES or time.monotonic() + pause > deadline:
+                wrong += 1
+                if wrong == _TRIES or time.monotonic() + pause > deadline:
                     self._check_current()
                     raise StoreCorruptError(
                         f"{self._storage.url}/{name} holds other tokens than were written, or they do not come "
