@@ -75,6 +75,7 @@ def pack_plans(draw, windows=ANY):
     shared = draw(shared_fields(longest, windows)) | {
         "length": length,
         "batch_size": draw(st.integers(1, 4)),
+        "lanes": draw(st.sampled_from([1, 1, 2, 3, 4])),
     }
     if wrapped:
         return WrappedPacks(**shared)

@@ -33,6 +33,8 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
         shuffle: Whether the order of records is random; with False they stay in order, window by window.
         shuffle_block: The number of consecutive records that stay together in the shuffle, so that a disk or an
             object store is read in blocks; by default the corpus decides, as for a `BucketedDataset`.
+        lanes: The number of windows that are planned side by side, one by default, so that a node reads the
+            records of its own lanes alone; see `BucketedDataset`.
         seed: The seed of the shuffle, from 0; the epoch is the other part of it.
         window: The number of records that are packed together.
         drop_last: Whether the last step is dropped if it is not full; with False its packs are dealt to the ranks.
@@ -70,6 +72,7 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
         overlong: Literal["error", "truncate", "drop", "split"] = "error",
         shuffle: bool = True,
         shuffle_block: int | None = None,
+        lanes: int = 1,
         seed: int = 0,
         window: int = 65_536,
         drop_last: bool = False,
@@ -91,6 +94,7 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
             window=window,
             drop_last=drop_last,
             shuffle_block=block_of(whole, shuffle_block),
+            lanes=lanes,
             group=world.size,
             balance=balance,
         )

@@ -9,14 +9,17 @@ one lane as in another, because windows are samples of one distribution.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import lcm
 
 import numpy as np
 
-from fastcollate.ragged import IntArray
+from fastcollate.plan.shares import Pieces
+from fastcollate.ragged import IntArray, offsets_of
 
-__all__ = ["cut_lanes", "deal_lanes", "in_lanes", "unit_of"]
+PackList = tuple[Pieces, IntArray]  # documents, pack by pack, and where each pack begins: int64[P+1]
+
+__all__ = ["cut_lanes", "deal_lanes", "in_lanes", "join_packs", "split_lanes", "unit_of"]
 
 
 def unit_of(group: int, lanes: int) -> int:
@@ -99,3 +102,22 @@ def deal_lanes(begins: IntArray, ends: IntArray, unit: int) -> tuple[IntArray, I
     each = unit // len(begins)
     cuts = begins[:, None] + np.arange(each + 1) * (ends - begins)[:, None] // each
     return cuts[:, :-1].ravel(), cuts[:, 1:].ravel()
+
+
+def split_lanes(lanes: Sequence[PackList], count: int) -> tuple[PackList, PackList]:
+    """Return the first `count` packs of each lane, lane after lane, and the others.
+
+    >>> pieces = Pieces(np.arange(3), np.zeros(3, int), np.array([4, 5, 6]))
+    >>> first, rest = split_lanes([(pieces, np.array([0, 2, 3]))], 1)
+    >>> first[0].records, rest[0].records, rest[1]
+    (array([0, 1]), array([2]), array([0, 1]))
+    """
+    firsts = [(pieces.at(slice(int(edges[count]))), edges[: count + 1]) for pieces, edges in lanes]
+    others = [(pieces.at(slice(int(edges[count]), None)), edges[count:] - edges[count]) for pieces, edges in lanes]
+    return join_packs(firsts), join_packs(others)
+
+
+def join_packs(parts: Sequence[PackList]) -> PackList:
+    """Return the packs of several parts, one part after another."""
+    pieces = Pieces(*(np.concatenate(columns) for columns in zip(*(pieces for pieces, _ in parts), strict=True)))
+    return pieces, offsets_of(np.concatenate([np.diff(edges) for _, edges in parts]))

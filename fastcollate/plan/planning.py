@@ -121,6 +121,7 @@ def plan_packs(
     window: int = 65_536,
     drop_last: bool = False,
     shuffle_block: int = 1,
+    lanes: int = 1,
     group: int = 1,
     balance: int | None = 24_576,
 ) -> BestFitPacks | WrappedPacks:
@@ -139,6 +140,7 @@ def plan_packs(
         window: How many records are packed together; 65,536 by default.
         drop_last: Whether the epoch's last step is dropped if it is not full; False by default.
         shuffle_block: How many consecutive records stay together in the shuffle; 1, none, by default.
+        lanes: How many windows are planned side by side; 1 by default.
         group: How many batches a step has, one for each rank; 1 by default.
         balance: The length at which a document's attention costs as much as all else that is done with it, 24,576
             by default: packs of a step are neighbours in cost. With None they are dealt as they come.
@@ -159,6 +161,7 @@ def plan_packs(
     common |= {
         "length": check_count("length", length, 2, error=PlanError),
         "batch_size": _size("batch_size", batch_size),
+        "lanes": _lanes(lanes),
         "balance": None if balance is None else check_count("balance", balance, 1, most=_LONGEST, error=PlanError),
     }
     check_choice("overlong", overlong, ("error", "truncate", "drop", "split"), error=PlanError)

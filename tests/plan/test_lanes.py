@@ -9,6 +9,7 @@ from plans import Known, fields, global_batches
 from fastcollate import BucketedDataset, Ragged
 from fastcollate.plan.buckets.row_buckets import RowBuckets
 from fastcollate.plan.buckets.token_buckets import TokenBuckets
+from fastcollate.plan.pack_plan import BestFitPacks, WrappedPacks
 from fastcollate.plan.ranks import rank_batches
 
 LENGTHS = (np.arange(40_000) * 7919 % 997 + 3) % 300 + 1
@@ -82,3 +83,14 @@ def test_lanes_are_part_of_the_fingerprint_and_leave_one_lane_as_it_was():
     assert one.state_dict()["fingerprint"]["lanes"] == 1
     assert two.state_dict()["fingerprint"]["lanes"] == 2
     assert sorted(i for batch in two for i in batch.record_ids.tolist()) == list(range(500))
+
+
+@pytest.mark.parametrize("kind", [BestFitPacks, WrappedPacks])
+def test_packs_have_lanes_too_and_cost_alike(kind):
+    common = fields(Known(MANY), window=10_000, group=8, lanes=4, shuffle_block=64, length=1024, batch_size=1)
+    plan = kind(balance=200, **common, **({"overlong": "split"} if kind is BestFitPacks else {}))
+    blocks = [len(np.unique(taken(plan, range(node * 2, node * 2 + 2), 8) // 64)) for node in range(4)]
+    assert sum(blocks) < 1.5 * len(MANY) / 64  # what is left in some lanes is packed from all of them
+    work = [int((b.pieces.lengths * (b.pieces.lengths + 200)).sum()) for b in global_batches(plan)]
+    steps = np.array(work).reshape(-1, 8)
+    assert 1 - steps.sum() / (steps.max(axis=1).sum() * 8) < 0.02
