@@ -60,6 +60,7 @@ def bucket_plans(draw, windows=MANY):
         "widths": draw(st.none() | st.sampled_from([[30], [8, 30], [4, 12, 20, 30]])),
         "max_length": draw(st.none() | st.integers(1, 40)),
         "longest_first": draw(st.booleans()),
+        "lanes": draw(st.sampled_from([1, 1, 2, 3, 4])),
     }
     if draw(st.booleans()):
         return RowBuckets(batch_size=draw(st.integers(1, 9)), **shared)
@@ -74,6 +75,7 @@ def pack_plans(draw, windows=ANY):
     shared = draw(shared_fields(longest, windows)) | {
         "length": length,
         "batch_size": draw(st.integers(1, 4)),
+        "lanes": draw(st.sampled_from([1, 1, 2, 3, 4])),
     }
     if wrapped:
         return WrappedPacks(**shared)

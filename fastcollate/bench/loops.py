@@ -103,11 +103,13 @@ def padded_loader(
     shift: int = 0,
     device: str = "cpu",
     transfer: Literal["padded", "ragged"] = "padded",
+    shuffle_block: int | None = None,
 ) -> StreamLoader:
     """Return a loader of ours over rows of similar length, padded."""
     from fastcollate import BucketedDataset, PaddingCollator, StreamLoader  # noqa: PLC0415
 
-    dataset = BucketedDataset(corpus, batch_size=batch_size, seed=seed, rank=0, world_size=1)
+    world: dict[str, Any] = {"rank": 0, "world_size": 1}
+    dataset = BucketedDataset(corpus, batch_size=batch_size, seed=seed, shuffle_block=shuffle_block, **world)
     collate = PaddingCollator(pad, shift_labels=bool(shift), as_tuple=bool(shift))
     return StreamLoader(dataset, collate, device=device, transfer=transfer)
 
@@ -121,12 +123,20 @@ def packed_loader(
     seed: int,
     device: str = "cpu",
     transfer: Literal["padded", "ragged"] = "padded",
+    shuffle_block: int | None = None,
 ) -> StreamLoader:
     """Return a loader of ours over rows of `length` tokens filled with documents; longer ones are split."""
     from fastcollate import PackedDataset, PackingCollator, StreamLoader  # noqa: PLC0415
 
     dataset = PackedDataset(
-        corpus, length=length, batch_size=batch_size, overlong="split", seed=seed, rank=0, world_size=1
+        corpus,
+        length=length,
+        batch_size=batch_size,
+        overlong="split",
+        shuffle_block=shuffle_block,
+        seed=seed,
+        rank=0,
+        world_size=1,
     )
     return StreamLoader(dataset, PackingCollator(pad), device=device, transfer=transfer)
 

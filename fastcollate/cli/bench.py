@@ -18,6 +18,7 @@ from fastcollate.bench.race import ROUNDS, Epoch, Lap, race
 from fastcollate.bench.sample import expected_padding, sample
 from fastcollate.bench.standings import TITLES, print_standings
 from fastcollate.cli.any_corpus import add_corpus, opened
+from fastcollate.corpus.corpus import block_of
 from fastcollate.errors import InputError, PlanError, plural
 from fastcollate.reports.text import announced, print_json
 
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--batch-size", type=int, default=32, metavar="N", help="rows of a batch (default: 32)")
     add("--pack", type=int, metavar="N", help=f"tokens of a pack (default: {_PACK})")
+    add("--shuffle-block", type=int, metavar="N", help="records that stay together (default: the corpus decides)")
     add("--records", type=int, metavar="N", help="use N random records (default: enough for some seconds)")
     add("--seed", type=int, default=0, metavar="N", help="of the sample and the shuffle (default: 0)")
     add("--device", default="cpu", metavar="NAME", help="where batches go, such as cuda (default: cpu)")
@@ -59,6 +61,7 @@ def run(args: argparse.Namespace) -> None:
     length = max(2, min(_PACK, used.num_tokens)) if args.pack is None else args.pack
     packs = max(1, round(batch_size * used.num_tokens / len(used) / max(1, length)))  # about as many tokens
     common = {"seed": seed, "device": args.device, "transfer": args.transfer}
+    common |= {"shuffle_block": block_of(used, args.shuffle_block)}
     pad = store.eot_token_id or 0
     with announced("loading torch ..."):
         padded = padded_loader(used, batch_size=batch_size, pad=pad, **common)

@@ -8,11 +8,12 @@ import numpy as np
 
 from fastcollate.cli.any_corpus import add_corpus, opened
 from fastcollate.corpus.mapped_corpus import MappedCorpus
+from fastcollate.plan.sorting import default_block
 from fastcollate.pretokenize.telling import told
 from fastcollate.ragged import IntArray
 from fastcollate.reports.lengths import histogram, in_words, print_histogram, summarise
 from fastcollate.reports.mapped_summary import tell_mapped
-from fastcollate.reports.text import file_size, print_fields, print_json, printable, rejections
+from fastcollate.reports.text import file_size, print_fields, print_json, printable, rejections, shuffle_in_words
 from fastcollate.storage.storage import is_object_url
 from fastcollate.store.manifest import Manifest
 from fastcollate.store.verify import read_manifest
@@ -29,7 +30,7 @@ example:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The corpus."""
-    add_corpus(parser, url=True)
+    add_corpus(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -39,7 +40,8 @@ def run(args: argparse.Namespace) -> None:
     if isinstance(found, MappedCorpus):
         tell_mapped(found, as_json=args.json)
         return
-    manifest = read_manifest(args.store) if found is None else found.manifest
+    options = args.storage_options
+    manifest = read_manifest(args.store, storage_options=options) if found is None else found.manifest
     facts = describe(args.store if remote else str(Path(args.store)), manifest)
     if args.json:
         print_json(facts)
@@ -55,6 +57,7 @@ def run(args: argparse.Namespace) -> None:
             "shards": f"{facts['shards']:,}",
             "on disk": file_size(facts["bytes"]),
             "lengths": in_words(facts["lengths"]),
+            "shuffle": f"{shuffle_in_words(facts['shuffle_block'])} by default",
             "rejected": rejections(facts["rejected"]),
             "fingerprint": facts["fingerprint"],
         }
@@ -80,6 +83,7 @@ def describe(path: str, manifest: Manifest) -> dict[str, Any]:
         "bytes": manifest.bytes,
         "lengths": summarise(*_histogram(manifest)),
         "histogram": histogram(*_histogram(manifest)),
+        "shuffle_block": default_block(manifest.tokens * np.dtype(manifest.dtype).itemsize, manifest.records),
         "rejected": manifest.rejected,
         "noted": manifest.noted,
         "fingerprint": manifest.fingerprint,

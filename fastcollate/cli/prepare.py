@@ -3,9 +3,9 @@ from __future__ import annotations
 import argparse
 import shlex
 import time
-from contextlib import suppress
 from typing import get_args
 
+from fastcollate.cli.setting_pairs import add_storage_options, pairs
 from fastcollate.errors import plural
 from fastcollate.pretokenize.account import Account
 from fastcollate.pretokenize.recipe import Overlong, Unsupervised
@@ -60,8 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--timeout", type=int, default=600, metavar="S", help="seconds a worker may be silent (default: 600)")
     more = "add the records to the store that is at DIR; who reads it goes on as before"
     add("--append", action="store_true", help=more)
-    settings = "of the object store, such as endpoint_url=... (default: by the environment)"
-    add("--storage-options", type=_options, metavar="K=V,...", help=settings)
+    add_storage_options(parser)
     on_error = "stop at a bad record, or skip and count it (default: raise)"
     add("--on-error", choices=["raise", "skip"], default="raise", help=on_error)
     add("--quiet", action="store_true", help="print warnings, errors and --json alone")
@@ -145,22 +144,4 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _fields(text: str) -> dict[str, str]:
     """`instruction=question,output=answer` as a dict."""
-    return _pairs(text, "field=key pairs, such as instruction=question,output=answer")
-
-
-def _options(text: str) -> dict[str, str | float]:
-    """`region=eu-central-1,timeout=20` as a dict; what is no number stays text, which the library refuses."""
-    options: dict[str, str | float] = {
-        **_pairs(text, "setting=value pairs, such as region=eu-central-1,timeout=20")
-    }
-    for name, number in (("timeout", float), ("max_retries", int)):
-        with suppress(ValueError, KeyError):
-            options[name] = number(options[name])
-    return options
-
-
-def _pairs(text: str, what: str) -> dict[str, str]:
-    pairs = [pair.partition("=") for pair in text.split(",")]
-    if not all(name and value for name, _, value in pairs):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of {what}")
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    return pairs(text, "field=key pairs, such as instruction=question,output=answer")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Collection
@@ -10,11 +11,11 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from fastcollate.corpus.corpus import Records
+from fastcollate.corpus.corpus import Records, find_in
 from fastcollate.ragged import Found, IntArray, RaggedBatch
 from fastcollate.storage.read_counts import ReadCounts
 
-__all__ = ["ReadAhead", "SlowRecords", "is_slow"]
+__all__ = ["ReadAhead", "SlowRecords", "is_slow", "read_in"]
 
 _THREADS = 2  # one reads while another one copies; what a thread reads it asks for many ranges at a time
 
@@ -50,6 +51,13 @@ def is_slow(records: Records) -> bool:
     return isinstance(records, SlowRecords) and records.is_slow()
 
 
+def read_in(records: Records, indices: IntArray, columns: Collection[str], counts: ReadCounts) -> Found:
+    """Return records, those of slow ones in memory of their own; what memory holds is found where it lies."""
+    if isinstance(records, SlowRecords) and records.is_slow():
+        return records.read(indices, columns, counts)
+    return find_in(records, indices, columns)
+
+
 class _Portion(NamedTuple):
     indices: IntArray
     columns: Collection[str]
@@ -73,17 +81,18 @@ class ReadAhead:
 
     def __init__(self, records: SlowRecords, *, most_bytes: int, counts: ReadCounts | None = None) -> None:
         self._records = records
-        self._most = most_bytes
+        self.most_bytes = most_bytes
         self._counts = ReadCounts() if counts is None else counts
         self._waiting = deque[_Portion]()
         self._held = 0  # bytes that were announced, and not found before the last ones
         self._last = 0  # bytes that were found last, and may be in use still
         self._threads: ThreadPoolExecutor | None = None
+        self._exiting = sys.is_finalizing  # when the interpreter ends, modules are gone before this is
 
     @property
     def room(self) -> int:
         """The bytes that may be announced now."""
-        return self._most - self._held
+        return self.most_bytes - self._held
 
     def announce(self, indices: IntArray, columns: Collection[str] = (), *, size: int = 0) -> None:
         """Have the records `indices: int64[R]` read; nothing is waited for.
@@ -136,6 +145,6 @@ class ReadAhead:
         """Drop what was read ahead, and end the threads once they have read what they are at."""
         self._waiting.clear()
         self._held = self._last = 0
-        if self._threads is not None:
+        if self._threads is not None and not self._exiting():
             self._threads.shutdown(wait=False, cancel_futures=True)
         self._threads = None

@@ -11,11 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.errors import FastCollateError, InputError
+from fastcollate.plan.sorting import default_block
 from fastcollate.ragged import Column, Found, IntArray, Ragged, RaggedBatch, Rows, Scattered, bounds_at
 from fastcollate.storage.local import MappedFile
 from fastcollate.store.shards.background import Unverified
 
-__all__ = ["Corpus", "RaggedCorpus", "Records", "RecordsOfFiles", "as_corpus", "find_in", "knows_places"]
+__all__ = [
+    "Corpus",
+    "RaggedCorpus",
+    "Records",
+    "RecordsOfFiles",
+    "as_corpus",
+    "block_of",
+    "find_in",
+    "knows_places",
+    "token_bytes",
+]
 
 
 class Records(Protocol):
@@ -154,6 +165,11 @@ class RaggedCorpus:
         return int(self._lengths.sum())
 
     @property
+    def token_bytes(self) -> int:
+        """The bytes of the tokens of all records together."""
+        return self.num_tokens * self.rows.values.itemsize
+
+    @property
     def lengths(self) -> IntArray:
         """The tokens of each record, int64[N]."""
         return self._lengths
@@ -210,6 +226,22 @@ def knows_places(records: Records) -> bool:
     A corpus of your own may leave `find` out, or say that its records `copies` what they find.
     """
     return hasattr(records, "find") and not getattr(records, "copies", False)
+
+
+def token_bytes(corpus: Corpus) -> int:
+    """Return the bytes of a corpus's tokens; of one that does not say it, 4 for each token of an epoch."""
+    said: int | None = getattr(corpus, "token_bytes", None)
+    if said is not None:
+        return said
+    lengths, counts = corpus.length_histogram()
+    return 4 * int(lengths @ counts)
+
+
+def block_of(corpus: Corpus, shuffle_block: int | None) -> int:
+    """Return how many consecutive records stay together in a shuffle; for None the corpus decides it alone."""
+    if shuffle_block is not None:
+        return shuffle_block
+    return default_block(token_bytes(corpus), len(corpus))
 
 
 def _check_labels(labels: Ragged) -> None:

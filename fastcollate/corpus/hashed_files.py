@@ -45,7 +45,7 @@ class HashedFile:
         Raises:
             StoreCorruptError: It differs.
         """
-        found = None if self.is_whole else hash_of(self._data, rest, is_closed, self._algorithm)
+        found = None if self.is_whole else hash_of([self._data], rest, is_closed, self._algorithm)
         if found is None:
             return
         if found != self._digest:

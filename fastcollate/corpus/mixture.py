@@ -10,11 +10,21 @@ from typing import Any, NamedTuple, Never
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.corpus import Corpus, Records, RecordsOfFiles, as_corpus, find_in, knows_places
+from fastcollate.corpus.ahead import is_slow, read_in
+from fastcollate.corpus.corpus import (
+    Corpus,
+    Records,
+    RecordsOfFiles,
+    as_corpus,
+    find_in,
+    knows_places,
+    token_bytes,
+)
 from fastcollate.errors import InputError
 from fastcollate.plan.permutation import Permutations, Purpose, derive_key
 from fastcollate.ragged import Column, Found, IntArray, RaggedBatch, places_by_home
 from fastcollate.storage.local import MappedFile
+from fastcollate.storage.read_counts import ReadCounts
 from fastcollate.store.shards.background import Unverified
 
 __all__ = ["Mixture", "mix"]
@@ -156,6 +166,11 @@ class Mixture:
         lengths, counts = self._histogram
         return int((lengths * counts).sum())
 
+    @property
+    def token_bytes(self) -> int:
+        """The bytes of the tokens of all sources, each counted once."""
+        return sum(token_bytes(corpus) for corpus, _ in self.sources)
+
     def __getitem__(self, record_id: int) -> NDArray[Any]:
         """The tokens of the record that a batch's `record_ids` name, as a view of its source."""
         corpus, index = self.locate(record_id)
@@ -225,9 +240,23 @@ class MixtureRecords:
 
     def find(self, indices: IntArray, columns: Collection[str] = ()) -> Found:
         """Return where the records `indices: int64[R]` lie in their sources, with the `columns` asked for."""
+        return self.read(indices, columns, ReadCounts())
+
+    def is_slow(self) -> bool:
+        """Return whether those of any source are worth reading ahead."""
+        return any(map(is_slow, self._records))
+
+    def read(self, indices: IntArray, columns: Collection[str], counts: ReadCounts) -> Found:
+        """Return what `find` does; those of sources that are slow come into memory of their own.
+
+        Args:
+            indices: The records, int64[R], in any order and as often as wanted.
+            columns: What is wanted beside the tokens.
+            counts: What is added to: the bytes that were read, used, and found in a cache.
+        """
         sources, rows = self.locate(indices)
         parts = [
-            (places, find_in(self._records[number], rows[places], columns))
+            (places, read_in(self._records[number], rows[places], columns, counts))
             for number, places in places_by_home(sources)
         ]
         if not parts:

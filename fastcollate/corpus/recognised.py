@@ -14,11 +14,8 @@ from fastcollate.corpus.mapped_corpus import MappedCorpus
 from fastcollate.corpus.mapped_rows import Layout
 from fastcollate.errors import InputError, StoreError
 from fastcollate.storage.local import storage_errors
-from fastcollate.storage.storage import is_object_url
-from fastcollate.store.elsewhere import store_at
 from fastcollate.store.manifest import MANIFEST, is_store_file
 from fastcollate.store.reader import TokenStore
-from fastcollate.store.verify import not_here
 
 __all__ = ["format_at", "open_corpus"]
 
@@ -52,7 +49,7 @@ def open_corpus(
     Args:
         path: A file, a directory whose files are shards of one data set, or a pattern that names some of them,
             such as `data/fineweb_train_*.bin`; Megatron's pairs also by the name without an ending. A store may be
-            a URL of an object store, of which the manifest alone is read so far.
+            a URL of an object store, as `TokenStore` takes it.
         dtype: The dtype of the tokens, such as "uint16", where the files do not say it; by default they must.
         eot_token_id: The end-of-text token, which is never guessed. Files that do not say where documents end are
             cut at each of these tokens, which stays with its document: as its last token, or as its first one in
@@ -73,11 +70,8 @@ def open_corpus(
     >>> corpus.lengths, corpus[1]
     (array([3, 2]), array([7, 0], dtype=uint16))
     """
-    url = str(path)
-    if is_object_url(url):
-        return store_at(url, storage_options)
-    if "://" in url:
-        raise not_here(url)
+    if "://" in str(path):
+        return TokenStore(str(path), storage_options=storage_options)
     place = Path(path)
     name = format_at(place)
     if name is None and _is_store(place):

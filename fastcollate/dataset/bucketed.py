@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fastcollate.arguments import check_count
-from fastcollate.corpus.corpus import Corpus, as_corpus
+from fastcollate.corpus.corpus import Corpus, as_corpus, block_of
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.dataset.world import find_world
 from fastcollate.errors import PlanError
@@ -45,8 +45,12 @@ class BucketedDataset(PlannedDataset[RowBuckets | TokenBuckets]):
             then the environment of torchrun, when the dataset is made and again when iteration begins.
         world_size: The number of processes that train together; given together with `rank`, or not at all. Where
             some share a model, it is `from_mesh` that gives both.
-        shuffle_block: The number of consecutive records that stay together in the shuffle, for storage that reads
-            ahead; with 1, the default, every record is shuffled alone.
+        shuffle_block: The number of consecutive records that stay together in the shuffle, so that a disk or an
+            object store is read in blocks; with 1 every record is shuffled alone. By default the corpus decides:
+            1 where its tokens take at most 8 GiB, else as many as take about 256 KiB.
+        lanes: The number of windows that are planned side by side, one by default. The batches of a step come from
+            all lanes, and neighbouring ranks share lanes: where each node has as many as another, it reads the
+            records of its own lanes alone, and not each block that every other node reads too.
         longest_first: Whether each epoch begins with its largest step, so that an out-of-memory error comes in the
             first step rather than hours later; it costs a pass over the lengths.
 
@@ -79,7 +83,8 @@ class BucketedDataset(PlannedDataset[RowBuckets | TokenBuckets]):
         drop_last: bool = False,
         rank: int | None = None,
         world_size: int | None = None,
-        shuffle_block: int = 1,
+        shuffle_block: int | None = None,
+        lanes: int = 1,
         longest_first: bool = False,
     ) -> None:
         whole, world = as_corpus(corpus, error=PlanError), find_world(rank, world_size)
@@ -96,7 +101,8 @@ class BucketedDataset(PlannedDataset[RowBuckets | TokenBuckets]):
             window=window,
             drop_last=drop_last,
             group=world.size,
-            shuffle_block=shuffle_block,
+            shuffle_block=block_of(whole, shuffle_block),
+            lanes=lanes,
             longest_first=longest_first,
         )
         super().__init__(whole, plan, records, world)

@@ -46,14 +46,14 @@ def checked(
         while parcel is not None:
             if following is None and len(parcel) > 1:
                 parcel, following = parcel.part(0, len(parcel) - 1), parcel.part(len(parcel) - 1, len(parcel))
-            files.check(at_once=following is None)
             _tell(check, begun, given, all_of_it=following is None)
+            files.check(at_once=following is None)
             yield parcel
             files.check()  # before the next records are looked up
             given += len(parcel)
             parcel, following = following, next(parcels, None)
-        files.check(at_once=True)
         _tell(check, begun, given, all_of_it=True)
+        files.check(at_once=True)
     finally:
         check.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from fastcollate.arguments import check_count
-from fastcollate.corpus.corpus import Corpus, as_corpus
+from fastcollate.corpus.corpus import Corpus, as_corpus, block_of
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.dataset.world import find_world
 from fastcollate.errors import PlanError
@@ -31,12 +31,21 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
         overlong: What `"best_fit"` does with a record longer than `length`: `"error"`, the default, refuses it,
             `"truncate"` cuts it, `"drop"` leaves it out, `"split"` makes documents of `length` tokens and a rest.
         shuffle: Whether the order of records is random; with False they stay in order, window by window.
+        shuffle_block: The number of consecutive records that stay together in the shuffle, so that a disk or an
+            object store is read in blocks; by default the corpus decides, as for a `BucketedDataset`.
+        lanes: The number of windows that are planned side by side, one by default, so that a node reads the
+            records of its own lanes alone; see `BucketedDataset`.
         seed: The seed of the shuffle, from 0; the epoch is the other part of it.
         window: The number of records that are packed together.
         drop_last: Whether the last step is dropped if it is not full; with False its packs are dealt to the ranks.
         rank: The number of this process among all that train together; see `BucketedDataset`.
         world_size: The number of processes that train together; given together with `rank`, or not at all. Where
             some share a model, it is `from_mesh` that gives both.
+        balance: The length at which a document's attention costs as much as the rest of the model's work on it,
+            24,576 tokens by default, which is right for models of about 7 billion parameters. Where several ranks
+            share a step its packs are neighbours in L + L**2 / balance, summed over their documents, and what a
+            window leaves over is dealt out document by document, so that no rank waits for another. With None
+            packs are dealt as they come.
 
     Raises:
         PlanError: Arguments that make no plan for this corpus; a record that is too long is named.
@@ -62,11 +71,14 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
         strategy: Literal["best_fit", "wrap"] = "best_fit",
         overlong: Literal["error", "truncate", "drop", "split"] = "error",
         shuffle: bool = True,
+        shuffle_block: int | None = None,
+        lanes: int = 1,
         seed: int = 0,
         window: int = 65_536,
         drop_last: bool = False,
         rank: int | None = None,
         world_size: int | None = None,
+        balance: int | None = 24_576,
     ) -> None:
         whole, world = as_corpus(corpus, error=PlanError), find_world(rank, world_size)
         records = whole.at_epoch(check_count("seed", seed, error=PlanError), 0)
@@ -81,6 +93,9 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
             seed=seed,
             window=window,
             drop_last=drop_last,
+            shuffle_block=block_of(whole, shuffle_block),
+            lanes=lanes,
             group=world.size,
+            balance=balance,
         )
         super().__init__(whole, plan, records, world)

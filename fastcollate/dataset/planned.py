@@ -13,7 +13,9 @@ from torch.utils.data import IterableDataset, get_worker_info
 from fastcollate.arguments import check_count
 from fastcollate.corpus.corpus import Corpus, Records, knows_places
 from fastcollate.corpus.mixture import Mixture
+from fastcollate.corpus.unread import UNREAD
 from fastcollate.dataset.agreement import check_agreement
+from fastcollate.dataset.announced import read_in_time, tell_how_it_is_read
 from fastcollate.dataset.checked import checked
 from fastcollate.dataset.parcels import CELLS, cut_parcels, find_rows
 from fastcollate.dataset.position import Pass, SharedPosition
@@ -23,7 +25,8 @@ from fastcollate.errors import PlanError, StateError
 from fastcollate.plan.order import Landmark, WindowedPlan
 from fastcollate.plan.ranks import rank_shares
 from fastcollate.plan.state import Position, check_state, make_state
-from fastcollate.ragged import Found, IntArray, Parcel, RaggedBatch
+from fastcollate.ragged import Parcel, RaggedBatch
+from fastcollate.storage.read_counts import ReadCounts
 
 __all__ = ["PlannedDataset"]
 
@@ -41,6 +44,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
                 "shuffle=False delivers the sources of a mixture one after another: shuffle to mix their records",
                 stacklevel=3,
             )
+        tell_how_it_is_read(corpus, plan)
         self.corpus = corpus
         self.seed = plan.seed
         self._plan, self._records = plan, records  # of the epoch that was asked for last, if any was
@@ -64,6 +68,11 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
     def world_size(self) -> int:
         """How many processes train together."""
         return self._ask_world().size
+
+    @property
+    def shuffle_block(self) -> int:
+        """How many consecutive records stay together in the shuffle."""
+        return self._plan.shuffle_block
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
@@ -130,6 +139,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         worker: int = 0,
         num_workers: int = 1,
         cells: int = CELLS,
+        counts: ReadCounts | None = None,
     ) -> Iterator[Parcel]:
         """Return the batches of a pass of this rank, or every `num_workers`-th of them; the position stays.
 
@@ -139,6 +149,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             worker: Which of those that share the pass, from 0.
             num_workers: How many share the pass; one by default.
             cells: The cells of a parcel at most, unless it is one batch; 131,072 by default.
+            counts: What reading from a disk or an object store is added to; by default nobody counts.
         """
         plan, records = self._plan_at(start), self._records
         known = self._columns
@@ -154,8 +165,9 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             num_workers=num_workers,
             most=_MOST_AT_ONCE if knows_places(records) else _MOST_GATHERED,
         )
+        read, shares = read_in_time(self.corpus, records, shares, beside, counts)
         longest = getattr(plan, "max_length", None)
-        found = (find_rows(records, share, beside, per_token=per_token, max_length=longest) for share in shares)
+        found = (find_rows(read, share, beside, per_token=per_token, max_length=longest) for share in shares)
         parcels = chain.from_iterable(cut_parcels(parcel, cells) for parcel in found)
         return checked(parcels, records, start, worker=worker, num_workers=num_workers)
 
@@ -232,8 +244,8 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
 
     def __getstate__(self) -> dict[str, Any]:
         """To another process go the world as it is known here and the position; it reads records of its own."""
-        plan = self._plan.at(epoch=-1, group=self._plan.group, records=_UNREAD, landmark=Landmark())
-        return {**self.__dict__, "_world": self._ask_world(), "_plan": plan, "_records": _UNREAD}
+        plan = self._plan.at(epoch=-1, group=self._plan.group, records=UNREAD, landmark=Landmark())
+        return {**self.__dict__, "_world": self._ask_world(), "_plan": plan, "_records": UNREAD}
 
     def given(self) -> dict[str, Any]:
         """Return all that batches follow from beside the position: equal while nobody sets an attribute anew."""
@@ -280,19 +292,3 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             self._records = self.corpus.at_epoch(self.seed, epoch)
             self._plan = plan.at(epoch=epoch, group=group, records=self._records, landmark=landmark)
         return self._plan
-
-
-class _Unread:
-    """The records of no epoch: those of a dataset in another process, until it asks for its own."""
-
-    def lengths_at(self, indices: IntArray) -> IntArray:
-        raise NotImplementedError
-
-    def find(self, indices: IntArray, columns: Collection[str] = ()) -> Found:
-        raise NotImplementedError
-
-    def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:
-        raise NotImplementedError
-
-
-_UNREAD = _Unread()

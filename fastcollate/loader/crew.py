@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastcollate.collate.staged import Allocator
+from fastcollate.corpus.ahead import is_slow
 from fastcollate.dataset.parcels import CELLS
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.loader.workers import WorkerPool
@@ -43,7 +44,11 @@ class Reading:
         """Yield parcels, or the batches of each, or what fills them in memory that `told` allocates first."""
         allocate, *rest = told if self.shares else (None, *told)
         (start,) = rest or (self.start,)
-        share = {"worker": worker, "num_workers": num_workers, "cells": _CELLS if self.shares else CELLS}
+        share: dict[str, Any] = {
+            "worker": worker,
+            "num_workers": num_workers,
+            "cells": _CELLS if self.shares else CELLS,
+        }
         parcels = self.dataset.parcels(start, columns=self.columns, **share)
         if allocate is not None:
             return self._filled(parcels, allocate)
@@ -91,7 +96,16 @@ class Crew:
         if pool is None or given is None or given != self._given or not pool.again(seed, reading.start):
             self.close()
             stays, shares = given is not None, reading.shares
-            pool = WorkerPool(reading, workers=workers, timeout=timeout, seed=seed, shares=shares, stays=stays)
+            far = is_slow(reading.dataset.corpus.at_epoch(reading.dataset.seed, reading.start.epoch))
+            pool = WorkerPool(
+                reading,
+                workers=workers,
+                timeout=timeout,
+                seed=seed,
+                method="forkserver" if far else None,  # a fork does not copy the threads of connections
+                shares=shares,
+                stays=stays,
+            )
             self._pool, self._given = pool, given
         return pool
 

@@ -35,7 +35,7 @@ class Delivery(Iterator[Any]):
         self._dataset = feed.dataset
         self._copier = copier
         self._stats = stats
-        self._read = feed.read(self.run, crew)
+        self._read = feed.read(self.run, crew, stats.reads)
         self._ready = deque[Any]()  # what is left of the latest parcel
         self._event: torch.cuda.Event | None = None  # what their copy to the device ends with
         self._source: Generator[OnDevice, None, None] | Prefetcher[OnDevice]

@@ -19,6 +19,7 @@ from fastcollate.loader.crew import Crew, Reading, all_or_each
 from fastcollate.loader.stats import LoaderStats
 from fastcollate.loader.workers import WorkerPool
 from fastcollate.ragged import Parcel, RaggedBatch
+from fastcollate.storage.read_counts import ReadCounts
 
 __all__ = ["Feed", "fills_flat", "fills_memory"]
 
@@ -70,14 +71,14 @@ class Feed:
     num_workers: int
     timeout: float
 
-    def read(self, run: Pass, crew: Crew) -> WorkerPool | Iterator[Parcel]:
+    def read(self, run: Pass, crew: Crew, counts: ReadCounts) -> WorkerPool | Iterator[Parcel]:
         """Return what is read in a pass: parcels of rows, or a pool whose workers read them.
 
         The workers of `crew` begin at once. Where batches go to a device they are collated here, in memory that is
         copied from there: their tokens come from another process in a fraction of the time of their tensors.
         """
         if not self.num_workers:
-            return self.dataset.parcels(run.start, columns=self.columns)
+            return self.dataset.parcels(run.start, columns=self.columns, counts=counts)
         made_here = self.fills and not self.shares
         collate_fn = None if made_here else self.collate_fn
         reading = Reading(self.dataset, self.columns, collate_fn, self.shares, run.start)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from fastcollate.storage.read_counts import ReadCounts
 
 __all__ = ["LoaderStats"]
 
@@ -28,6 +30,9 @@ class LoaderStats:
         bytes_copied: The bytes that went over the bus to the device; 0 for the CPU.
         copies: The number of copies in which the bytes went over the bus.
         seconds_on_bus: The seconds that finished copies took, on the device's clock; 0 where the device has none.
+        reads: What this process read ahead from disks and object stores, and how long it waited for them: nothing
+            where memory holds the corpus, or where workers read.
+        shuffle_block: How many consecutive records stay together in the shuffle.
 
     >>> stats = LoaderStats(batches=2, tokens=30, cells=40, bytes_copied=60)
     >>> stats.padding_fraction, stats.bytes_per_token
@@ -44,6 +49,13 @@ class LoaderStats:
     bytes_copied: int = 0
     copies: int = 0
     seconds_on_bus: float = 0.0
+    reads: ReadCounts = field(default_factory=ReadCounts)
+    shuffle_block: int = 1
+
+    @property
+    def bytes_read_per_byte_used(self) -> float:
+        """The bytes that disks and object stores gave for each byte of a row; NaN where nothing was read ahead."""
+        return self.reads.bytes_read / self.reads.bytes_used if self.reads.bytes_used else float("nan")
 
     @property
     def bytes_per_token(self) -> float:

@@ -97,7 +97,7 @@ class StreamLoader:
         self.dataset = dataset
         self.collate_fn = collate_fn
         self.transfer = transfer
-        self.stats = LoaderStats()
+        self.stats = LoaderStats(shuffle_block=dataset.shuffle_block)
         self._copier = DeviceCopier(device)
         self._feed = Feed(
             dataset=dataset,

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
+from fastcollate.plan.lanes import in_lanes, unit_of
 from fastcollate.plan.shares import Share
 from fastcollate.plan.sorting import shuffle_records, shuffle_steps
 from fastcollate.plan.state import START, Landmark, Landmarks
@@ -112,6 +113,7 @@ class WindowedPlan(ABC, Generic[AnyBatch]):
         window: How many records are planned together.
         drop_last: Whether the epoch's last step is dropped when it is not full.
         shuffle_block: How many consecutive records stay together in the shuffle.
+        lanes: How many windows are planned side by side, as one: see `lanes`.
         epoch: Which pass over the records this is, from 0.
         group: How many batches a step has, one for each rank.
         records: The records of this epoch, which are asked for their lengths.
@@ -127,6 +129,7 @@ class WindowedPlan(ABC, Generic[AnyBatch]):
     window: int
     drop_last: bool
     shuffle_block: int = 1
+    lanes: int = 1
     epoch: int
     group: int
     records: Lengths
@@ -179,8 +182,13 @@ class WindowedPlan(ABC, Generic[AnyBatch]):
 
     @property
     def num_windows(self) -> int:
-        """Windows of near-equal size, none larger than `window`."""
-        return max(1, -(-self.num_records // self.window))
+        """Windows of near-equal size, none larger than `window` for each lane."""
+        return max(1, -(-self.num_records // (self.window * self.lanes)))
+
+    @property
+    def unit(self) -> int:
+        """The fewest batches that are whole steps, and as many of each lane: a step where there is one lane."""
+        return unit_of(self.group, self.lanes)
 
     def bounds(self, number: int) -> tuple[int, int]:
         """Return the positions in the epoch's order from which, and to which, window `number` goes."""
@@ -245,11 +253,14 @@ class WindowedPlan(ABC, Generic[AnyBatch]):
         size, block = self.num_records, self.shuffle_block
         return shuffle_records(positions, size, block, seed=self.seed, epoch=self.epoch)
 
-    def shuffled(self, number: int, steps: IntArray) -> IntArray:
-        """Return int64[steps * group]: the batches of windows from `number` on, steps at random and each within.
+    def shuffled(self, number: int, units: IntArray) -> IntArray:
+        """Return int64[units * unit]: the batches of windows from `number` on, units at random and each within.
 
-        Each window has its number of `steps: int64[M]`. Batches are numbered through and stay in their window.
+        Each window has its number of `units: int64[M]`, which are steps where there is one lane. Batches are
+        numbered through and stay in their window and lane.
         """
-        if not self.shuffle:
-            return np.arange(int(steps.sum()) * self.group)
-        return shuffle_steps(steps, self.group, seed=self.seed, epoch=self.epoch, window=number)
+        if self.shuffle:
+            batches = shuffle_steps(units, self.unit, seed=self.seed, epoch=self.epoch, window=number)
+        else:
+            batches = np.arange(int(units.sum()) * self.unit)
+        return batches if self.lanes == 1 else in_lanes(batches, self.group, self.lanes)

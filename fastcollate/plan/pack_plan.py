@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Self
 
 import numpy as np
 
+from fastcollate.plan.balance import balance_packs, work_of
 from fastcollate.plan.best_fit import best_fit_decreasing
+from fastcollate.plan.lanes import join_packs, split_lanes
 from fastcollate.plan.order import TOGETHER, Landmark, PlannedBatch, Window, WindowedPlan
-from fastcollate.plan.shares import Pieces, Share
+from fastcollate.plan.shares import Pieces, Share, cut_stream, fitting
 from fastcollate.plan.sorting import longest_first, shuffle_packs
 from fastcollate.ragged import IntArray, Packs, offsets_of, rows_between
 
@@ -96,14 +98,27 @@ class PackPlan(WindowedPlan[PackedBatch]):
     Attributes:
         length: The tokens of a pack.
         batch_size: The packs of a batch; the last step of a window may have fewer.
+        balance: The length at which a document's attention costs as much as all else that is done with it: packs
+            of a step are neighbours in cost. With None they are dealt as they come.
     """
 
     length: int
     batch_size: int
+    balance: int | None = None
 
     @abstractmethod
     def fill_packs(self, number: int) -> tuple[Pieces, IntArray]:
-        """Return the documents of window `number`, pack by pack, and where each pack begins: int64[P+1]."""
+        """Return the documents of part `number`, pack by pack, and where each pack begins: int64[P+1]."""
+
+    @property
+    def num_parts(self) -> int:
+        """The windows of all lanes: window `n` has a part for each lane, from `n * lanes` on."""
+        return self.num_windows * self.lanes
+
+    def part_bounds(self, number: int) -> tuple[int, int]:
+        """Return the positions in the epoch's order from which, and to which, part `number` goes."""
+        parts, records = self.num_parts, self.num_records
+        return number * records // parts, (number + 1) * records // parts
 
     @property
     def packs_of_a_step(self) -> int:
@@ -122,29 +137,70 @@ class PackPlan(WindowedPlan[PackedBatch]):
 
     def plan_window(self, number: int) -> PackedWindow:
         """Return the batches of window `number`, in global order."""
-        pieces, edges = self.fill_packs(number)
+        if self.lanes > 1:
+            return self._window_of_lanes(number)
+        whole, starts, stops, full = self._in_steps(*self._balanced(number, *self.fill_packs(number)))
+        order = self.shuffled(number, np.array([full]))
+        if not (self.drop_last and number == self.num_windows - 1):
+            order = np.append(order, np.arange(len(order), len(starts)))
+        return PackedWindow(whole, starts[order], stops[order])
+
+    def _in_steps(self, pieces: Pieces, edges: IntArray) -> tuple[PackedBatch, IntArray, IntArray, int]:
+        """All packs; the batches of their steps, from which to which pack; and how many steps are full."""
         packs = Packs.of(pieces.lengths, edges, self.length)
-        whole = PackedBatch(pieces.records, self.length, pieces, packs)
-        count, step = whole.rows, self.packs_of_a_step
-        steps = -(-count // step)
-        firsts = np.arange(steps) * step
+        count, step = len(packs.used), self.packs_of_a_step
+        firsts = np.arange(-(-count // step)) * step
         sizes = np.minimum(count - firsts, step)
         cuts = firsts[:, None] + np.arange(self.group + 1) * sizes[:, None] // self.group
-        partial = steps > 0 and int(sizes[-1]) < step
-        order = self.shuffled(number, np.array([steps - partial]))
-        if partial and not (self.drop_last and number == self.num_windows - 1):
-            order = np.concatenate([order, np.arange(len(order), len(order) + self.group)])
-        return PackedWindow(whole, cuts[:, :-1].ravel()[order], cuts[:, 1:].ravel()[order])
+        whole = PackedBatch(pieces.records, self.length, pieces, packs)
+        return whole, cuts[:, :-1].ravel(), cuts[:, 1:].ravel(), count // step
+
+    def _window_of_lanes(self, number: int) -> PackedWindow:
+        """The batches of a window of several lanes: units of all lanes, then steps of the packs left in them."""
+        each = self.unit // self.lanes
+        lanes = [self.fill_packs(number * self.lanes + lane) for lane in range(self.lanes)]
+        if self.balance is not None and self.group > 1 and all(len(edges) > 1 for _, edges in lanes):
+            balanced = partial(balance_packs, group=each, batch_size=self.batch_size, length=self.length)
+            balance = self.balance
+            lanes = [balanced(pieces, edges, work_of(pieces.lengths, balance)) for pieces, edges in lanes]
+        units = min(len(edges) - 1 for _, edges in lanes) // (each * self.batch_size)
+        taken, left = split_lanes(lanes, units * each * self.batch_size)
+        order = self.shuffled(number, np.array([units]))
+        unit, (lane, nth) = order // self.unit, np.divmod(order % self.unit, each)
+        starts = ((lane * units + unit) * each + nth) * self.batch_size
+        left = self._balanced(number, *left)
+        _, rest_starts, rest_stops, full = self._in_steps(*left)
+        if self.drop_last and number == self.num_windows - 1:
+            rest_starts, rest_stops = rest_starts[: full * self.group], rest_stops[: full * self.group]
+        pieces, edges = join_packs([taken, left])
+        before = len(taken[1]) - 1
+        packs = Packs.of(pieces.lengths, edges, self.length)
+        whole = PackedBatch(pieces.records, self.length, pieces, packs)
+        stops = np.append(starts + self.batch_size, before + rest_stops)
+        return PackedWindow(whole, np.append(starts, before + rest_starts), stops)
+
+    def _balanced(self, number: int, pieces: Pieces, edges: IntArray) -> tuple[Pieces, IntArray]:
+        """The packs of a window in an order in which those of a step cost as much; a step that is dropped goes."""
+        if self.balance is None or self.group == 1:
+            return pieces, edges
+        if self.drop_last and number == self.num_windows - 1:
+            edges = edges[: (len(edges) - 1) // self.packs_of_a_step * self.packs_of_a_step + 1]
+            pieces = pieces.at(slice(int(edges[-1])))
+        if len(edges) == 1:
+            return pieces, edges
+        work = work_of(pieces.lengths, self.balance)
+        sizes = {"group": self.group, "batch_size": self.batch_size, "length": self.length}
+        return balance_packs(pieces, edges, work, **sizes)
 
     def documents(self, number: int) -> Pieces:
-        """Return the documents of window `number` in the epoch's order, whole."""
-        begin, end = self.bounds(number)
+        """Return the documents of part `number` in the epoch's order, whole."""
+        begin, end = self.part_bounds(number)
         for first, found in tuple(self._read):
             if first <= begin and end <= first + len(found.records):
                 return found.at(slice(begin - first, end - first))
-        at_once = max(1, TOGETHER * self.num_windows // self.num_records)
-        last = min(number + at_once, self.num_windows) - 1
-        records = self.order(begin, self.bounds(last)[1])
+        at_once = max(1, TOGETHER * self.num_parts // self.num_records)
+        last = min(number + at_once, self.num_parts) - 1
+        records = self.order(begin, self.part_bounds(last)[1])
         found = Pieces(records, np.zeros(len(records), np.int64), self.lengths_at(records))
         self._read[:] = [*self._read[-1:], (begin, found)]
         return found.at(slice(end - begin))
@@ -173,8 +229,8 @@ class BestFitPacks(PackPlan):
     overlong: str
 
     def fill_packs(self, number: int) -> tuple[Pieces, IntArray]:
-        """Return the documents of window `number`, pack by pack, and where each pack begins: int64[P+1]."""
-        pieces = self._fitting(self.documents(number))
+        """Return the documents of part `number`, pack by pack, and where each pack begins: int64[P+1]."""
+        pieces = fitting(self.documents(number), self.length, self.overlong)
         pieces = pieces.at(longest_first(pieces.lengths))
         packs, count = best_fit_decreasing(pieces.lengths, self.length)
         if self.shuffle:
@@ -183,21 +239,6 @@ class BestFitPacks(PackPlan):
         else:
             order = np.lexsort((pieces.begins, pieces.records, packs))
         return pieces.at(order), np.searchsorted(packs[order], np.arange(count + 1))
-
-    def _fitting(self, documents: Pieces) -> Pieces:
-        """Documents longer than a pack cut, left out or split."""
-        over = documents.lengths > self.length
-        if not over.any():
-            return documents
-        if self.overlong == "drop":
-            return documents.at(np.flatnonzero(~over))
-        if self.overlong == "truncate":
-            return documents._replace(lengths=np.minimum(documents.lengths, self.length))
-        parts = -(-documents.lengths // self.length)
-        whole = documents.at(np.repeat(np.arange(len(parts)), parts))
-        nth = np.arange(len(whole.records)) - np.repeat(np.cumsum(parts) - parts, parts)
-        begins = nth * self.length
-        return Pieces(whole.records, begins, np.minimum(whole.lengths - begins, self.length))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,36 +250,44 @@ class WrappedPacks(PackPlan):
     def next_after(self, here: Landmark) -> Landmark:
         """Return where the window after `here` begins; only the lengths of `here` are added up."""
         number = here.window
-        token = here.token + int(self.documents(number).lengths.sum())
+        token = self._token_of((number + 1) * self.lanes, here)
+        if self.lanes > 1:
+            return Landmark(number + 1, here.batch + len(self.plan_window(number)), token)
         packs = -(-token // self.length) - -(-here.token // self.length)
         steps = -(-packs // self.packs_of_a_step)
         if self.drop_last and number == self.num_windows - 1 and packs % self.packs_of_a_step:
             steps -= 1
         return Landmark(number + 1, here.batch + steps * self.group, token)
 
+    def after(self, here: Landmark, counts: IntArray) -> Landmark:
+        """Return where the window `here` ends, which has `counts: int64[1]` batches."""
+        token = self._token_of((here.window + 1) * self.lanes, here)
+        return self._landmarks.add(Landmark(here.window + 1, here.batch + int(counts[0]), token))
+
     def fill_packs(self, number: int) -> tuple[Pieces, IntArray]:
-        """Return the packs of the joined stream that begin in window `number`; the last may end in a later one."""
-        before, after = (self.landmark_of(window).token for window in (number, number + 1))
+        """Return the packs of the joined stream that begin in part `number`; the last may end in a later one."""
+        here = self.landmark_of(number // self.lanes)
+        before, after = (self._token_of(part, here) for part in (number, number + 1))
         first = -(-before // self.length)
         last = -(-after // self.length)
         parts, end, nearby = [self.documents(number)], after, number + 1
-        while end < last * self.length and nearby < self.num_windows:
+        while end < last * self.length and nearby < self.num_parts:
             parts.append(self.documents(nearby))
             end += int(parts[-1].lengths.sum())
             nearby += 1
         stream = Pieces(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-        return _cut_stream(stream, before, first, min(last, -(-end // self.length)), self.length)
+        return cut_stream(stream, before, first, min(last, -(-end // self.length)), self.length)
 
+    def _token_of(self, part: int, here: Landmark) -> int:
+        """The first token of a part in the window that begins `here`, or of the next window."""
+        return here.token + sum(map(self._tokens_in, range(here.window * self.lanes, part)))
 
-def _cut_stream(stream: Pieces, begin: int, first: int, last: int, length: int) -> tuple[Pieces, IntArray]:
-    """Packs `first` to `last` of a stream whose first token is the epoch's token `begin`.
+    def _tokens_in(self, part: int) -> int:
+        """The tokens of a part, which are added up once."""
+        if part not in self._counted:
+            self._counted[part] = int(self.documents(part).lengths.sum())
+        return self._counted[part]
 
-    Documents of 3 and 4 tokens, length 5: ends [3 7] and cuts [0 5 7] make the pieces 3, 2 and 2.
-    """
-    starts = begin + np.cumsum(stream.lengths) - stream.lengths
-    stop = min(last * length, int(begin + stream.lengths.sum()))
-    cuts = np.append(np.arange(first, last) * length, stop)
-    points = np.unique(np.concatenate([starts[(starts > cuts[0]) & (starts < stop)], cuts]))
-    owner = np.searchsorted(starts, points[:-1], side="right") - 1
-    pieces = Pieces(stream.records[owner], points[:-1] - starts[owner], np.diff(points))
-    return pieces, np.searchsorted(points, cuts)
+    @cached_property
+    def _counted(self) -> dict[int, int]:
+        return {}

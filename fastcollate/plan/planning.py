@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ __all__ = ["check_world", "plan_buckets", "plan_packs"]
 Histogram = tuple[IntArray, IntArray]
 
 _LARGEST = 2**40  # what a store can hold
+_MOST_LANES = 4096  # of nodes that read each its own part
+_LONGEST = 2**31 - 1  # of which a square is an int64
 _AT_A_TIME = 65_536  # records whose lengths are looked at
 
 
@@ -54,6 +56,7 @@ def plan_buckets(
     longest_first: bool = False,
     drop_last: bool = False,
     shuffle_block: int = 1,
+    lanes: int = 1,
     group: int = 1,
 ) -> RowBuckets | TokenBuckets:
     """Return the plan of epoch 0 with batches of records of similar length.
@@ -71,6 +74,7 @@ def plan_buckets(
         longest_first: Whether the epoch begins with its largest step; False by default.
         drop_last: Whether the epoch's last step is dropped if it is not full; False by default.
         shuffle_block: How many consecutive records stay together in the shuffle; 1, none, by default.
+        lanes: How many windows are planned side by side; 1 by default.
         group: How many batches a step has, one for each rank; 1 by default.
 
     Raises:
@@ -84,9 +88,8 @@ def plan_buckets(
     [[1, 3], [2, 0]]
     """
     size = _one_size(batch_size, max_tokens)
-    common = _common(
-        histogram, records, shuffle=shuffle, seed=seed, window=window, drop_last=drop_last, group=group
-    )
+    same = {"shuffle": shuffle, "shuffle_block": shuffle_block, "seed": seed, "window": window}
+    common = _common(histogram, records, {**same, "drop_last": drop_last, "group": group})
     if max_length is not None:
         max_length = check_count("max_length", max_length, 1, error=PlanError)
     clipped = _clipped(*histogram, max_length)
@@ -94,7 +97,7 @@ def plan_buckets(
         "max_length": max_length,
         "widths": choose_widths(buckets, *clipped),
         "longest_first": check_flag("longest_first", longest_first, error=PlanError),
-        "shuffle_block": _size("shuffle_block", shuffle_block),
+        "lanes": _lanes(lanes),
     }
     if max_tokens is not None:
         plan = TokenBuckets(max_tokens=size, **common)
@@ -117,7 +120,10 @@ def plan_packs(
     seed: int = 0,
     window: int = 65_536,
     drop_last: bool = False,
+    shuffle_block: int = 1,
+    lanes: int = 1,
     group: int = 1,
+    balance: int | None = 24_576,
 ) -> BestFitPacks | WrappedPacks:
     """Return the plan of epoch 0 with batches of packs of documents.
 
@@ -133,7 +139,11 @@ def plan_packs(
         seed: The seed of the shuffle, from 0.
         window: How many records are packed together; 65,536 by default.
         drop_last: Whether the epoch's last step is dropped if it is not full; False by default.
+        shuffle_block: How many consecutive records stay together in the shuffle; 1, none, by default.
+        lanes: How many windows are planned side by side; 1 by default.
         group: How many batches a step has, one for each rank; 1 by default.
+        balance: The length at which a document's attention costs as much as all else that is done with it, 24,576
+            by default: packs of a step are neighbours in cost. With None they are dealt as they come.
 
     Raises:
         PlanError: an argument that makes no plan over these records, named with the rule; or the first record that
@@ -146,12 +156,13 @@ def plan_packs(
     >>> [batch.record_ids.tolist() for batch in plan.plan_window(0)]
     [[0, 1], [2, 3]]
     """
-    common = _common(
-        histogram, records, shuffle=shuffle, seed=seed, window=window, drop_last=drop_last, group=group
-    )
+    same = {"shuffle": shuffle, "shuffle_block": shuffle_block, "seed": seed, "window": window}
+    common = _common(histogram, records, {**same, "drop_last": drop_last, "group": group})
     common |= {
         "length": check_count("length", length, 2, error=PlanError),
         "batch_size": _size("batch_size", batch_size),
+        "lanes": _lanes(lanes),
+        "balance": None if balance is None else check_count("balance", balance, 1, most=_LONGEST, error=PlanError),
     }
     check_choice("overlong", overlong, ("error", "truncate", "drop", "split"), error=PlanError)
     if check_choice("strategy", strategy, ("best_fit", "wrap"), error=PlanError) == "wrap":
@@ -162,29 +173,25 @@ def plan_packs(
     return plan
 
 
-def _common(
-    histogram: Histogram,
-    records: Lengths,
-    *,
-    shuffle: bool,
-    seed: int,
-    window: int,
-    drop_last: bool,
-    group: int,
-) -> dict[str, Any]:
+def _common(histogram: Histogram, records: Lengths, given: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that every plan has, checked."""
     if len(histogram[0]) == 0:
         raise PlanError("the store has no records: there is nothing to plan; give the split a larger share")
     return {
         "num_records": int(histogram[1].sum()),
-        "shuffle": check_flag("shuffle", shuffle, error=PlanError),
-        "seed": check_count("seed", seed, error=PlanError),
-        "window": _size("window", window),
-        "drop_last": check_flag("drop_last", drop_last, error=PlanError),
+        "shuffle": check_flag("shuffle", given["shuffle"], error=PlanError),
+        "shuffle_block": _size("shuffle_block", given["shuffle_block"]),
+        "seed": check_count("seed", given["seed"], error=PlanError),
+        "window": _size("window", given["window"]),
+        "drop_last": check_flag("drop_last", given["drop_last"], error=PlanError),
         "epoch": 0,
-        "group": _size("group", group),
+        "group": _size("group", given["group"]),
         "records": records,
     }
+
+
+def _lanes(lanes: int) -> int:
+    return check_count("lanes", lanes, 1, most=_MOST_LANES, error=PlanError)
 
 
 def _one_size(batch_size: int | None, max_tokens: int | None) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastcollate.ragged import IntArray, Packs
 
-__all__ = ["Pieces", "Share"]
+__all__ = ["Pieces", "Share", "cut_stream", "fitting"]
 
 
 class Pieces(NamedTuple):
@@ -47,8 +47,66 @@ class Share(NamedTuple):
     packs: Packs | None = None
     pack_edges: IntArray | None = None
 
+    @property
+    def real_ids(self) -> IntArray:
+        """The records of the rows that are no filler, as they are looked up: int64[M]."""
+        real = self.record_ids >= 0
+        return self.record_ids if real.all() else self.record_ids[real]
+
+    def part(self, first: int, last: int) -> Share:
+        """Return the batches from `first` to `last`, without a copy."""
+        begin = int(self.edges[first])
+        rows = slice(begin, int(self.edges[last]))
+        packs, pack_edges = self.packs, self.pack_edges
+        if packs is not None and pack_edges is not None:
+            packs = packs.part(int(pack_edges[first]), int(pack_edges[last]))
+            pack_edges = pack_edges[first : last + 1] - pack_edges[first]
+        return Share(
+            self.record_ids[rows],
+            self.edges[first : last + 1] - begin,
+            None if self.widths is None else self.widths[first:last],
+            None if self.pieces is None else self.pieces.at(rows),
+            packs,
+            pack_edges,
+        )
+
     @classmethod
     def of_packs(cls, pieces: Pieces, packs: Packs, pack_edges: IntArray) -> Share:
         """Return the share of batches that have these packs; see the attributes."""
         widths = np.full(len(pack_edges) - 1, packs.width)
         return cls(pieces.records, packs.edges[pack_edges], widths, pieces, packs, pack_edges)
+
+
+def fitting(documents: Pieces, length: int, overlong: str) -> Pieces:
+    """Return documents of which those longer than `length` are cut, left out or split.
+
+    >>> long = Pieces(np.array([7, 8]), np.array([0, 0]), np.array([5, 2]))
+    >>> [column.tolist() for column in fitting(long, 3, "split")]
+    [[7, 7, 8], [0, 3, 0], [3, 2, 2]]
+    """
+    over = documents.lengths > length
+    if not over.any():
+        return documents
+    if overlong == "drop":
+        return documents.at(np.flatnonzero(~over))
+    if overlong == "truncate":
+        return documents._replace(lengths=np.minimum(documents.lengths, length))
+    parts = -(-documents.lengths // length)
+    whole = documents.at(np.repeat(np.arange(len(parts)), parts))
+    nth = np.arange(len(whole.records)) - np.repeat(np.cumsum(parts) - parts, parts)
+    begins = nth * length
+    return Pieces(whole.records, begins, np.minimum(whole.lengths - begins, length))
+
+
+def cut_stream(stream: Pieces, begin: int, first: int, last: int, length: int) -> tuple[Pieces, IntArray]:
+    """Return packs `first` to `last` of a stream whose first token is the epoch's token `begin`.
+
+    Documents of 3 and 4 tokens, length 5: ends [3 7] and cuts [0 5 7] make the pieces 3, 2 and 2.
+    """
+    starts = begin + np.cumsum(stream.lengths) - stream.lengths
+    stop = min(last * length, int(begin + stream.lengths.sum()))
+    cuts = np.append(np.arange(first, last) * length, stop)
+    points = np.unique(np.concatenate([starts[(starts > cuts[0]) & (starts < stop)], cuts]))
+    owner = np.searchsorted(starts, points[:-1], side="right") - 1
+    pieces = Pieces(stream.records[owner], points[:-1] - starts[owner], np.diff(points))
+    return pieces, np.searchsorted(points, cuts)

@@ -7,27 +7,62 @@ import numpy as np
 from fastcollate.plan.permutation import Purpose, derive_key, hash_integers, permute
 from fastcollate.ragged import IntArray
 
-__all__ = ["by_window", "longest_between", "longest_first", "shuffle_packs", "shuffle_records", "shuffle_steps"]
+__all__ = [
+    "BLOCK_BYTES",
+    "by_window",
+    "default_block",
+    "longest_between",
+    "longest_first",
+    "shuffle_packs",
+    "shuffle_records",
+    "shuffle_steps",
+]
+
+_IN_MEMORY = 8 << 30  # bytes of tokens of a corpus that any machine's memory holds
+BLOCK_BYTES = 256 << 10  # of consecutive records: read nearly as fast as all in order
 
 
 def shuffle_records(positions: IntArray, size: int, block: int, *, seed: int, epoch: int) -> IntArray:
     """Return the records at `positions: int64[M]` of the epoch's order of all `size` records.
 
-    Runs of `block` consecutive records stay together, for storage that reads ahead. The first run begins at a
-    place that changes with the epoch, and the last wraps around at `size`. What is left when `size` is no multiple
-    of `block` comes last, which is another part in every epoch.
+    Runs of `block` consecutive records stay together, for storage that is read in blocks: they begin at multiples
+    of `block`, in every epoch. The last run is shorter where `size` is no multiple of `block`; its place among the
+    others changes with the epoch.
 
-    >>> shuffle_records(np.arange(8), 8, block=4, seed=0, epoch=0)
-    array([2, 3, 4, 5, 6, 7, 0, 1])
+    >>> shuffle_records(np.arange(10), 10, block=4, seed=2, epoch=0)
+    array([4, 5, 6, 7, 0, 1, 2, 3, 8, 9])
     """
     key = derive_key(seed, epoch, Purpose.RECORDS)
     if block == 1:
         return permute(positions, size, key)
-    full = size // block
-    runs, inside = np.divmod(positions, block)
-    if full > 1:
-        runs = np.where(runs < full, permute(np.minimum(runs, full - 1), full, key), runs)
-    return (runs * block + inside + derive_key(key, size) % size) % size
+    full, rest = divmod(size, block)
+    if full == 0:
+        return positions
+    begin = derive_key(key, size) % (full + 1) * block  # where the short run is
+    runs, inside = np.divmod(np.where(positions < begin, positions, positions - rest), block)
+    found = permute(runs, full, key) * block + inside
+    short = (positions >= begin) & (positions < begin + rest)
+    return np.where(short, positions - begin + full * block, found)
+
+
+def default_block(token_bytes: int, records: int) -> int:
+    """Return how many consecutive records of a corpus stay together in the shuffle unless somebody says it.
+
+    It is a function of the corpus alone, so that it is the same on every rank, machine and kind of storage: 1
+    where its tokens take 8 GiB at most, else the power of two of records whose mean size is nearest to 256 KiB.
+
+    Args:
+        token_bytes: The bytes of all tokens.
+        records: The number of records.
+
+    >>> default_block(8 << 30, 10**7), default_block(9 << 30, 10**7), default_block(9 << 30, 1000)
+    (1, 256, 1)
+    """
+    if token_bytes <= _IN_MEMORY or not records:
+        return 1
+    wanted = BLOCK_BYTES * records / token_bytes
+    below = 1 << max(0, int(wanted).bit_length() - 1)
+    return below if wanted - below <= 2 * below - wanted else 2 * below
 
 
 def shuffle_steps(steps: IntArray, group: int, *, seed: int, epoch: int, window: int) -> IntArray:

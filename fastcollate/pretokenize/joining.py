@@ -13,6 +13,7 @@ from fastcollate.store.directory import StoreDirectory
 from fastcollate.store.manifest import REJECTED, Manifest
 from fastcollate.store.reader import TokenStore
 from fastcollate.store.shards.second_names import bring_shards
+from fastcollate.store.verify import not_here
 
 __all__ = ["merge"]
 
@@ -72,6 +73,8 @@ def _opened(stores: Iterable[str | Path | TokenStore]) -> list[TokenStore]:
         if not isinstance(store, str | Path | TokenStore):
             raise InputError(f"merge got a list with {store!r:.80}: give it directories of stores, or TokenStores")
         opened = store if isinstance(store, TokenStore) else TokenStore(store)
+        if not isinstance(opened.path, Path):
+            raise not_here(opened.path)
         if len(opened) != opened.manifest.records:
             raise InputError(
                 f"merge got a view of {opened.path} with {len(opened)} of its {opened.manifest.records} records: "
@@ -100,7 +103,7 @@ def _bring(stores: Sequence[TokenStore], path: Path, manifest: Manifest) -> None
     renamed = iter(manifest.shards)
     for store in stores:
         entries = store.manifest.shards
-        bring_shards(store.path, entries, path, list(islice(renamed, len(entries))))
+        bring_shards(Path(store.path), entries, path, list(islice(renamed, len(entries))))
     _join_rejected(stores, path / REJECTED)
 
 
@@ -110,7 +113,7 @@ def _join_rejected(stores: Sequence[TokenStore], path: Path) -> None:
     A link would not do: to this file lines are added where it lies.
     """
     for store in stores:
-        source, count = store.path / REJECTED, sum(store.manifest.rejected.values())
+        source, count = Path(store.path) / REJECTED, sum(store.manifest.rejected.values())
         if not count or not source.exists():
             continue
         with storage_errors(path), source.open("rb") as lines, path.open("ab") as out:

@@ -20,7 +20,6 @@ from fastcollate.pretokenize.settling import settle_template, settle_tokenizer
 from fastcollate.pretokenize.telling import tell
 from fastcollate.pretokenize.work import EngineName, Work, Workers
 from fastcollate.sources.resolve import find_sources
-from fastcollate.store.elsewhere import store_at
 from fastcollate.store.reader import TokenStore
 from fastcollate.store.shards.entries import Layout
 from fastcollate.store.shards_writer import info_of
@@ -136,7 +135,7 @@ def prepare(
     target = _target(place.drafts, tokenizer, layout, records_per_shard, work.labels)
     old = OldStore.at(place, target, kept) if append else None
     _do(work, recipe, target, Unfinished(place, arguments_of(recipe, target), work.tasks, old), progress)
-    return tell(store_at(place.url, storage_options))
+    return tell(TokenStore(place.url, storage_options=storage_options))
 
 
 def _do(

@@ -84,10 +84,10 @@ def print_histogram(lengths: IntArray, counts: IntArray) -> None:
     print(f"\n{'tokens':>{left + right + 3}}  {plural(total, 'record')}")
     for (start, stop), (_, _, n) in zip(labels, found, strict=True):
         share = f"{n:,}".rjust(len(f"{most:,}")) + f"  {100 * n / total:5.1f} %"
-        print(f"{start:>{left}} - {stop:>{right}}  {_bar(n / most, room):{room}}  {share}")
+        print(f"{start:>{left}} - {stop:>{right}}  {bar(n / most, room):{room}}  {share}")
 
 
-def _bar(share: float, room: int) -> str:
+def bar(share: float, room: int) -> str:
     """A bar of `share * room` cells, at least a sliver if there is anything to show."""
     eighths = max(round(share * room * 8), share > 0)
     if not can_print("█▏"):

@@ -13,6 +13,7 @@ from fastcollate.plan.buckets.bucket_plan import Buckets
 from fastcollate.plan.buckets.bucket_window import BucketWindow
 from fastcollate.plan.pack_plan import PackPlan
 from fastcollate.ragged import IntArray
+from fastcollate.reports.idle_time import IdleTime
 
 _BATCHES_AT_A_TIME = 1024
 
@@ -156,6 +157,7 @@ class PackSummary:
     Attributes:
         batches: The global batches; each rank gets `batches / group`.
         packs, documents, tokens: What is delivered over all ranks.
+        rows: The packs, and the empty ones of ranks that get none.
         length: The tokens of a full pack.
         group: The ranks that share the batches.
         seconds: What planning the epoch took.
@@ -164,6 +166,7 @@ class PackSummary:
 
     batches: int
     packs: int
+    rows: int
     documents: int
     tokens: int
     length: int
@@ -181,24 +184,27 @@ class PackSummary:
             "packs_lower_bound": -(-self.tokens // self.length),
             "ranks": self.group,
             "batches_per_rank": self.batches // self.group,
-            "efficiency": self.tokens / max(1, self.packs * self.length),
+            "efficiency": self.tokens / max(1, self.rows * self.length),
             "documents_per_pack": self.documents / max(1, self.packs),
             "planning_seconds": self.seconds,
             "planning_nanoseconds_per_record": self.seconds / self.planned * 1e9,
         }
 
 
-def summarise_packs(plan: PackPlan) -> PackSummary:
-    """Plan one epoch for `plan.group` ranks, window by window, and count."""
-    batches = packs = documents = tokens = 0
+def summarise_packs(plan: PackPlan, idle: IdleTime | None = None) -> PackSummary:
+    """Plan one epoch for `plan.group` ranks, window by window, and count; each window's steps go to `idle`."""
+    batches = packs = rows = documents = tokens = 0
     seconds = 0.0
     for number in range(plan.num_windows):
         begun = time.perf_counter()
         window = plan.plan_window(number)
         seconds += time.perf_counter() - begun
+        if idle is not None:
+            idle.add(window, plan.group)
         edges, used = window.whole.packs.edges, window.whole.packs.used
         before = np.concatenate([[0], np.cumsum(used)])
         batches, packs = batches + len(window), packs + int(window.real_rows.sum())
+        rows += int(np.maximum(window.real_rows, 1).sum())
         documents += int((edges[window.stops] - edges[window.starts]).sum())
         tokens += int((before[window.stops] - before[window.starts]).sum())
-    return PackSummary(batches, packs, documents, tokens, plan.length, plan.group, seconds, plan.num_records)
+    return PackSummary(batches, packs, rows, documents, tokens, plan.length, plan.group, seconds, plan.num_records)

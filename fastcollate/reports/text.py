@@ -134,3 +134,12 @@ def progress(unit: str) -> Iterator[Callable[[int], object] | None]:
 
     with tqdm(unit=f" {unit}", unit_scale=True, leave=False, dynamic_ncols=True, file=sys.stderr) as bar:
         yield bar.update
+
+
+def shuffle_in_words(shuffle_block: int) -> str:
+    """Return how a corpus is shuffled in blocks of so many records.
+
+    >>> shuffle_in_words(1), shuffle_in_words(256)
+    ('every record alone', 'blocks of 256 records')
+    """
+    return "every record alone" if shuffle_block == 1 else f"blocks of {shuffle_block:,} records"

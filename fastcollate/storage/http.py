@@ -15,6 +15,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 from fastcollate.errors import InputError
+from fastcollate.storage.local import default_cache
 
 __all__ = ["downloaded", "fetch"]
 
@@ -39,7 +40,7 @@ def fetch(url: str, *, cache_dir: Path | None = None) -> Path:
     """
     if not url.lower().startswith(("http://", "https://")):
         raise _failure(url, "a URL must begin with http:// or https://")
-    folder = cache_dir or _default_cache()
+    folder = cache_dir or default_cache()
     target = folder / _file_name(url)
     if not target.exists():
         try:
@@ -70,12 +71,6 @@ def downloaded(url: str) -> Iterator[Path]:
         with suppress(OSError):
             path.unlink()
         raise
-
-
-def _default_cache() -> Path:
-    if own := os.environ.get("FASTCOLLATE_CACHE_DIR"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "fastcollate"
 
 
 def _file_name(url: str) -> str:

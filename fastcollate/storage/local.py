@@ -21,7 +21,10 @@ from fastcollate.storage.pages import Pages
 __all__ = [
     "MappedFile",
     "copy",
+    "default_cache",
+    "identity_at",
     "link",
+    "locked",
     "make_durable",
     "make_names_durable",
     "map_file",
@@ -125,6 +128,36 @@ def copy(source: Path, target: Path) -> None:
         raise storage_error(Path(error.filename) if opening else target, error) from error
 
 
+def default_cache() -> Path:
+    """Return the user's own directory for what can be fetched again.
+
+    It is `$FASTCOLLATE_CACHE_DIR`, else `fastcollate` in `$XDG_CACHE_HOME`, else in `~/.cache`.
+    """
+    if own := os.environ.get("FASTCOLLATE_CACHE_DIR"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "fastcollate"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock that a file stands for; who comes later waits, and it ends with the process.
+
+    On Windows, and on file systems without locks, nobody is kept out.
+
+    Raises:
+        StorageError: The file cannot be made.
+    """
+    with storage_errors(path):
+        file = path.open("wb")
+    with file:
+        if sys.platform != "win32":
+            import fcntl  # noqa: PLC0415  # not on Windows
+
+            with suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 @contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Lend a file that appears under `path` whole, or not at all.
@@ -160,17 +193,22 @@ class MappedFile(NamedTuple):
     path: Path
 
     def identity_now(self) -> tuple[int, ...] | None:
-        """Return the identity of the file that has the name today; None if there is none.
+        """Return the identity of the file that has the name today; see `identity_at`."""
+        return identity_at(self.path)
 
-        Raises:
-            StorageError: The disk failed.
-        """
-        try:
-            return _identity(os.stat(self.path))  # noqa: PTH116  # asked for often: Path.stat takes twice as long
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise storage_error(self.path, error) from error
+
+def identity_at(path: Path) -> tuple[int, ...] | None:
+    """Return which file has a name, of which size, and when it was written; None if there is none.
+
+    Raises:
+        StorageError: The disk failed.
+    """
+    try:
+        return _identity(os.stat(path))  # noqa: PTH116  # asked for often: Path.stat takes twice as long
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise storage_error(path, error) from error
 
 
 def _identity(found: os.stat_result) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from fastcollate.storage.network.block_file import BlockFile
 from fastcollate.storage.network.calls import finished, started
 from fastcollate.storage.network.client import connected, library
 from fastcollate.storage.network.coalescing import cut_out, merged
-from fastcollate.storage.network.failures import object_error
+from fastcollate.storage.network.failures import MissingError, ReplacedError, object_error
 from fastcollate.storage.network.settings import read_settings
 
 __all__ = ["ObjectStorage"]
@@ -48,14 +48,18 @@ class ObjectStorage:
     Args:
         url: `s3://bucket/prefix`, `gs://…`, `az://…` or `abfs://…`.
         storage_options: As `read_settings` explains them.
+        one_version: Whether an object keeps, for all reads of ranges, the version in which it was first read.
 
     Raises:
         InputError: The URL names no bucket, or a setting is unknown or wrong.
         StorageError: The extra `cloud` is not installed, or a setting is missing.
     """
 
-    def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, url: str, storage_options: Mapping[str, Any] | None = None, *, one_version: bool = False
+    ) -> None:
         self._url = url.rstrip("/")
+        self._versions: dict[str, str] | None = {} if one_version else None
         settings = read_settings(url, storage_options)
         self._prefix, self._seconds = settings.prefix, settings.seconds
         self._obstore = library(self._url)
@@ -204,22 +208,27 @@ class ObjectStorage:
             for task in tasks:  # the others, where one failed
                 task.cancel()
         if len(versions) > 1:
-            raise object_error(self._at(name), InterruptedError("replaced"), self._seconds)
+            raise ReplacedError.of(self._at(name))
         return dict(zip(wanted, blocks, strict=True))
 
     async def _range(
         self, name: str, start: int, stop: int, *, version: str | None = None, versions: set[str] | None = None
     ) -> memoryview:
+        first = (self._versions or {}).get(name, "")
+        version = version or (first if first.startswith('"') else None)
         options = {"range": (start, stop)} | ({"if_match": version} if version else {})
         answer = await self._obstore.get_async(self._store, self._key(name), options=options)
         data = memoryview(await answer.bytes_async())
         if len(data) != stop - start:
-            raise StorageError(
+            raise MissingError(
                 f"{self._at(name)}: ends at byte {start + len(data):,}, before byte {stop:,} that is asked for: "
                 "upload the object again"
             )
+        found = answer.meta["e_tag"] or ""
         if versions is not None:
-            versions.add(answer.meta["e_tag"] or "")
+            versions.add(found)
+        if self._versions is not None and self._versions.setdefault(name, found) != found:
+            raise ReplacedError.of(self._at(name))
         return data
 
     def _answer(

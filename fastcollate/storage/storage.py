@@ -84,13 +84,20 @@ def is_object_url(url: str | os.PathLike[str]) -> bool:
     return _OBJECTS.match(os.fspath(url)) is not None
 
 
-def open_storage(url: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> Storage:
+def open_storage(
+    url: str | os.PathLike[str],
+    storage_options: Mapping[str, Any] | None = None,
+    *,
+    one_version: bool = False,
+) -> Storage:
     """Return the storage that a path or a URL stands for; nothing is read yet.
 
     Args:
         url: The path of a directory, or `s3://bucket/prefix`, `gs://…`, `az://…` or `abfs://…`.
         storage_options: Settings of the object store, such as `{"endpoint_url": "http://127.0.0.1:9000"}`, as
             `read_settings` explains them; by default the environment variables of its makers decide alone.
+        one_version: True has all ranges of an object read from the version in which it was first read, and a
+            `ReplacedError` raised once there is another; False (default) has that of one call only.
 
     Raises:
         InputError: The URL is of another kind, or a setting is unknown or wrong.
@@ -107,7 +114,7 @@ def open_storage(url: str | os.PathLike[str], storage_options: Mapping[str, Any]
     if is_object_url(where):
         from fastcollate.storage.objects import ObjectStorage  # noqa: PLC0415  # only for those who need it
 
-        return ObjectStorage(where, storage_options)
+        return ObjectStorage(where, storage_options, one_version=one_version)
     if "://" in where:
         raise InputError(
             f"{where}: cannot be opened as storage: give a directory, or a URL that begins with s3://, gs:// or az://",

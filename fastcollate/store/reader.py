@@ -12,29 +12,33 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastcollate.arguments import check_choice, check_count
-from fastcollate.errors import EncodingError, InputError
+from fastcollate.errors import InputError
 from fastcollate.ragged import Column, IntArray, Ragged, row_numbers
+from fastcollate.store.decoding import tokenizer_of
 from fastcollate.store.manifest import Manifest
-from fastcollate.store.opened import Opened, Verify, open_store
+from fastcollate.store.opened import Opened, Options, Verify, check_all, check_cache, open_store, place_of
 from fastcollate.store.shards.shard import Shard
 from fastcollate.store.shards.shard_arrays import STRING
 from fastcollate.store.shards.sharded import ShardedRecords
-from fastcollate.store.splitting import Part, part_sizes, records_of_part, units_of
-from fastcollate.store.verify import check_files, check_hashes, not_here
-from fastcollate.tokenizers.load import AnyEncoding, load_encoding
+from fastcollate.store.splitting import Part, name_of, part_sizes, records_of_part, units_of
+from fastcollate.tokenizers.load import AnyEncoding
 from fastcollate.tokenizers.tokenizer import Tokenizer
 
 __all__ = ["TokenStore"]
 
 
 class TokenStore:
-    """A `TokenStore` maps a pretokenised corpus on disk; opening one reads no tokens.
+    """A `TokenStore` maps a pretokenised corpus on disk, or reads one in an object store; opening reads no tokens.
 
     `len` is the number of records, and `store[i]` are the tokens of record `i` as a read-only view of the file;
     negative numbers count from the end. A store goes into any dataset, and its views by `split` do too.
 
+    Of a store in an object store the index, all but the tokens, is copied to this machine once. Tokens come in
+    blocks that are checked; what fails is tried again until the `timeout` of `storage_options` has passed.
+
     Args:
-        path: The directory that `prepare` or a `StoreWriter` made.
+        path: The directory that `prepare` or a `StoreWriter` made, or the URL of a prefix: `s3://bucket/store`,
+            `gs://...`, `az://...`.
         verify: How much is checked. `"none"` trusts the files. `"index"` (the default) checks at once that each
             file is there and has its size; datasets hash all files in the background of their first epoch, and
             tell of any difference before its last batch. `"full"` hashes every byte before the store is used. With
@@ -42,10 +46,17 @@ class TokenStore:
             nothing is read outside. A copy of the store in another process checks as much.
         fingerprint: The fingerprint that the store must have, 64 hex digits; by default any store will do. A store
             that grew since opens as it was at that fingerprint, with the records that it had then.
+        cache_dir: The directory that keeps what an object store gave, for all processes that are given it.
+            By default the index alone is kept, in `$FASTCOLLATE_CACHE_DIR`, else in `fastcollate` in
+            `$XDG_CACHE_HOME` or `~/.cache`.
+        cache_bytes: The bytes of tokens that `cache_dir` keeps at most, those read last; by default all it holds.
+        storage_options: Settings of the object store, as `prepare` takes them; by default the environment's alone.
 
     Raises:
         StoreError: The store cannot be used; the error is one of the subclasses, such as `StoreCorruptError`, and
             names the file that is missing, truncated, swapped or changed.
+        StorageError: The disk, the network or the server failed; the object and the range are named.
+        InputError: An argument is wrong, or one of the cache's is given for a directory.
 
     >>> from fastcollate import Ragged, StoreWriter
     >>> import tempfile
@@ -57,40 +68,42 @@ class TokenStore:
     (2, 5, array([3, 2]), array([ 72, 105, 256], dtype=uint16))
     """
 
-    def __init__(self, path: str | Path, *, verify: Verify = "index", fingerprint: str | None = None) -> None:
-        if "://" in str(path):
-            raise not_here(path)
-        self.path = Path(path)
-        self._verify: Verify = check_choice("verify", verify, get_args(Verify))
-        self._wanted = fingerprint
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        verify: Verify = "index",
+        fingerprint: str | None = None,
+        cache_dir: str | Path | None = None,
+        cache_bytes: int | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.path: Path | str = place_of(path)
+        check_choice("verify", verify, get_args(Verify))
+        cache = check_cache(self.path, cache_dir, cache_bytes)
+        self._options = Options(verify, fingerprint, *cache, storage_options)
         self._parts: tuple[Part, ...] = ()
         self._count = self._opened.manifest.records
 
     @cached_property
     def _opened(self) -> Opened:
-        return open_store(self.path, verify=self._verify, fingerprint=self._wanted)
+        return open_store(self.path, self._options)
 
     @cached_property
     def _records(self) -> ShardedRecords:
         chosen: range | IntArray = range(self.manifest.records)
+        grouped = self._parts and "group" in self.manifest.columns
+        groups = [shard.beside("group").values for shard in self._opened.shards] if grouped else []
         for part in self._parts:
-            chosen = records_of_part(part, chosen, self._units)
-        return ShardedRecords.of(self._opened.shards, chosen)
-
-    @cached_property
-    def _units(self) -> IntArray | None:
-        """The number of what each record of the whole belongs to, int64[N]; None where each is alone."""
-        if "group" not in self.manifest.columns:
-            return None
-        return units_of([shard.beside("group").values for shard in self._opened.shards])
+            chosen = records_of_part(part, chosen, units_of(groups) if grouped else None)
+        return ShardedRecords.of(self._opened.shards, chosen, self._opened.far)
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, index: int) -> NDArray[Any]:
         """The tokens of record `index`, uint16|uint32, as a view of the file."""
-        shard, place = self._locate(index)
-        return shard.tokens[place]
+        return self._records.row(self._number(index))
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return (self[i] for i in range(len(self)))
@@ -100,8 +113,8 @@ class TokenStore:
 
     def __getstate__(self) -> dict[str, Any]:
         """To another process go the address and the fingerprint; it opens the files when it first reads them."""
-        wanted = {"_verify": self._verify, "_wanted": self.manifest.fingerprint}
-        return {"path": self.path, "_parts": self._parts, "_count": self._count, **wanted}
+        options = self._options._replace(fingerprint=self.manifest.fingerprint)
+        return {"path": self.path, "_parts": self._parts, "_count": self._count, "_options": options}
 
     @property
     def manifest(self) -> Manifest:
@@ -125,10 +138,7 @@ class TokenStore:
 
     @cached_property
     def columns(self) -> Mapping[str, Column]:
-        """What the store has beside its tokens, by name: `spans`, if records say what is supervised, and others.
-
-        A column of strings is int32 numbers, which `words` turns into strings.
-        """
+        """What the store has beside its tokens, by name; strings are int32 numbers, which `words` turns back."""
         named = {
             name: Column("int32" if column.dtype == STRING else column.dtype, column.per)
             for name, column in self.manifest.columns.items()
@@ -138,12 +148,10 @@ class TokenStore:
     @cached_property
     def fingerprint(self) -> str:
         """64 hex digits that change with any byte of the data, or with the view taken of it."""
-        whole, chosen = self.manifest.fingerprint, self._records.chosen
-        if len(chosen) == self.manifest.records:
+        whole = self.manifest.fingerprint
+        if self._count == self.manifest.records:
             return whole
-        if isinstance(chosen, range):
-            return hashlib.sha256(f"{whole}:{chosen.start}:{len(chosen)}".encode()).hexdigest()
-        return hashlib.sha256(f"{whole}:{[tuple(part) for part in self._parts]}".encode()).hexdigest()
+        return hashlib.sha256(f"{whole}:{name_of(self._records.chosen, self._parts)}".encode()).hexdigest()
 
     @cached_property
     def lengths(self) -> IntArray:
@@ -158,11 +166,14 @@ class TokenStore:
     @cached_property
     def num_tokens(self) -> int:
         """The tokens of all records together."""
-        if self._count == self.manifest.records:
-            return self.manifest.tokens
-        return int(self.lengths.sum())
+        return self.manifest.tokens if self._count == self.manifest.records else int(self.lengths.sum())
 
-    def at_epoch(self, seed: int, epoch: int) -> ShardedRecords:  # noqa: ARG002  # a mixture's depend on them
+    @property
+    def token_bytes(self) -> int:
+        """The bytes of the tokens of all records together."""
+        return self.num_tokens * np.dtype(self.manifest.dtype).itemsize
+
+    def at_epoch(self, seed: int, epoch: int) -> ShardedRecords:  # noqa: ARG002  # of a mixture
         """Return the records of one epoch: in a store all of them, in every epoch."""
         return self._records
 
@@ -217,8 +228,7 @@ class TokenStore:
         Raises:
             InputError: There is no such column of strings.
         """
-        known = [column for column, entry in self.manifest.columns.items() if entry.dtype == STRING]
-        if name not in known:
+        if name not in (known := [n for n, entry in self.manifest.columns.items() if entry.dtype == STRING]):
             raise InputError(f"the store has no column of strings {name!r}: it has {known}")
         return self._opened.dictionaries.words(name)
 
@@ -226,19 +236,12 @@ class TokenStore:
         """Return the tokenizer that made the ids.
 
         Args:
-            encoding: What it is loaded from, as `load_encoding` takes it; by default its name in the manifest.
+            encoding: What it is loaded from, as `load_encoding` takes it; by default its name.
 
         Raises:
             EncodingError: It cannot be found by its name, or is another one than made the ids.
         """
-        written = self.manifest.encoding
-        tokenizer = load_encoding(written.name if encoding is None else encoding)
-        if tokenizer.sha256 != written.sha256:
-            raise EncodingError(
-                f"{self.path} was written with another encoding {written.name!r} than {tokenizer.name!r} here: "
-                "give the one that wrote it"
-            )
-        return tokenizer
+        return tokenizer_of(self.manifest.encoding, encoding, str(self.path))
 
     def text(self, index: int) -> str:
         """Return record `index` decoded; bytes that are not UTF-8 become U+FFFD."""
@@ -250,8 +253,7 @@ class TokenStore:
         Raises:
             StoreCorruptError: A file differs; the first that does is named.
         """
-        check_files(self.path, self.manifest)
-        check_hashes(self.path, self.manifest)
+        check_all(self.path, self._options._replace(fingerprint=self.manifest.fingerprint))
 
     def split(self, shares: Mapping[str, float | None], seed: int | None = None) -> dict[str, TokenStore]:
         """Return views of parts of the store, by name; nothing is copied, and records keep their order.
@@ -286,8 +288,11 @@ class TokenStore:
         return view
 
     def _locate(self, index: int) -> tuple[Shard, int]:
+        return self._records.locate(self._number(index))
+
+    def _number(self, index: int) -> int:
         if not isinstance(index, int | np.integer):
             raise InputError(f"record {index!r} of a store: give one number; take([...]) copies several records")
         if not -self._count <= index < self._count:
             raise IndexError(f"record {index} of a store with {self._count} records")
-        return self._records.locate(int(index) % self._count)
+        return int(index) % self._count

@@ -14,7 +14,7 @@ from fastcollate.plan.permutation import Purpose, derive_key, permute
 from fastcollate.ragged import IntArray
 from fastcollate.store.shards.shard_arrays import group_begins
 
-__all__ = ["Part", "part_sizes", "records_of_part", "units_of"]
+__all__ = ["Part", "name_of", "part_sizes", "records_of_part", "units_of"]
 
 
 class Part(NamedTuple):
@@ -23,6 +23,15 @@ class Part(NamedTuple):
     sizes: tuple[int, ...]
     number: int
     seed: int | None
+
+
+def name_of(chosen: range | IntArray, parts: Sequence[Part]) -> str:
+    """Return a text that tells these records of a store from others: where they begin, or how they were chosen.
+
+    >>> name_of(range(3, 5), [])
+    '3:2'
+    """
+    return f"{chosen.start}:{len(chosen)}" if isinstance(chosen, range) else str([tuple(part) for part in parts])
 
 
 def part_sizes(shares: Mapping[str, float | None], records: int) -> tuple[int, ...]:

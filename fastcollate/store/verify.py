@@ -16,7 +16,7 @@ from fastcollate.store.manifest import MANIFEST, Manifest, is_kept, is_store_fil
 from fastcollate.store.shards.hashes import changed, file_hash
 from fastcollate.store.shards.mapped_arrays import MISSING, wrong_size
 
-__all__ = ["check_files", "check_hashes", "not_here", "read_manifest"]
+__all__ = ["check_files", "check_hashes", "manifest_of_prefix", "not_here", "read_manifest"]
 
 
 def read_manifest(
@@ -35,7 +35,7 @@ def read_manifest(
         StorageError: The disk or the object store failed.
     """
     if is_object_url(path):
-        return _manifest_of_prefix(open_storage(path, storage_options))
+        return manifest_of_prefix(open_storage(path, storage_options), fingerprint)
     path = Path(path)
     data = _current(path)
     if fingerprint is None or _sha256(data) == fingerprint:
@@ -56,7 +56,7 @@ def read_manifest(
     return Manifest.from_bytes(kept, str(path / name))
 
 
-def _other_store(path: Path, found: Manifest, kept: int, wanted: str) -> StoreChangedError:
+def _other_store(path: Path | str, found: Manifest, kept: int, wanted: str) -> StoreChangedError:
     also = f", {plural(kept, 'earlier one')} kept, none" if kept else ", not"
     return StoreChangedError(
         f"{path} was replaced by another store while it was in use, or was never the one asked for "
@@ -86,31 +86,41 @@ def _current(path: Path) -> bytes:
         raise storage_error(path, error) from error
 
 
-def _manifest_of_prefix(storage: Storage) -> Manifest:
-    found = storage.look_up(MANIFEST)
-    if found is None:
+def manifest_of_prefix(storage: Storage, fingerprint: str | None = None) -> Manifest:
+    """Return the manifest of the store in a prefix of an object store; see `read_manifest`."""
+    data = _content(storage, MANIFEST)
+    if data is None:
         if any(is_store_file(name) for name in storage.sizes()):
             raise StoreIncompleteError(
                 f"{storage.url} has no {MANIFEST}: its writer was stopped before it finished; prepare it again"
             )
         raise StoreError(f"{storage.url} holds no store: give the prefix that `fastcollate prepare` wrote to")
-    with storage.open(MANIFEST) as file:
-        return Manifest.from_bytes(file.read(), f"{storage.url}/{MANIFEST}")
+    if fingerprint is None or _sha256(data) == fingerprint:
+        return Manifest.from_bytes(data, f"{storage.url}/{MANIFEST}")
+    name = kept_name(str(fingerprint))
+    kept = _content(storage, name) if is_kept(name) else None
+    if kept is None or _sha256(kept) != fingerprint:
+        found = Manifest.from_bytes(data, f"{storage.url}/{MANIFEST}")
+        raise _other_store(storage.url, found, sum(map(is_kept, storage.sizes())), str(fingerprint))
+    return Manifest.from_bytes(kept, f"{storage.url}/{name}")
+
+
+def _content(storage: Storage, name: str) -> bytes | None:
+    found = storage.look_up(name)
+    return None if found is None else bytes(storage.read_ranges(name, [(0, found.size)])[0])
 
 
 def not_here(url: Path | str) -> StoreError:
-    """Return the error for a store that is not on this machine.
+    """Return the error for what needs the files of a store, and is given one in an object store.
 
     >>> print(not_here("s3://bucket/store"))
-    s3://bucket/store: remote stores cannot be read yet; copy the directory to a local disk
+    s3://bucket/store: is not on this machine, and this needs its files: copy the prefix to a directory
     """
-    return StoreError(f"{url}: remote stores cannot be read yet; copy the directory to a local disk")
+    return StoreError(f"{url}: is not on this machine, and this needs its files: copy the prefix to a directory")
 
 
 def check_files(path: Path, manifest: Manifest) -> None:
     """Every file is there and has its size."""
-    if is_object_url(path):
-        raise not_here(path)
     for file in (file for entry in manifest.shards for file in entry.files):
         try:
             found = os.stat(f"{path}/{file.name}")  # noqa: PTH116  # there may be many thousands: a Path is slow

@@ -4,11 +4,10 @@ import json
 
 import pytest
 from commands import run
-from object_server import CLOUD
+from far_stores import upload
+from object_server import settings
 
-from fastcollate.errors import StoreError
 from fastcollate.storage.storage import open_storage
-from fastcollate.store.reader import TokenStore
 
 
 @pytest.fixture
@@ -40,7 +39,15 @@ def test_what_is_no_store_is_told(around):
     assert err.startswith(f"fastcollate: {url}/manifest.json")
 
 
-def test_its_tokens_cannot_be_read_yet():
-    pytest.importorskip("obstore", reason=CLOUD)
-    with pytest.raises(StoreError, match="remote stores cannot be read yet"):
-        TokenStore("s3://bucket/store")
+def test_a_plan_of_a_store_in_a_bucket_is_that_of_its_directory(bucket, server, store, tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTCOLLATE_CACHE_DIR", str(tmp_path))
+    url = upload(store.path, f"{bucket}/store", settings(server))
+    how = ["--max-tokens", "2000", "--json"]
+    told = ["--storage-options", f"key=a,secret=b,region=us-east-1,endpoint_url={server}"]
+    here, there = (run("plan", *where, *how) for where in ([store.path], [url, *told]))
+    assert there[0] == here[0] == 0
+    found, wanted = (json.loads(out) for _, out, _ in (there, here))
+    assert {name for name in found if found[name] != wanted[name]} <= {
+        n for n in found if n.startswith("planning_")
+    }
+    assert json.loads(run("info", url, *told, "--json")[1])["fingerprint"] == store.fingerprint

@@ -54,7 +54,7 @@ def test_it_counts_what_the_ranks_then_get(store, world_size, flags, arguments):
 def test_people_get_a_table(store):
     lines = succeed("plan", str(store.path), "--batch-size", "16", "--world-size", "2").splitlines()
     assert [line.split()[0] for line in lines] == [
-        "records", "batches", "filler", "padding", "balance", "waiting", "planning", "shapes",
+        "records", "batches", "filler", "padding", "balance", "shuffle", "waiting", "planning", "shapes",
     ]  # fmt: skip
     assert "32 on each of 2 ranks" in lines[1]
 
@@ -106,6 +106,7 @@ def test_packs_are_counted(store):
         "efficiency",
         "documents",
         "batches",
+        "shuffle",
         "planning",
     ]
     assert "more than a pack of 100" in fail("plan", str(store.path), "--pack", "100")
@@ -130,3 +131,39 @@ def test_an_epoch_of_no_batches_is_counted_too(store, size):
     assert (facts["batches_per_rank"], facts["tokens"]) == (0, 0)
     lines = succeed("plan", str(store.path), *flags).splitlines()
     assert any("0 on each of 5,000 ranks" in line for line in lines)
+
+
+def test_idle_time_of_ranks_is_told_and_drawn(store):
+    flags = ["--pack", "256", "--world-size", "4"]
+    dealt = {}
+    for balance in ("24576", "none"):
+        facts = json.loads(succeed("plan", str(store.path), *flags, "--balance", balance, "--json"))
+        arguments = {"length": 256, "balance": None if balance == "none" else 24_576, "world_size": 4}
+        ranks = [PackedDataset(store, rank=rank, **arguments) for rank in range(4)]
+        costs = [
+            [sum(n * (n + 24_576) for n in b.lengths.tolist()) for b in step] for step in zip(*ranks, strict=True)
+        ]
+        idle = [1 - sum(step) / 4 / max(step) for step in costs]
+        assert facts["steps"] == len(costs) == facts["batches_per_rank"]
+        assert facts["idle"] == pytest.approx(1 - sum(map(sum, costs)) / 4 / sum(map(max, costs)))
+        assert facts["idle_of_a_step"]["mean"] == pytest.approx(np.mean(idle))
+        assert facts["idle_of_a_step"]["p99"] == pytest.approx(np.quantile(idle, 0.99))
+        assert facts["efficiency"] == pytest.approx(facts["tokens"] / (facts["batches_per_rank"] * 4 * 256))
+        assert [len(facts["ranks_of_a_step"]), max(facts["ranks_of_a_step"])] == [4, 1.0]
+        dealt[balance] = facts["idle"]
+    assert dealt["24576"] < dealt["none"]
+    lines = succeed("plan", str(store.path), *flags).splitlines()
+    assert any(line.startswith("idle time") for line in lines)
+    assert "work of the 4 ranks in a usual step, the busiest first" in lines
+    assert lines[-4].endswith("100.0 %")
+    small = succeed("plan", str(store.path), *flags, "--window", "30")
+    assert "would make less than 1 % idle" in small
+    plain = succeed("plan", str(store.path), *flags, "--balance", "none")
+    assert "--balance deals neighbours in cost to a step" in plain
+
+
+def test_a_balance_that_is_none_is_named(store):
+    assert "balance is 0: it must be an integer" in fail(
+        "plan", str(store.path), "--pack", "256", "--balance", "0"
+    )
+    assert "--balance is for packs" in fail("plan", str(store.path), "--batch-size", "16", "--balance")

@@ -1,6 +1,7 @@
 """`PackedDataset`: packs anew each epoch, resumes everywhere, and names what it cannot pack."""
 
 from functools import partial
+from itertools import islice
 
 import pytest
 from contracts import assert_exactly_once, assert_resumes_everywhere, assert_same_stream
@@ -88,7 +89,7 @@ def test_a_filler_pack_is_all_padding(tmp_path):
         for rank in range(3)
         for batch in PackedDataset(tiny, length=8, rank=rank, world_size=3)
     ]
-    assert sorted(batch.num_tokens for batch in batches) == [0, 0, 5]
+    assert sorted(batch.num_tokens for batch in batches) == [0, 2, 3]
     empty = next(batch for batch in batches if batch.num_tokens == 0)
     assert empty["input_ids"].tolist() == [[256] * 8]
     assert empty["labels"].tolist() == [[-100] * 8]
@@ -156,6 +157,36 @@ def test_empty_stores_and_stores_without_spans_are_errors(store, tmp_path):
 def test_packs_are_not_padded_by_mistake(store):
     with pytest.raises(CollateError, match="packs of documents: collate it with a PackingCollator"):
         PaddingCollator(256)(next(iter(PackedDataset(store, length=256))))
+
+
+def test_a_state_of_another_balance_does_not_fit(store):
+    state = PackedDataset(store, length=256).state_dict()
+    assert state["fingerprint"]["balance"] == 24_576
+    with pytest.raises(StateMismatchError, match="taken with balance 24576, this dataset has None"):
+        PackedDataset(store, length=256, balance=None).load_state_dict(state)
+
+
+@pytest.mark.parametrize("strategy", ["best_fit", "wrap"])
+def test_a_chain_of_world_sizes_delivers_every_balanced_pack_once(store, strategy):
+    state, found = None, []
+    for world_size, steps in ((8, 3), (4, 4), (16, 2), (3, 5), (1, None)):
+        taken, states = [], []
+        for rank in range(world_size):
+            dataset = PackedDataset(
+                store, length=300, strategy=strategy, window=400, rank=rank, world_size=world_size
+            )
+            if state is not None:
+                dataset.load_state_dict(state)
+            taken.append(list(islice(dataset, steps)))
+            states.append(dataset.state_dict())
+        assert len(set(map(len, taken))) == 1
+        assert states[1:] == states[:-1]
+        assert states[0]["group"] == 8
+        state = states[0]
+        found += [batch for batches in taken for batch in batches]
+    tokens = sum(int(batch.lengths.sum()) for batch in found)
+    assert tokens == store.num_tokens
+    assert {record for batch in found for record in batch.record_ids.tolist()} - {-1} == set(range(len(store)))
 
 
 def test_a_bucketed_state_does_not_fit(store):

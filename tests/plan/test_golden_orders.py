@@ -19,11 +19,23 @@ KINDS = {
     "rows, ranks": (lambda store: BucketedDataset(store, **ROWS, rank=2, world_size=3), "b13726652232"),
     "tokens": (lambda store: BucketedDataset(store, max_tokens=400, window=100, seed=1), "522243c7f0ab"),
     "widths": (lambda store: BucketedDataset(store, **ROWS, buckets=4), "d4689c7e9254"),
-    "blocks": (lambda store: BucketedDataset(store, **ROWS, shuffle_block=16), "e16798abe00e"),
+    "blocks": (lambda store: BucketedDataset(store, **ROWS, shuffle_block=16), "945ae70c8fff"),
     "longest first": (lambda store: BucketedDataset(store, **ROWS, longest_first=True), "2fef2af7262a"),
     "best fit": (lambda store: PackedDataset(store, length=128, **PACKS), "b3cf44b70e4d"),
     "split": (lambda store: PackedDataset(store, length=50, overlong="split", **PACKS), "5a96bcf3f73c"),
     "wrap": (lambda store: PackedDataset(store, length=128, strategy="wrap", **PACKS), "6d961683be29"),
+    "best fit, ranks": (
+        lambda store: PackedDataset(store, length=128, **PACKS, rank=2, world_size=3),
+        "3ff53d4f57ed",
+    ),
+    "wrap, ranks": (
+        lambda store: PackedDataset(store, length=128, strategy="wrap", **PACKS, rank=2, world_size=3),
+        "82110434e248",
+    ),
+    "best fit, ranks, as dealt": (
+        lambda store: PackedDataset(store, length=128, **PACKS, rank=2, world_size=3, balance=None),
+        "83e2aade26a6",
+    ),
 }
 MIXTURE = "8948b58a7c0d"
 STORE = "240eec09f161"

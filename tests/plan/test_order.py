@@ -7,6 +7,7 @@ import pytest
 from plans import Known, fields, global_batches
 
 from fastcollate.plan.buckets.token_buckets import TokenBuckets
+from fastcollate.plan.sorting import default_block, shuffle_records
 from fastcollate.plan.state import Landmark, Landmarks
 
 START = Landmark()
@@ -61,3 +62,32 @@ def test_a_plan_that_has_counted_goes_to_another_process():
     batches = plan.num_batches
     copy = pickle.loads(pickle.dumps(plan))
     assert copy.num_batches == batches == len(global_batches(copy))
+
+
+@pytest.mark.parametrize(("size", "block"), [(64, 8), (67, 8), (5, 8), (9, 8), (1000, 7)])
+def test_blocks_begin_at_multiples_of_their_size_in_every_epoch(size, block):
+    for epoch in range(4):
+        order = shuffle_records(np.arange(size), size, block, seed=1, epoch=epoch)
+        assert sorted(order.tolist()) == list(range(size))
+        firsts = [0, *(np.flatnonzero(np.diff(order) != 1) + 1).tolist()]
+        assert all(order[first] % block == 0 for first in firsts)
+
+
+def test_the_short_block_has_another_place_in_every_epoch():
+    orders = [shuffle_records(np.arange(67), 67, 8, seed=0, epoch=epoch) for epoch in range(8)]
+    assert len({int(np.flatnonzero(order == 64)[0]) for order in orders}) > 3
+
+
+@pytest.mark.parametrize(
+    ("token_bytes", "records", "block"),
+    [
+        (8 << 30, 10**7, 1),
+        ((8 << 30) + 1, 10**7, 256),  # of 859 bytes each: 305.2 make 256 KiB
+        (1 << 40, 1 << 31, 512),
+        (1 << 40, 1 << 20, 1),  # of 1 MiB each
+        (3 << 38, 1 << 30, 256),  # 341.3 of 768 bytes: 256 make 192 KiB, and 512 make 384
+        (0, 0, 1),
+    ],
+)
+def test_by_default_a_block_is_one_record_of_a_small_corpus_and_256_kib_of_others(token_bytes, records, block):
+    assert default_block(token_bytes, records) == block

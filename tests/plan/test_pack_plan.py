@@ -86,7 +86,9 @@ def test_packs_hold_their_length_and_whole_documents(plan):
 @given(pack_plans())
 def test_wrapping_cuts_the_shuffled_stream_every_length_tokens(plan):
     shared = {field.name: getattr(plan, field.name) for field in fields(WrappedPacks)}
-    plan = WrappedPacks(**{**shared, "shuffle": False, "drop_last": False, "batch_size": 1, "group": 1})
+    plan = WrappedPacks(
+        **{**shared, "shuffle": False, "drop_last": False, "batch_size": 1, "group": 1, "lanes": 1}
+    )
     lengths = plan.records.lengths.tolist()
     stream = [(record, token) for record, n in enumerate(lengths) for token in range(n)]
     found = [

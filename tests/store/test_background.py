@@ -29,7 +29,9 @@ def hashed(monkeypatch):
     """The number of bytes of each file that was hashed."""
     found, hash_file = [], background.hash_of
     monkeypatch.setattr(
-        background, "hash_of", lambda data, *rest: (found.append(len(data)), hash_file(data, *rest))[1]
+        background,
+        "hash_of",
+        lambda parts, *rest: (found.append(sum(map(len, parts))), hash_file(parts, *rest))[1],
     )
     return found
 

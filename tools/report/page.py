@@ -9,6 +9,7 @@ TOPICS = (
     "loader",
     "plan",
     "pack",
+    "balance",
     "prepare",
     "workers",
     "merge",
@@ -18,6 +19,7 @@ TOPICS = (
     "scale",
     "limits",
     "train",
+    "beyond_memory",
 )
 UNNAMED = "all topics"  # of a file from before its rows named theirs
 LOOK = """\

@@ -72,6 +72,8 @@ class Buckets(WindowedPlan[PlannedBatch]):
     @property
     def at_once(self) -> int:
         """How many windows are planned together: many small ones cost as much as one of as many records."""
+        if self.lanes > 1:
+            return 1
         return max(1, TOGETHER * self.num_windows // self.num_records)
 
     def plan_window(self, number: int) -> BucketWindow:

@@ -35,16 +35,18 @@ class RowBuckets(Buckets):
 
     @cached_property
     def num_windows(self) -> int:
-        """Windows of near-equal size, none larger than `window` (or than one step, if that is larger)."""
-        return max(1, min(-(-self.num_records // self.window), self._full_steps))
+        """Windows of near-equal size, none larger than `window` a lane (or than one unit, if that is larger)."""
+        return max(1, min(-(-self.num_records // (self.window * self.lanes)), self._full_units))
 
     @cached_property
-    def _full_steps(self) -> int:
-        return self.num_records // (self.group * self.batch_size)
+    def _full_units(self) -> int:
+        return self.num_records // (self.unit * self.batch_size)
 
-    @property
-    def _has_rest(self) -> bool:
-        return not self.drop_last and self.num_records % (self.group * self.batch_size) > 0
+    @cached_property
+    def _rest_steps(self) -> int:
+        """The steps of what is left at the epoch's end, without lanes; the last may not be full."""
+        steps, left = divmod(self.num_records % (self.unit * self.batch_size), self.group * self.batch_size)
+        return steps + (left > 0 and not self.drop_last)
 
     def room(self, width: int) -> int:  # noqa: ARG002  # as many rows at any width
         """Return how many rows a batch has."""
@@ -56,13 +58,13 @@ class RowBuckets(Buckets):
 
     def landmark_of(self, window: int) -> Landmark:
         """Return where `window` begins."""
-        steps = window * self._full_steps // self.num_windows + (window == self.num_windows and self._has_rest)
-        return Landmark(window, steps * self.group)
+        rest = self._rest_steps if window == self.num_windows else 0
+        return Landmark(window, window * self._full_units // self.num_windows * self.unit + rest * self.group)
 
     def plan_together(self, first: int, last: int) -> tuple[Window[PlannedBatch], IntArray]:
         """Return the batches of windows `first` to `last`, and how many each has: int64[M]."""
-        large_steps = self.at_once == 1 and self.num_windows == self._full_steps
-        if self.longest_first or not large_steps or (last == self.num_windows and self._has_rest):
+        large_steps = self.at_once == 1 and self.num_windows == self._full_units and self.lanes == 1
+        if self.longest_first or not large_steps or (last == self.num_windows and self._rest_steps):
             return super().plan_together(first, last)
         return OneStep(self, first), np.array([self.group])
 
@@ -78,21 +80,40 @@ class RowBuckets(Buckets):
 
     def cut(self, first: int, last: int) -> tuple[BucketWindow, IntArray]:
         """Return steps of `group * batch_size` records, and at the epoch's end one that is not full."""
-        before = [window * self._full_steps // self.num_windows for window in range(first, last + 1)]
-        edges = [steps * self.group * self.batch_size for steps in before]
-        steps = np.diff(before)
+        before = [window * self._full_units // self.num_windows for window in range(first, last + 1)]
+        edges = [units * self.unit * self.batch_size for units in before]
+        units = np.diff(before)
+        numbers = self.shuffled(first, units)
+        if self.lanes > 1:  # then there is one window
+            numbers = self._places_in_lanes(numbers, int(units[0]))
+            edges = [edges[0] + (edges[1] - edges[0]) // self.lanes * lane for lane in range(self.lanes + 1)]
         ids, lengths = self.longest_of(edges)
-        starts = self.shuffled(first, steps) * self.batch_size
-        stops, counts = starts + self.batch_size, steps * self.group
-        if last == self.num_windows and self._has_rest:
+        starts = numbers * self.batch_size
+        stops, counts = starts + self.batch_size, units * self.unit
+        if last == self.num_windows and self._rest_steps:
             rest, rest_lengths = self.longest_of([edges[-1], self.num_records])
-            dealt = len(ids) + np.arange(self.group + 1) * len(rest) // self.group
+            dealt = len(ids) + self._dealt(len(rest))
             ids, lengths = np.concatenate([ids, rest]), np.concatenate([lengths, rest_lengths])
             starts, stops = np.concatenate([starts, dealt[:-1]]), np.concatenate([stops, dealt[1:]])
-            counts[-1] += self.group
+            counts[-1] += self._rest_steps * self.group
         rows = np.full(len(starts), self.batch_size) if self.static else np.maximum(stops - starts, 1)
         longest = lengths[np.minimum(starts, len(lengths) - 1)] if len(lengths) else starts
         return BucketWindow(ids, starts, stops, rows, self.widths_for(longest)), counts
+
+    def _places_in_lanes(self, numbers: IntArray, units: int) -> IntArray:
+        """Where batches, numbered unit by unit and lane by lane in each, lie in a window of lane after lane."""
+        each = self.unit // self.lanes
+        unit, (lane, nth) = numbers // self.unit, np.divmod(numbers % self.unit, each)
+        return (lane * units + unit) * each + nth
+
+    def _dealt(self, records: int) -> IntArray:
+        """Where the batches of the last steps begin, and end: full ones, and then a step that is dealt evenly."""
+        full = records // (self.group * self.batch_size)
+        begin = full * self.group * self.batch_size
+        edges = np.arange(full * self.group + 1) * self.batch_size
+        if full == self._rest_steps:
+            return edges
+        return np.append(edges[:-1], begin + np.arange(self.group + 1) * (records - begin) // self.group)
 
 
 class OneStep(Window[PlannedBatch]):

@@ -7,8 +7,10 @@ import numpy as np
 
 from fastcollate.plan.buckets.bucket_plan import Buckets
 from fastcollate.plan.buckets.bucket_window import BucketWindow
+from fastcollate.plan.lanes import cut_lanes, deal_lanes, in_lanes
+from fastcollate.plan.sorting import longest_first
 from fastcollate.plan.state import Landmark
-from fastcollate.ragged import IntArray
+from fastcollate.ragged import IntArray, rows_between
 
 __all__ = ["TokenBuckets"]
 
@@ -52,6 +54,8 @@ class TokenBuckets(Buckets):
 
         The last step of a window may have fewer rows: they are dealt evenly, and stay last.
         """
+        if self.lanes > 1:
+            return self._cut_lanes(first)
         edges = [self.bounds(window)[0] for window in range(first, last + 1)]
         ids, lengths = self.longest_of(edges)
         ends = np.array(edges[1:]) - edges[0]
@@ -73,6 +77,35 @@ class TokenBuckets(Buckets):
         widths = self.widths_for(np.repeat(lengths[firsts], self.group)[order])
         rows = np.repeat(capacities, self.group)[order] if self.static else np.maximum(stops - starts, 1)
         return BucketWindow(ids, starts, stops, rows, widths), counts
+
+    def _cut_lanes(self, number: int) -> tuple[BucketWindow, IntArray]:
+        """The batches of one window of several lanes: units of all lanes, and steps of what is left in them."""
+        begin, end = self.bounds(number)
+        edges = begin + np.arange(self.lanes + 1) * (end - begin) // self.lanes
+        ids, lengths = self.longest_of(edges.tolist())
+        edges -= begin
+        widths = self.widths_for(lengths) if self.static else lengths
+        starts, stops, rests = cut_lanes(widths, edges, self.unit, self.room)
+        order = self.shuffled(number, np.array([len(starts) // self.unit]))
+        at_end = self.drop_last and number == self.num_windows - 1
+        if not at_end and int((edges[1:] - rests).min()) >= self.unit // self.lanes:
+            dealt, rests = deal_lanes(rests, edges[1:], self.unit), edges[1:]
+            order = np.append(order, len(starts) + in_lanes(np.arange(self.unit), self.group, self.lanes))
+            starts, stops = np.append(starts, dealt[0]), np.append(stops, dealt[1])
+        left = rows_between(rests, edges[1:] - rests)
+        left = left[longest_first(lengths[left])]
+        firsts, capacities = self._greedy_steps(lengths[left], [len(left)])
+        sizes = np.diff(firsts, append=len(left))
+        if at_end:
+            kept = int((sizes == capacities * self.group).sum())
+            firsts, capacities, sizes = firsts[:kept], capacities[:kept], sizes[:kept]
+        cuts = len(ids) + firsts[:, None] + np.arange(self.group + 1) * sizes[:, None] // self.group
+        longest = np.repeat(lengths[starts].reshape(-1, self.unit).max(axis=1), self.unit)[order]
+        widths = self.widths_for(np.append(longest, np.repeat(lengths[left][firsts], self.group)))
+        starts = np.append(starts[order], cuts[:, :-1].ravel())
+        stops = np.append(stops[order], cuts[:, 1:].ravel())
+        rows = self.max_tokens // widths if self.static else np.maximum(stops - starts, 1)
+        return BucketWindow(np.append(ids, ids[left]), starts, stops, rows, widths), np.array([len(starts)])
 
     def _greedy_steps(self, lengths: IntArray, ends: list[int]) -> tuple[IntArray, IntArray]:
         """The first record of each step and the rows its batches have room for; windows end at `ends`."""

@@ -6,7 +6,7 @@ import re
 
 from fastcollate.errors import StorageError
 
-__all__ = ["object_error"]
+__all__ = ["MissingError", "ReplacedError", "object_error"]
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
@@ -16,6 +16,8 @@ _CREDENTIALS = (
     "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the store's own variables), or key and secret of "
     "storage_options, and what they allow"
 )
+_NO_OBJECT = "there is no such object"
+_NO_BYTES = "the object ends before the bytes that are asked for"
 _LATER = "try again, or give storage_options a longer timeout"
 # What the text of an error has in it, and what that means; the first that fits counts.
 _MEANINGS = (
@@ -43,6 +45,19 @@ _MEANINGS = (
 )
 
 
+class MissingError(StorageError):
+    """A `MissingError` says that an object, or the bytes of it that are asked for, are not there."""
+
+
+class ReplacedError(StorageError):
+    """A `ReplacedError` says that an object is no longer the one that was read before."""
+
+    @classmethod
+    def of(cls, url: str) -> ReplacedError:
+        """Return the error for the object at `url`."""
+        return cls(f"{url}: the object was replaced while it was read: begin again, when nobody writes there")
+
+
 def object_error(url: str, error: BaseException, seconds: float) -> StorageError:
     """Return our own error for what went wrong at `url`.
 
@@ -57,7 +72,10 @@ def object_error(url: str, error: BaseException, seconds: float) -> StorageError
     s3://bucket/a.json: the server did not answer within 60 seconds: try again, or give storage_options a longer
     timeout
     """
-    return StorageError(f"{url}: {_what(error, str(error), seconds)}")
+    if type(error).__name__ == "PreconditionError":
+        return ReplacedError.of(url)
+    what = _what(error, str(error), seconds)
+    return (MissingError if what.startswith((_NO_OBJECT, _NO_BYTES)) else StorageError)(f"{url}: {what}")
 
 
 def _what(error: BaseException, text: str, seconds: float) -> str:
@@ -76,15 +94,13 @@ def _what(error: BaseException, text: str, seconds: float) -> str:
     if code in ("NoSuchBucket", "ContainerNotFound"):
         return "there is no such bucket: check its name and the endpoint"
     if kind in ("FileNotFoundError", "NotFoundError") or status == "404":
-        return "there is no such object: check the name"
-    if kind in ("PreconditionError", "InterruptedError"):
-        return "the object was replaced while it was read: begin again, when nobody writes there"
+        return f"{_NO_OBJECT}: check the name"
     return _of_status(status, code) or _of_text(kind, text)
 
 
 def _of_status(status: str, code: str) -> str:
     if status == "416":
-        return "the object ends before the bytes that are asked for: it was replaced, or another one is meant"
+        return f"{_NO_BYTES}: it was replaced, or another one is meant"
     answer = f"{status} ({code})" if code else status
     if status in ("401", "403"):
         return f"the server refuses the credentials, or does not allow this: it answered {answer}: {_CREDENTIALS}"

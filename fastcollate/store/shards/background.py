@@ -7,19 +7,20 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.errors import StoreCorruptError
-from fastcollate.store.shards.entries import FileEntry
+from fastcollate.storage.asked_pages import ask_for
 from fastcollate.store.shards.hashes import BLOCK_BYTES, block_checksums
-from fastcollate.store.shards.mapped_arrays import MappedArrays
+from fastcollate.store.shards.mapped_arrays import Hashed, MappedArrays
 
 __all__ = ["BackgroundCheck", "Unverified", "UnverifiedShard", "check_shard", "hash_of"]
 
-_SLICE = 4 << 20  # bytes hashed at once, some milliseconds in which the interpreter is free
+_SLICE = 1 << 20  # bytes hashed at once, in which the interpreter is free
 _WHOLE: set[tuple[object, ...]] = set()  # which files had which hash in this process, however they were opened
 
 
@@ -132,50 +133,57 @@ def check_shard(
     arrays = shard.arrays
     if arrays.is_whole:
         return
-    for number, entry in enumerate(arrays.entry.files):
-        file = arrays.file(number)
-        known = (*file.identity, entry.sha256)
+    for part in arrays.hashed():
+        known = (*part.identity, part.sha256)
         if known in _WHOLE:
             continue
-        found = hash_of(file.data, rest, is_closed)
+        found = hash_of(part.data, rest, partial(_is_useless, part, is_closed))
         if found is None:
             return
-        if found != entry.sha256:
-            raise _changed(shard, entry)
+        if found != part.sha256:
+            raise _changed(shard, part)
         _WHOLE.add(known)
     arrays.is_whole = True
 
 
+def _is_useless(part: Hashed, is_closed: Callable[[], bool]) -> bool:
+    """Whether nobody wants the hash, or the file was changed, which whoever reads of it is told."""
+    return is_closed() or not part.is_as_mapped()
+
+
 def hash_of(
-    data: NDArray[np.uint8],
+    parts: Sequence[NDArray[np.uint8]],
     rest: Callable[[float], object],
     is_closed: Callable[[], bool],
     algorithm: str = "sha256",
 ) -> str | None:
-    """Return the hash of the bytes of a file, or None if that is no longer wanted.
+    """Return the hash of bytes of a file, or None if that is no longer wanted.
 
     Args:
-        data: The bytes: uint8[bytes].
+        parts: The bytes, uint8[bytes] one after another.
         rest: What is called after each slice, with the seconds that it took.
         is_closed: Whether to leave the rest unhashed.
         algorithm: The hash, one of `hashlib.algorithms_guaranteed`; SHA-256 by default.
     """
-    digest, whole = hashlib.new(algorithm, usedforsecurity=False), data.data
-    for at in range(0, len(whole), _SLICE):
-        begun = time.perf_counter()
-        digest.update(whole[at : at + _SLICE])
-        if is_closed():
-            return None
-        rest(time.perf_counter() - begun)
-    return digest.hexdigest()
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    for data in parts:
+        first = data.__array_interface__["data"][0]
+        for at in range(0, len(data), _SLICE):
+            if is_closed():
+                return None
+            begun, end = time.perf_counter(), min(at + _SLICE, len(data))
+            ask_for(np.array([first + at]), np.array([first + end]))  # else it gives page after page
+            digest.update(data[at:end].data)
+            rest(time.perf_counter() - begun)
+    return None if is_closed() else digest.hexdigest()
 
 
-def _changed(shard: UnverifiedShard, file: FileEntry) -> StoreCorruptError:
-    first, last = _records_changed(shard.arrays)
+def _changed(shard: UnverifiedShard, part: Hashed) -> StoreCorruptError:
+    arrays = shard.arrays
+    first, last = _records_changed(arrays) if "input_ids" in arrays else (0, arrays.entry.records - 1)
     return StoreCorruptError(
-        f"{shard.arrays.kind.directory / file.name} has changed since it was written: its SHA-256 is not the "
-        f"manifest's, and records {shard.first + first} to {shard.first + last} of the store may be wrong; "
-        "restore the file or prepare the store again"
+        f"{part.path} has changed since it was written: its SHA-256 is not the manifest's, and records "
+        f"{shard.first + first} to {shard.first + last} of the store may be wrong; {part.fix}"
     )
 
 

@@ -80,7 +80,7 @@ def block_checksums(values: NDArray[Any]) -> NDArray[np.uint32]:
     return np.fromiter(sums, np.uint32, -(-len(data) // BLOCK_BYTES))
 
 
-def changed(path: Path) -> str:
+def changed(path: Path | str) -> str:
     """Return the message for a file whose hash is not the manifest's."""
     return (
         f"{path} has changed since it was written: its SHA-256 is not the manifest's; restore the file or prepare "

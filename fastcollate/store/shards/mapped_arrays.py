@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,13 +11,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.errors import StorageError, StoreCorruptError
-from fastcollate.storage.local import MappedFile, map_file
+from fastcollate.storage.local import MappedFile, identity_at, map_file
 from fastcollate.store.shards.entries import ShardEntry
 from fastcollate.store.shards.shard_arrays import ColumnEntry, dictionary_of
 
-__all__ = ["MISSING", "MappedArrays", "ShardKind", "wrong_size"]
+__all__ = ["MISSING", "Hashed", "MappedArrays", "ShardKind", "wrong_size"]
 
 MISSING = "is missing: restore it or prepare the store again"
+RESTORE = "restore the file or prepare the store again"
+
+
+class Hashed(NamedTuple):
+    """Bytes of a file that have a SHA-256 in the manifest.
+
+    Attributes:
+        path: The file.
+        identity: Which file that is: another one of its name has another.
+        data: The bytes, uint8 one after another.
+        sha256: Their hash.
+        fix: What to do if they have another.
+    """
+
+    path: Path
+    identity: tuple[int, ...]
+    data: list[NDArray[np.uint8]]
+    sha256: str
+    fix: str = RESTORE
+
+    def is_as_mapped(self) -> bool:
+        """Return whether the file is the one that was mapped: the bytes of one that was cut cannot be read."""
+        return identity_at(self.path) == self.identity
 
 
 class ShardKind(NamedTuple):
@@ -94,6 +117,17 @@ class MappedArrays:
             return found
         return self._files.setdefault(number, found)  # what another thread has mapped meanwhile stays
 
+    def hashed(self) -> Iterator[Hashed]:
+        """Yield the files of the shard, each of which has a hash of its own.
+
+        Raises:
+            StoreCorruptError: A file is missing, or has another size.
+            StorageError: The system does not let us read or map it.
+        """
+        for number, entry in enumerate(self.entry.files):
+            file = self.file(number)
+            yield Hashed(self.kind.directory / entry.name, file.identity, [file.data], entry.sha256)
+
     def mapped(self) -> Iterable[MappedFile]:
         """Return the files that are mapped, unless they are trusted."""
         return () if self.is_trusted else list(self._files.values())
@@ -124,7 +158,7 @@ class MappedArrays:
         )
 
 
-def wrong_size(path: Path, size: int, wanted: int) -> str:
+def wrong_size(path: Path | str, size: int, wanted: int) -> str:
     """Return the message for a file of another size than the manifest says."""
     return (
         f"{path} has {size} bytes where the manifest has {wanted} (truncated or changed): restore it or prepare "

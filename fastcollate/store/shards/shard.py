@@ -47,18 +47,29 @@ class Shard:
         self._beside: dict[str, Beside] = {}
 
     @cached_property
-    def tokens(self) -> Ragged:
-        """The token ids, uint16|uint32.
+    def offsets(self) -> IntArray:
+        """Where the tokens of each record begin, and those of the last one end, int64[N+1].
 
         Raises:
             StoreCorruptError: The records do not lie side by side, or one is longer than any in the manifest.
             StorageError: The system does not let us read or map the file.
         """
-        tokens = self._ragged("input_ids", "offsets")
-        lengths = tokens.lengths
+        anything = np.broadcast_to(np.zeros(1, np.uint16), self.arrays.entry.tokens)
+        rows = self._ragged(anything, "offsets")
+        lengths = rows.lengths
         if int(lengths.min()) < self.arrays.kind.shortest or int(lengths.max()) > self.arrays.kind.longest:
             raise self.arrays.corrupt("offsets", "a record has a length that none has by the manifest")
-        return tokens
+        return rows.offsets
+
+    @cached_property
+    def tokens(self) -> Ragged:
+        """The token ids, uint16|uint32, of a shard whose tokens are on this machine.
+
+        Raises:
+            StoreCorruptError: The records do not lie side by side, or one is longer than any in the manifest.
+            StorageError: The system does not let us read or map the file.
+        """
+        return Ragged(self.arrays["input_ids"], self.offsets)
 
     @cached_property
     def spans(self) -> Ragged:
@@ -68,11 +79,13 @@ class Shard:
             StoreCorruptError: They do not lie side by side, or one is not inside its record.
             StorageError: The system does not let us read or map the file.
         """
-        spans = self._ragged("spans", "span_offsets")
+        spans = self._ragged(self.arrays["spans"], "span_offsets")
         if len(spans.values):
             counts, (starts, stops) = spans.lengths, spans.values.reshape(-1, 2).T
             whole = not bool((counts & 1).any())
-            if not whole or bool(((starts > stops) | (stops > np.repeat(self.tokens.lengths, counts // 2))).any()):
+            if not whole or bool(
+                ((starts > stops) | (stops > np.repeat(np.diff(self.offsets), counts // 2))).any()
+            ):
                 raise self.arrays.corrupt("spans", "a span is not inside its record")
         return spans
 
@@ -93,10 +106,10 @@ class Shard:
             self._beside[name] = Beside(values, offsets)
         return self._beside[name]
 
-    def _ragged(self, values: str, offsets: str) -> Ragged:
+    def _ragged(self, values: NDArray[Any], offsets: str) -> Ragged:
         """Return rows that lie side by side, from the first value to the last one."""
         try:
-            rows = Ragged(self.arrays[values], self.arrays[offsets])
+            rows = Ragged(values, self.arrays[offsets])
         except InputError as error:
             raise self.arrays.corrupt(offsets, str(error)) from error
         if rows.offsets[0] != 0 or rows.offsets[-1] != len(rows.values):
@@ -105,5 +118,5 @@ class Shard:
 
     def _offsets(self, per: str) -> IntArray:
         if per == "token":
-            return self.tokens.offsets
+            return self.offsets
         return self.spans.offsets // 2 if per == "span" else np.arange(self.records + 1)

@@ -1,0 +1,121 @@
+"""Idle time: how long ranks wait for the one with the most work, ours beside other ways to pack and deal."""
+
+import numpy as np
+import pytest
+
+from benchmarks.harness.corpora import DISTRIBUTIONS
+from fastcollate.plan.balance import work_of
+from fastcollate.plan.pack_plan import PackPlan
+from fastcollate.plan.planning import plan_packs
+
+BALANCE = 24_576  # of a model of 7 billion parameters
+LONGEST = 8192
+RANKS = (2, 8, 64)
+LAWS = ("short", "long-tailed")
+
+
+class Known:
+    """Records of which only the lengths are known."""
+
+    def __init__(self, lengths):
+        self.lengths = lengths
+
+    def lengths_at(self, indices):
+        return self.lengths[indices]
+
+
+def drawn(law, records):
+    mu, sigma, _ = DISTRIBUTIONS[law]
+    return np.clip(np.random.default_rng(0).lognormal(mu, sigma, records), 8, LONGEST).astype(np.int64)
+
+
+def planned(lengths, length, ranks, balance):
+    """The work of each rank, a row a step."""
+    plan: PackPlan = plan_packs(
+        np.unique(lengths, return_counts=True), Known(lengths), length=length, group=ranks, balance=balance
+    )
+    costs, records = [], []
+    for _, window in plan.windows():
+        pieces = window.whole.pieces
+        before = np.concatenate([[0], np.cumsum(work_of(pieces.lengths, BALANCE))])[window.whole.packs.edges]
+        costs.append((before[window.stops] - before[window.starts]).reshape(-1, ranks))
+        records.append(pieces.records)
+        assert np.array_equal(pieces.lengths, lengths[pieces.records])
+        assert int(window.whole.packs.used.max()) <= length
+    assert np.array_equal(np.sort(np.concatenate(records)), np.arange(len(lengths)))
+    return np.concatenate(costs)
+
+
+def dealt(packs, lengths, length, ranks):
+    """The work of each rank where packs, lists of lengths, are dealt to ranks as they come."""
+    assert np.array_equal(np.sort(np.concatenate(packs)), np.sort(lengths))
+    assert max(sum(pack) for pack in packs) <= length
+    costs = np.zeros(-(-len(packs) // ranks) * ranks, np.int64)
+    costs[: len(packs)] = [int(work_of(np.asarray(pack), BALANCE).sum()) for pack in packs]
+    return costs.reshape(-1, ranks)
+
+
+def first_fit(lengths, length):
+    """What multipack samplers do: each record of a shuffled epoch goes into the first pack that has room."""
+    size = 1
+    while size < len(lengths):
+        size *= 2
+    rooms = [length] * (2 * size)  # a tree: each node has the most room of the packs below it
+    packs = [[] for _ in range(len(lengths))]
+    for tokens in np.random.default_rng(1).permutation(lengths).tolist():
+        at = 1
+        while at < size:
+            at = 2 * at if rooms[2 * at] >= tokens else 2 * at + 1
+        packs[at - size].append(tokens)
+        rooms[at] -= tokens
+        while at > 1:
+            at //= 2
+            rooms[at] = max(rooms[2 * at], rooms[2 * at + 1])
+    return [pack for pack in packs if pack]
+
+
+def told(figure, title, costs, lengths, length):
+    """Record how much of all ranks' time is idle, and how full the cells are that they train on."""
+    idle = 1 - costs.mean(axis=1).sum() / costs.max(axis=1).sum()
+    figure(f"idle time, {title}", 100 * idle, "%")
+    figure(f"efficiency, fillers counted, {title}", 100 * lengths.sum() / (costs.size * length), "%")
+    return idle
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+@pytest.mark.parametrize("length", [8192, 32_768])
+@pytest.mark.parametrize("law", LAWS)
+def test_ranks_wait_little(figure, full_size, law, length, ranks):
+    lengths = drawn(law, 60_000 if full_size else 3_000)
+    title = f"{law}, packs of {length}, {ranks} ranks"
+    costs = planned(lengths, length, ranks, BALANCE)
+    ours = told(figure, f"{title}: fastcollate", costs, lengths, length)
+    before = told(
+        figure, f"{title}: packs dealt at random", planned(lengths, length, ranks, None), lengths, length
+    )
+    assert ours < before
+    if full_size:
+        assert ours <= (0.01 if len(costs) >= 20 else 0.02)
+    theirs = dealt(first_fit(lengths, length), lengths, length, ranks)
+    told(figure, f"{title}: first-fit multipack", theirs, lengths, length)
+
+
+@pytest.mark.filterwarnings("default")  # what the peer's own imports warn of is no failure of ours
+@pytest.mark.parametrize("length", [8192, 32_768])
+@pytest.mark.parametrize("law", LAWS)
+def test_trls_packs_dealt_as_they_come(figure, full_size, law, length):
+    trl = pytest.importorskip("trl", reason="the peer is not installed: pip install trl")
+    datasets = pytest.importorskip("datasets")
+    import pyarrow as pa  # noqa: PLC0415  # which datasets brings
+
+    lengths = drawn(law, 60_000 if full_size else 1_000)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    rows = pa.ListArray.from_arrays(offsets, np.zeros(offsets[-1], np.int32))
+    table = datasets.Dataset(pa.table({"input_ids": rows}))
+    packed = trl.pack_dataset(
+        table, seq_length=length, strategy="bfd", map_kwargs={"load_from_cache_file": False, "batch_size": 65_536}
+    )
+    packs = packed["seq_lengths"]
+    for ranks in RANKS:
+        title = f"{law}, packs of {length}, {ranks} ranks: TRL's bfd"
+        told(figure, title, dealt(list(packs), lengths, length, ranks), lengths, length)
