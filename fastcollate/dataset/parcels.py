@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from fastcollate.corpus.corpus import Records, find_in
 from fastcollate.plan.shares import Share
-from fastcollate.ragged import Found, IntArray, Parcel, Scattered
+from fastcollate.ragged import Found, IntArray, Parcel, RaggedBatch, Scattered
 
-__all__ = ["CELLS", "cut_parcels", "find_rows"]
+__all__ = ["CELLS", "UNREAD", "cut_parcels", "find_rows"]
 
 CELLS = 1 << 17  # of a parcel at most: some MB, which soon come
 _LEAST = 1 << 11  # cells that a batch counts as, so that not too many tiny ones wait for each other
@@ -83,3 +83,19 @@ def _with_fillers(records: Records, ids: IntArray, real: NDArray[np.bool_], colu
     numbers = np.full(len(ids), -1, np.int64)
     numbers[places] = found.record_ids
     return Found(numbers, filled(found.tokens), {name: filled(rows) for name, rows in found.columns.items()})
+
+
+class _Unread:
+    """The records of no epoch: those of a dataset in another process, until it asks for its own."""
+
+    def lengths_at(self, indices: IntArray) -> IntArray:
+        raise NotImplementedError
+
+    def find(self, indices: IntArray, columns: Collection[str] = ()) -> Found:
+        raise NotImplementedError
+
+    def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:
+        raise NotImplementedError
+
+
+UNREAD = _Unread()

@@ -15,14 +15,15 @@ from fastcollate.corpus.corpus import Corpus, Records, knows_places
 from fastcollate.corpus.mixture import Mixture
 from fastcollate.dataset.agreement import check_agreement
 from fastcollate.dataset.checked import checked
-from fastcollate.dataset.parcels import CELLS, cut_parcels, find_rows
+from fastcollate.dataset.parcels import CELLS, UNREAD, cut_parcels, find_rows
 from fastcollate.dataset.position import Pass, SharedPosition
 from fastcollate.dataset.world import World
 from fastcollate.errors import PlanError, StateError
+from fastcollate.plan.capacities.within import within
 from fastcollate.plan.order import Landmark, WindowedPlan
 from fastcollate.plan.ranks import rank_shares
 from fastcollate.plan.state import Position, check_state, make_state
-from fastcollate.ragged import Found, IntArray, Parcel, RaggedBatch
+from fastcollate.ragged import Parcel, RaggedBatch
 
 __all__ = ["PlannedDataset"]
 
@@ -45,7 +46,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         self._plan, self._records = plan, records  # of the epoch that was asked for last, if any was
         self._world = world
         self._place = SharedPosition(Position(0, 0, world.size))
-        self._fingerprint = {"corpus": corpus.fingerprint, **plan.fingerprint()}
+        self._fingerprint = self._identity(plan)
         self._columns = corpus.columns
 
     def __repr__(self) -> str:
@@ -165,6 +166,28 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             )
         run.finish()
 
+    def plan_for(self, collate_fn: Any) -> None:
+        """Plan batches that a collator of a fixed capacity holds, such as one with `documents` or `multiple_of`.
+
+        A `StreamLoader` does it. Before a `DataLoader` call it yourself, and before a state is loaded: what a
+        batch has room for is part of the plan. Other collators take any batch, and nothing changes for them.
+
+        Raises:
+            PlanError: Not every batch is sure to fit; the argument that is too small is named.
+            StateError: The epoch has begun with other batches.
+        """
+        capacity = getattr(collate_fn, "capacity", None)
+        if capacity is None:
+            return
+        plan = within(self._plan, capacity, self.corpus.length_histogram())
+        if self._identity(plan) != self._fingerprint:
+            if self._place.reached().batch:
+                raise StateError(
+                    f"the epoch has begun with batches that were not planned for {collate_fn!r:.200}: call "
+                    "plan_for, or make the StreamLoader, before the first batch or load_state_dict"
+                )
+            self._plan, self._fingerprint = plan, self._identity(plan)
+
     def set_epoch(self, epoch: int) -> None:
         """Make `epoch` the next to be delivered, from its start; the epoch of a state just loaded keeps its place.
 
@@ -223,8 +246,8 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
 
     def __getstate__(self) -> dict[str, Any]:
         """To another process go the world as it is known here and the position; it reads records of its own."""
-        plan = self._plan.at(epoch=-1, group=self._plan.group, records=_UNREAD, landmark=Landmark())
-        return {**self.__dict__, "_world": self._ask_world(), "_plan": plan, "_records": _UNREAD}
+        plan = self._plan.at(epoch=-1, group=self._plan.group, records=UNREAD, landmark=Landmark())
+        return {**self.__dict__, "_world": self._ask_world(), "_plan": plan, "_records": UNREAD}
 
     def given(self) -> dict[str, Any]:
         """Return all that batches follow from beside the position: equal while nobody sets an attribute anew."""
@@ -247,6 +270,9 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         if position.batch == 0 or self._plan_at(position).has_batch(position.batch + rest):
             return position
         return Position(position.epoch + 1, 0, position.group)
+
+    def _identity(self, plan: AnyPlan) -> dict[str, Any]:
+        return {"corpus": self.corpus.fingerprint, **plan.fingerprint()}
 
     def _state(self, position: Position) -> dict[str, Any]:
         must_count = self._plan.must_count
@@ -271,19 +297,3 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             self._records = self.corpus.at_epoch(self.seed, epoch)
             self._plan = plan.at(epoch=epoch, group=group, records=self._records, landmark=landmark)
         return self._plan
-
-
-class _Unread:
-    """The records of no epoch: those of a dataset in another process, until it asks for its own."""
-
-    def lengths_at(self, indices: IntArray) -> IntArray:
-        raise NotImplementedError
-
-    def find(self, indices: IntArray, columns: Collection[str] = ()) -> Found:
-        raise NotImplementedError
-
-    def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:
-        raise NotImplementedError
-
-
-_UNREAD = _Unread()

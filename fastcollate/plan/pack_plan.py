@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 
 from fastcollate.plan.best_fit import best_fit_decreasing
+from fastcollate.plan.capacities.bundles import bundled_best_fit
 from fastcollate.plan.order import TOGETHER, Landmark, PlannedBatch, Window, WindowedPlan
 from fastcollate.plan.shares import Pieces, Share
 from fastcollate.plan.sorting import longest_first, shuffle_packs
@@ -176,13 +177,19 @@ class BestFitPacks(PackPlan):
         """Return the documents of window `number`, pack by pack, and where each pack begins: int64[P+1]."""
         pieces = self._fitting(self.documents(number))
         pieces = pieces.at(longest_first(pieces.lengths))
-        packs, count = best_fit_decreasing(pieces.lengths, self.length)
+        packs, count = self._best_fit(-(-pieces.lengths // self.multiple_of) * self.multiple_of)
         if self.shuffle:
             documents = pieces.records * 2**20 + pieces.begins // self.length
             packs, order = shuffle_packs(packs, count, documents, seed=self.seed, epoch=self.epoch, window=number)
         else:
             order = np.lexsort((pieces.begins, pieces.records, packs))
         return pieces.at(order), np.searchsorted(packs[order], np.arange(count + 1))
+
+    def _best_fit(self, lengths: IntArray) -> tuple[IntArray, int]:
+        """The pack of each document, longest first, and how many packs there are."""
+        if self.max_documents is None:
+            return best_fit_decreasing(lengths, self.length)
+        return bundled_best_fit(lengths, self.length, self.max_documents // self.batch_size)
 
     def _fitting(self, documents: Pieces) -> Pieces:
         """Documents longer than a pack cut, left out or split."""

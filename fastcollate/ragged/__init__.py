@@ -46,6 +46,7 @@ The words:
     slab      A slab is host memory, page-locked for CUDA, in which a batch lies while it is copied to a device.
 """
 
+from fastcollate.ragged.capacity import Capacity
 from fastcollate.ragged.memory import new_array
 from fastcollate.ragged.packs import Packs
 from fastcollate.ragged.parcel import Parcel
@@ -64,6 +65,7 @@ from fastcollate.ragged.scattered import Found, Scattered
 from fastcollate.ragged.span import Span, bounds_at
 
 __all__ = [
+    "Capacity",
     "Column",
     "Found",
     "IntArray",

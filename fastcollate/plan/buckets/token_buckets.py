@@ -29,7 +29,8 @@ class TokenBuckets(Buckets):
 
     def room(self, width: int) -> int:
         """Return how many rows a batch of this width has room for."""
-        return self.max_tokens // width
+        rows = self.max_tokens // (-(-width // self.multiple_of) * self.multiple_of)
+        return rows if self.max_documents is None else min(rows, self.max_documents)
 
     def tokens_per_batch(self, mean_length: float) -> float:  # noqa: ARG002  # filled up, whatever the records
         """Return how many tokens a batch has at most, whatever its records' lengths are."""
