@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from fastcollate.collate.batch import Batch
+from fastcollate.collate.packed_rows.zigzag import Chunked
 from fastcollate.collate.staged import Built
 from fastcollate.collate.views import FilledRows, Flat, array_views, row_views, shaped_views
 from fastcollate.ragged import IntArray
@@ -86,6 +87,7 @@ class PacksBuild(NamedTuple):
         kernel: The names that attention kernels' arguments get, `"plain"` or `"transformers"`; None for none.
         documents: The documents of each batch.
         boundaries: The entries of `cu_seqlens` for each batch.
+        chunked: How each batch can be split over ranks of context parallelism, where it can.
         longest: The most tokens that a document of each batch has.
         record_ids: The record of each document of all batches, int64[D].
         num_tokens: See `Batch`; of each batch.
@@ -101,6 +103,7 @@ class PacksBuild(NamedTuple):
     kernel: str | None
     documents: list[int]
     boundaries: list[int]
+    chunked: Sequence[Chunked | None]
     longest: list[int]
     record_ids: IntArray
     num_tokens: list[int]
@@ -145,7 +148,13 @@ class PacksBuild(NamedTuple):
         begins = {name: self._split(beside[name]) for name in _BOUNDARIES if name in beside}
         about = row_views(self.record_ids, self.documents), self.num_tokens, self.num_supervised
         return [
-            Batch({**dict(zip(views, tensors, strict=True)), **self._arguments(begins, number)}, ids, tokens, some)
+            Batch(
+                {**dict(zip(views, tensors, strict=True)), **self._arguments(begins, number)},
+                ids,
+                tokens,
+                some,
+                chunked=self.chunked[number],
+            )
             for number, (tensors, ids, tokens, some) in enumerate(
                 zip(zip(*views.values(), strict=True), *about, strict=True)
             )

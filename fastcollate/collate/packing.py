@@ -10,10 +10,11 @@ from fastcollate.arguments import check_choices, check_counts, check_flag
 from fastcollate.collate.batch import Batch
 from fastcollate.collate.device_kernels import FilledPacks, PacksBuild
 from fastcollate.collate.kernels import Stretches, outside
-from fastcollate.collate.packed_rows.boundaries import boundary_counts, cu_seqlens_of
 from fastcollate.collate.packed_rows.cells import describe_cells, place_tokens
+from fastcollate.collate.packed_rows.cu_seqlens import boundary_counts, cu_seqlens_of
 from fastcollate.collate.packed_rows.fixed import check_capacity
 from fastcollate.collate.packed_rows.pack_layout import PackLayout, lay_out_flat, lay_out_packs
+from fastcollate.collate.packed_rows.zigzag import chunked_batches
 from fastcollate.collate.reading.inputs import read_parcel
 from fastcollate.collate.runs import Runs, runs_of_packs
 from fastcollate.collate.staged import Allocator, Sources, Staged, new_arrays, stage_arrays, stage_singly
@@ -53,7 +54,8 @@ class PackingCollator:
         documents: The most documents of a flat batch, given together with `total`: the end of the last document is
             repeated in `cu_seqlens: int32[documents + 1]`. Cells after it are no document's, and attention kernels
             may leave anything there: a model zeroes their output where `document_ids` are -1.
-        multiple_of: The number that the cells of each document are rounded up to a multiple of; 1 by default.
+        multiple_of: The number that the cells of each document are rounded up to a multiple of, 1 by default;
+            `2 * cp` lets `Batch.shard` split a batch over `cp` ranks of context parallelism.
             A flat batch then has `cu_seqlens_padded` too, which counts cells as `cu_seqlens` counts tokens.
 
     A `StreamLoader` has the dataset keep its batches within `total`, `documents` and `multiple_of`; before a
@@ -236,6 +238,7 @@ class PackingCollator:
             kernel=None if self.layout == "rows" else self.keys,
             documents=layout.counts.tolist(),
             boundaries=boundary_counts(layout, self._capacity),
+            chunked=chunked_batches(layout, parcel.tokens.lengths, self.multiple_of),
             longest=self._longest(parcel, layout),
             record_ids=parcel.record_ids,
             num_tokens=layout.num_tokens.tolist(),
@@ -245,7 +248,7 @@ class PackingCollator:
     def _longest(self, parcel: Parcel, layout: PackLayout) -> list[int]:
         """The most cells that a document of each batch has, or may have where all batches have one shape."""
         if self.total is not None:
-            width = self.total if parcel.packs is None else min(self.total, parcel.packs.width)
+            width = self.total if parcel.packs is None or parcel.widths is None else parcel.packs.width
             return [width] * len(layout.rows)
         lengths = parcel.tokens.lengths if layout.padded is None else layout.padded
         longest = np.maximum.reduceat(np.append(lengths, 1), layout.edges[:-1])

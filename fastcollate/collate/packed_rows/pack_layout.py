@@ -95,8 +95,10 @@ def lay_out_packs(parcel: Parcel, multiple_of: int = 1) -> tuple[Parcel, PackLay
         edges = np.minimum(np.arange(count + 1), len(parcel.record_ids))
         width = None if parcel.widths is None else int(parcel.widths[0])
         padded = _rounded(parcel.tokens.lengths, multiple_of)
-        packs, pack_edges = Packs.of(padded, edges, width), np.array([0, count])
-    elif multiple_of > 1:
+        packs, pack_edges = Packs.of(parcel.tokens.lengths, edges, width), np.array([0, count])
+        if width is None:
+            packs = packs._replace(width=int(padded.max(initial=multiple_of)))
+    if multiple_of > 1:
         packs = _padded_packs(packs, _rounded(parcel.tokens.lengths, multiple_of), multiple_of)
     tokens = offsets_of(parcel.tokens.lengths)[parcel.edges]
     ends = np.arange(1, len(packs.used) + 1) * packs.width
