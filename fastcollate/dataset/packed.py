@@ -6,6 +6,7 @@ from typing import Literal
 
 from fastcollate.arguments import check_count
 from fastcollate.corpus.corpus import Corpus, as_corpus
+from fastcollate.dataset.grouping import find_groups
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.dataset.world import find_world
 from fastcollate.errors import PlanError
@@ -36,6 +37,8 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
         drop_last: Whether the last step is dropped if it is not full; with False its packs are dealt to the ranks.
         rank: The number of this process among all that train together; see `BucketedDataset`.
         world_size: The number of processes that train together; given together with `rank`, or not at all.
+        groups: Whether the records of a group, such as a preference pair, come in one pack and are never torn
+            apart; the corpus needs a column `group`. False by default.
 
     Raises:
         PlanError: Arguments that make no plan for this corpus; a record that is too long is named.
@@ -64,6 +67,7 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
         seed: int = 0,
         window: int = 65_536,
         drop_last: bool = False,
+        groups: bool = False,
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
@@ -81,5 +85,6 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
             window=window,
             drop_last=drop_last,
             group=world.size,
+            groups=find_groups(whole, groups),
         )
         super().__init__(whole, plan, records, world)

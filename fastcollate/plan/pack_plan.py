@@ -189,7 +189,12 @@ class BestFitPacks(PackPlan):
         """The pack of each document, longest first, and how many packs there are."""
         if self.max_documents is None:
             return best_fit_decreasing(lengths, self.length)
-        return bundled_best_fit(lengths, self.length, self.max_documents // self.batch_size)
+        return bundled_best_fit(lengths, self.length, self.most_of_a_pack)
+
+    @property
+    def most_of_a_pack(self) -> int:
+        """How many documents a pack has at most, where they are limited."""
+        return (self.max_documents or 1) // self.batch_size
 
     def _fitting(self, documents: Pieces) -> Pieces:
         """Documents longer than a pack cut, left out or split."""

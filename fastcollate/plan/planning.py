@@ -11,6 +11,9 @@ from fastcollate.arguments import check_choice, check_count, check_flag
 from fastcollate.errors import PlanError
 from fastcollate.plan.buckets.row_buckets import RowBuckets
 from fastcollate.plan.buckets.token_buckets import TokenBuckets
+from fastcollate.plan.grouped.group_buckets import GroupBuckets
+from fastcollate.plan.grouped.group_packs import GroupPacks
+from fastcollate.plan.grouped.groups import Groups
 from fastcollate.plan.order import Lengths
 from fastcollate.plan.pack_plan import BestFitPacks, WrappedPacks
 from fastcollate.plan.widths import choose_widths
@@ -55,6 +58,7 @@ def plan_buckets(
     drop_last: bool = False,
     shuffle_block: int = 1,
     group: int = 1,
+    groups: Groups | None = None,
 ) -> RowBuckets | TokenBuckets:
     """Return the plan of epoch 0 with batches of records of similar length.
 
@@ -72,6 +76,7 @@ def plan_buckets(
         drop_last: Whether the epoch's last step is dropped if it is not full; False by default.
         shuffle_block: How many consecutive records stay together in the shuffle; 1, none, by default.
         group: How many batches a step has, one for each rank; 1 by default.
+        groups: Which records come in one batch; by default each is alone.
 
     Raises:
         PlanError: an argument that makes no plan over these records, named with the rule.
@@ -96,6 +101,12 @@ def plan_buckets(
         "longest_first": check_flag("longest_first", longest_first, error=PlanError),
         "shuffle_block": _size("shuffle_block", shuffle_block),
     }
+    if groups is not None:
+        common |= {"groups": groups, "num_records": len(groups)}
+        rows, tokens = (size, 0) if max_tokens is None else (0, size)
+        grouped = GroupBuckets(batch_size=rows, max_tokens=tokens, **common)
+        grouped.check()
+        return grouped
     if max_tokens is not None:
         plan = TokenBuckets(max_tokens=size, **common)
         _check_budget(plan, clipped)
@@ -118,6 +129,7 @@ def plan_packs(
     window: int = 65_536,
     drop_last: bool = False,
     group: int = 1,
+    groups: Groups | None = None,
 ) -> BestFitPacks | WrappedPacks:
     """Return the plan of epoch 0 with batches of packs of documents.
 
@@ -134,6 +146,7 @@ def plan_packs(
         window: How many records are packed together; 65,536 by default.
         drop_last: Whether the epoch's last step is dropped if it is not full; False by default.
         group: How many batches a step has, one for each rank; 1 by default.
+        groups: Which records come in one batch; by default each is alone.
 
     Raises:
         PlanError: an argument that makes no plan over these records, named with the rule; or the first record that
@@ -155,10 +168,25 @@ def plan_packs(
     }
     check_choice("overlong", overlong, ("error", "truncate", "drop", "split"), error=PlanError)
     if check_choice("strategy", strategy, ("best_fit", "wrap"), error=PlanError) == "wrap":
+        if groups is not None:
+            raise PlanError('strategy="wrap" cuts groups apart: choose strategy="best_fit" with groups=True')
         return WrappedPacks(**common)
+    if groups is not None:
+        return _plan_groups(groups, overlong, common)
     plan = BestFitPacks(overlong=overlong, **common)
     if overlong == "error":
         _check_documents(plan, histogram)
+    return plan
+
+
+def _plan_groups(groups: Groups, overlong: str, common: dict[str, Any]) -> GroupPacks:
+    if overlong != "error":
+        raise PlanError(
+            f"overlong={overlong!r} with groups=True would tear groups apart: prepare with max_length=, or choose "
+            'overlong="error"'
+        )
+    plan = GroupPacks(overlong=overlong, **{**common, "groups": groups, "num_records": len(groups)})
+    plan.check()
     return plan
 
 

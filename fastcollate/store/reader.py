@@ -19,7 +19,7 @@ from fastcollate.store.opened import Opened, Verify, open_store
 from fastcollate.store.shards.shard import Shard
 from fastcollate.store.shards.shard_arrays import STRING
 from fastcollate.store.shards.sharded import ShardedRecords
-from fastcollate.store.splitting import Part, part_sizes, records_of_part, units_of
+from fastcollate.store.splitting import Part, group_numbers, part_sizes, records_of_part, units_of
 from fastcollate.store.verify import check_files, check_hashes, not_here
 from fastcollate.tokenizers.load import AnyEncoding, load_encoding
 from fastcollate.tokenizers.tokenizer import Tokenizer
@@ -82,7 +82,14 @@ class TokenStore:
         """The number of what each record of the whole belongs to, int64[N]; None where each is alone."""
         if "group" not in self.manifest.columns:
             return None
-        return units_of([shard.beside("group").values for shard in self._opened.shards])
+        return units_of(self._groups())
+
+    def _groups(self) -> list[NDArray[Any]]:
+        return [shard.beside("group").values for shard in self._opened.shards]
+
+    def groups(self) -> IntArray:
+        """Return the number of each record's group, one over all shards, int64[N]; -1 is none."""
+        return group_numbers(self._groups(), self._records.chosen)
 
     def __len__(self) -> int:
         return self._count

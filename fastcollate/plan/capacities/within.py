@@ -9,6 +9,8 @@ from fastcollate.errors import PlanError
 from fastcollate.plan.buckets.bucket_plan import Buckets
 from fastcollate.plan.buckets.row_buckets import RowBuckets
 from fastcollate.plan.buckets.token_buckets import TokenBuckets
+from fastcollate.plan.grouped.group_buckets import GroupBuckets
+from fastcollate.plan.grouped.group_packs import GroupPacks
 from fastcollate.plan.order import WindowedPlan
 from fastcollate.plan.pack_plan import PackPlan, WrappedPacks
 from fastcollate.ragged import Capacity, IntArray
@@ -37,7 +39,10 @@ def within(plan: AnyPlan, capacity: Capacity, histogram: Histogram) -> AnyPlan:
                 f"{name} is {given}, but a batch of {asked} may need {needed}: give the collator {name}={needed}, "
                 "or plan smaller batches"
             )
-    return replace(plan, max_documents=capacity.documents, multiple_of=capacity.multiple_of)
+    fitted = replace(plan, max_documents=capacity.documents, multiple_of=capacity.multiple_of)
+    if isinstance(fitted, GroupBuckets | GroupPacks):
+        fitted.check()
+    return fitted
 
 
 def _least_needed(plan: WindowedPlan[Any], capacity: Capacity, histogram: Histogram) -> tuple[int, int, str]:
@@ -46,12 +51,13 @@ def _least_needed(plan: WindowedPlan[Any], capacity: Capacity, histogram: Histog
         _check_multiple(plan, capacity.multiple_of)
         asked = f"{plan.batch_size} pack(s) of {plan.length} tokens"
         documents = _most_pieces(plan, histogram) if isinstance(plan, WrappedPacks) else plan.batch_size
+        documents *= plan.groups.largest if isinstance(plan, GroupPacks) else 1
         return plan.batch_size * plan.length, documents, asked
     if not isinstance(plan, Buckets):
         raise PlanError(f"plans of {plan.kind} are not for a collator of a fixed capacity")
     longest = int(histogram[0][-1]) if plan.max_length is None else min(plan.max_length, int(histogram[0][-1]))
     cells = -(-longest // capacity.multiple_of) * capacity.multiple_of
-    if isinstance(plan, RowBuckets):
+    if isinstance(plan, RowBuckets) or (isinstance(plan, GroupBuckets) and plan.batch_size):
         return plan.batch_size * cells, plan.batch_size, f"{plan.batch_size} records of up to {longest} tokens"
     tokens = plan.max_tokens if isinstance(plan, TokenBuckets) else 0
     if cells > tokens:
@@ -59,7 +65,8 @@ def _least_needed(plan: WindowedPlan[Any], capacity: Capacity, histogram: Histog
             f"max_tokens={tokens} leaves no room for a record of {longest} tokens, which multiple_of="
             f"{capacity.multiple_of} pads to {cells}: raise max_tokens, or set max_length"
         )
-    return tokens, 1, f"max_tokens={tokens}"
+    largest = plan.groups.largest if isinstance(plan, GroupBuckets) else 1
+    return tokens, largest, f"max_tokens={tokens}"
 
 
 def _check_multiple(plan: PackPlan, multiple: int) -> None:
