@@ -95,8 +95,8 @@ class Batch(dict[str, Any]):
     def shard(self, cp_rank: int, cp_size: int) -> Self:
         """Return the share of one rank of context parallelism: of each document chunks `i` and `2 * cp - 1 - i`.
 
-        The ranks of a context-parallel group have the same batch: give the dataset `rank` and `world_size` of the
-        data-parallel dimension, such as `mesh["dp"].get_local_rank()` and `mesh["dp"].size()`.
+        The ranks of a context-parallel group have the same batch: give the dataset the rank and world size of
+        the data-parallel dimension, `**from_mesh(mesh["dp"])`.
 
         What has a value for each cell is copied once, int64[1, T / cp_size]; `cu_seqlens` and all else stay those
         of the whole batch. `shift_labels` are the next tokens, which a model cannot shift to across chunks: their

@@ -44,7 +44,8 @@ class BucketedDataset(PlannedDataset[RowBuckets | TokenBuckets]):
         drop_last: Whether the last step is dropped if it is not full; with False filler rows fill it up.
         rank: The number of this process among all that train together; by default torch.distributed is asked,
             then the environment of torchrun, when the dataset is made and again when iteration begins.
-        world_size: The number of processes that train together; given together with `rank`, or not at all.
+        world_size: The number of processes that train together; given together with `rank`, or not at all. Where
+            some share a model, it is `from_mesh` that gives both.
         shuffle_block: The number of consecutive records that stay together in the shuffle, for storage that reads
             ahead; with 1, the default, every record is shuffled alone.
         longest_first: Whether each epoch begins with its largest step, so that an out-of-memory error comes in the

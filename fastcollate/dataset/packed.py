@@ -36,7 +36,8 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
         window: The number of records that are packed together.
         drop_last: Whether the last step is dropped if it is not full; with False its packs are dealt to the ranks.
         rank: The number of this process among all that train together; see `BucketedDataset`.
-        world_size: The number of processes that train together; given together with `rank`, or not at all.
+        world_size: The number of processes that train together; given together with `rank`, or not at all. Where
+            some share a model, it is `from_mesh` that gives both.
         groups: Whether the records of a group, such as a preference pair, come in one pack and are never torn
             apart; the corpus needs a column `group`. False by default.
 

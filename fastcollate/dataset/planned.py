@@ -46,7 +46,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         self._plan, self._records = plan, records  # of the epoch that was asked for last, if any was
         self._world = world
         self._place = SharedPosition(Position(0, 0, world.size))
-        self._fingerprint = self._identity(plan)
+        self._fingerprint = {"corpus": corpus.fingerprint, **plan.fingerprint()}
         self._columns = corpus.columns
 
     def __repr__(self) -> str:
@@ -114,7 +114,9 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
 
     def begin(self) -> Pass:
         """Begin a pass where the last one ended; an epoch that was delivered whole is followed by the next one."""
-        return self._place.begin(self._settled, self._ask_world().size)
+        world = self._ask_world()
+        world.warn_of_meshes()
+        return self._place.begin(self._settled, world.size)
 
     def parcels(
         self,
@@ -169,24 +171,24 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
     def plan_for(self, collate_fn: Any) -> None:
         """Plan batches that a collator of a fixed capacity holds, such as one with `documents` or `multiple_of`.
 
-        A `StreamLoader` does it. Before a `DataLoader` call it yourself, and before a state is loaded: what a
-        batch has room for is part of the plan. Other collators take any batch, and nothing changes for them.
+        A `StreamLoader` does it. For a `DataLoader` call it yourself, before a state is loaded: what a batch has
+        room for is part of the plan. For other collators nothing changes.
 
         Raises:
             PlanError: Not every batch is sure to fit; the argument that is too small is named.
             StateError: The epoch has begun with other batches.
         """
-        capacity = getattr(collate_fn, "capacity", None)
-        if capacity is None:
+        if (capacity := getattr(collate_fn, "capacity", None)) is None:
             return
         plan = within(self._plan, capacity, self.corpus.length_histogram())
-        if self._identity(plan) != self._fingerprint:
+        fingerprint = {"corpus": self.corpus.fingerprint, **plan.fingerprint()}
+        if fingerprint != self._fingerprint:
             if self._place.reached().batch:
                 raise StateError(
                     f"the epoch has begun with batches that were not planned for {collate_fn!r:.200}: call "
                     "plan_for, or make the StreamLoader, before the first batch or load_state_dict"
                 )
-            self._plan, self._fingerprint = plan, self._identity(plan)
+            self._plan, self._fingerprint = plan, fingerprint
 
     def set_epoch(self, epoch: int) -> None:
         """Make `epoch` the next to be delivered, from its start; the epoch of a state just loaded keeps its place.
@@ -235,14 +237,16 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         self._place.move(position, loaded=True)
 
     def check_ranks(self) -> None:
-        """Compare plan, position and corpus over all ranks by one small all-gather; every rank must call it.
+        """Compare plan, position and corpus over all ranks by one small all-gather; every process must call it.
 
         Raises:
-            StateMismatchError: A rank differs; it and the field are named.
+            StateError: torch.distributed is not initialised.
+            StateMismatchError: A process differs, which is named with the field, or a rank's batches are taken by
+                nobody.
         """
         state = self._state(self._next())
         compared = {name: state[name] for name in ("epoch", "batch", "group", "seed")} | self._fingerprint
-        check_agreement({**compared, "world_size": self.world_size}, self.rank)
+        check_agreement({**compared, "world_size": self.world_size}, self.rank, self.world_size)
 
     def __getstate__(self) -> dict[str, Any]:
         """To another process go the world as it is known here and the position; it reads records of its own."""
@@ -270,9 +274,6 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         if position.batch == 0 or self._plan_at(position).has_batch(position.batch + rest):
             return position
         return Position(position.epoch + 1, 0, position.group)
-
-    def _identity(self, plan: AnyPlan) -> dict[str, Any]:
-        return {"corpus": self.corpus.fingerprint, **plan.fingerprint()}
 
     def _state(self, position: Position) -> dict[str, Any]:
         must_count = self._plan.must_count

@@ -102,15 +102,9 @@ def plan_buckets(
         "shuffle_block": _size("shuffle_block", shuffle_block),
     }
     if groups is not None:
-        common |= {"groups": groups, "num_records": len(groups)}
-        rows, tokens = (size, 0) if max_tokens is None else (0, size)
-        grouped = GroupBuckets(batch_size=rows, max_tokens=tokens, **common)
-        grouped.check()
-        return grouped
+        return _plan_group_buckets(groups, (size, 0) if max_tokens is None else (0, size), common)
     if max_tokens is not None:
-        plan = TokenBuckets(max_tokens=size, **common)
-        _check_budget(plan, clipped)
-        return plan
+        return _within_budget(TokenBuckets(max_tokens=size, **common), clipped)
     if window < size:
         raise PlanError(f"window is {window}, smaller than a batch of {size}: sort at least one batch at a time")
     return RowBuckets(batch_size=size, **common)
@@ -179,6 +173,13 @@ def plan_packs(
     return plan
 
 
+def _plan_group_buckets(groups: Groups, sizes: tuple[int, int], common: dict[str, Any]) -> GroupBuckets:
+    common |= {"groups": groups, "num_records": len(groups)}
+    plan = GroupBuckets(batch_size=sizes[0], max_tokens=sizes[1], **common)
+    plan.check()
+    return plan
+
+
 def _plan_groups(groups: Groups, overlong: str, common: dict[str, Any]) -> GroupPacks:
     if overlong != "error":
         raise PlanError(
@@ -238,7 +239,8 @@ def _clipped(lengths: IntArray, counts: IntArray, max_length: int | None) -> His
     return np.append(lengths[:kept], max_length), np.append(counts[:kept], counts[kept:].sum())
 
 
-def _check_budget(plan: TokenBuckets, histogram: Histogram) -> None:
+def _within_budget(plan: TokenBuckets, histogram: Histogram) -> TokenBuckets:
+    """The plan, if its longest record fits a batch."""
     longest = int(histogram[0][-1])
     widest = plan.widths[-1] if plan.widths else longest
     if widest > plan.max_tokens:
@@ -247,6 +249,7 @@ def _check_budget(plan: TokenBuckets, histogram: Histogram) -> None:
             f"{record} has {tokens} tokens and would be padded to {widest}, "
             f"more than max_tokens={plan.max_tokens}: raise max_tokens or set max_length"
         )
+    return plan
 
 
 def _check_documents(plan: BestFitPacks, histogram: Histogram) -> None:
