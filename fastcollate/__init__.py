@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fastcollate.collate.next_tokens import padded_collate as padded_collate
     from fastcollate.collate.packing import PackingCollator as PackingCollator
     from fastcollate.collate.padding import PaddingCollator as PaddingCollator
+    from fastcollate.collate.preferences import PreferenceCollator as PreferenceCollator
     from fastcollate.corpus.exports.exporting import export as export
     from fastcollate.corpus.mixture import mix as mix
     from fastcollate.corpus.recognised import open_corpus as open_corpus
@@ -54,6 +55,7 @@ _HOMES = {
     "collate.packing": ("PackingCollator",),
     "collate.next_tokens": ("padded_collate",),
     "collate.padding": ("PaddingCollator",),
+    "collate.preferences": ("PreferenceCollator",),
     "dataset.bucketed": ("BucketedDataset",),
     "dataset.meshes": ("from_mesh",),
     "dataset.packed": ("PackedDataset",),

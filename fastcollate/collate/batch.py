@@ -6,6 +6,9 @@ from typing import Any, Self
 
 import torch
 
+from fastcollate.collate.packed_rows.zigzag import Chunked
+from fastcollate.errors import CollateError
+
 __all__ = ["Batch"]
 
 
@@ -20,6 +23,7 @@ class Batch(dict[str, Any]):
         record_ids: See the attribute; -1 for each row by default.
         num_tokens: See the attribute; counted by default, where a mask or document ids tell.
         num_supervised: See the attribute; -1 (unknown) by default.
+        chunked: How `shard` splits the batch; by default it cannot be split.
 
     Attributes:
         record_ids: The place of each row, or of each document of packs, in its corpus, int64[B] on the CPU; -1
@@ -28,11 +32,14 @@ class Batch(dict[str, Any]):
         num_supervised: The number of targets that count in the loss. Aligned labels (`shift_labels=False`) are
             shifted by the model, which drops the first column: that column is not counted.
         padding_fraction: The part of the cells that is padding.
+        chunked: How `shard` splits the batch; None where it cannot be split.
 
     >>> batch = Batch({"input_ids": torch.zeros(2, 3, dtype=torch.int64)}, torch.arange(2), 4, 4)
     >>> batch["input_ids"].shape, batch.num_tokens, round(batch.padding_fraction, 2)
     (torch.Size([2, 3]), 4, 0.33)
     """
+
+    chunked: Chunked | None
 
     def __init__(
         self,
@@ -40,11 +47,14 @@ class Batch(dict[str, Any]):
         record_ids: torch.Tensor | None = None,
         num_tokens: int | None = None,
         num_supervised: int | None = None,
+        *,
+        chunked: Chunked | None = None,
     ) -> None:
         super().__init__(tensors)
         self._record_ids = record_ids
         self._num_tokens = num_tokens
         self.num_supervised = -1 if num_supervised is None else num_supervised
+        self.chunked = chunked
 
     def __repr__(self) -> str:
         held = ", ".join(f"{name}: {_shown(value)}" for name, value in self.items())
@@ -97,6 +107,47 @@ class Batch(dict[str, Any]):
         copied = self.map_tensors(torch.Tensor.clone)
         copied.record_ids = self.record_ids.clone()
         return copied
+
+    def shard(self, cp_rank: int, cp_size: int) -> Self:
+        """Return the share of one rank of context parallelism: of each document chunks `i` and `2 * cp - 1 - i`.
+
+        The ranks of a context-parallel group have the same batch: give the dataset the rank and world size of
+        the data-parallel dimension, `**from_mesh(mesh["dp"])`.
+
+        What has a value for each cell is copied once, int64[1, T / cp_size]; `cu_seqlens` and all else stay those
+        of the whole batch. `shift_labels` are the next tokens, which a model cannot shift to across chunks: their
+        loss is added up over the ranks and divided by the whole batch's `num_supervised`. That of a share is -1
+        (unknown) where its labels do not lie on the CPU.
+
+        Args:
+            cp_rank: Which rank of its context-parallel group this is, from 0.
+            cp_size: The ranks of the group.
+
+        Raises:
+            CollateError: The collator padded no documents, or not to a multiple of `2 * cp_size`.
+
+        >>> from fastcollate import PackingCollator
+        >>> batch = PackingCollator(0, layout="flat", multiple_of=4)([[1, 2, 3, 4], [5, 6, 7]])
+        >>> batch.shard(0, 2)["input_ids"], batch.shard(1, 2)["shift_labels"]
+        (tensor([[1, 4, 5, 0]]), tensor([[   3,    4,    7, -100]]))
+        """
+        if self.chunked is None:
+            raise CollateError(
+                f"the documents of the batch are not padded to chunks: collate with a PackingCollator "
+                f"with multiple_of={2 * cp_size!r}, and split what it returns"
+            )
+        rank, size = self.chunked.check(cp_rank, cp_size)
+        inputs, part, held = self["input_ids"], copy.copy(self), dict(self)
+        if "labels" in self:
+            held["shift_labels"] = self["labels"].reshape(-1).roll(-1).view_as(inputs)  # a document begins ignored
+        cells = self.chunked.cells(rank, size, inputs.device)
+        for name, value in held.items():
+            if isinstance(value, torch.Tensor) and value.shape == inputs.shape:
+                part[name] = value.reshape(-1)[cells].view(len(inputs), -1)
+        part.num_tokens, part.num_supervised, part.chunked = self.chunked.num_tokens(rank, size), -1, None
+        if "labels" in self and inputs.device.type == "cpu":
+            part.num_supervised = int((part["shift_labels"] != self["labels"].reshape(-1)[0]).sum())
+        return part
 
     def map_tensors(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Self:
         """Return the same batch with `function` applied to each tensor."""

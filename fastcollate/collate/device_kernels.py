@@ -14,12 +14,14 @@ import torch
 from numpy.typing import NDArray
 
 from fastcollate.collate.batch import Batch
+from fastcollate.collate.packed_rows.zigzag import Chunked
 from fastcollate.collate.staged import Built
 from fastcollate.collate.views import FilledRows, Flat, array_views, row_views, shaped_views
 from fastcollate.ragged import IntArray
 
 __all__ = ["FilledPacks", "PacksBuild", "RowsBuild"]
 
+_BOUNDARIES = ("cu_seqlens", "cu_seqlens_padded")
 _SIGNED = {torch.uint16: (torch.int16, 0xFFFF), torch.uint32: (torch.int32, 0xFFFFFFFF)}
 
 
@@ -72,7 +74,8 @@ class PacksBuild(NamedTuple):
     """Builds the batches of documents that `PackingCollator.stage` made travel.
 
     The staged arrays: `tokens` side by side; `documents: int32[3, D]`, for each document of all batches its first
-    cell, its length and its number in its row; `labels`, `runs` and `cu_seqlens` where there are any.
+    cell, its length and its number in its row; `labels`, `runs`, `cu_seqlens` and `cu_seqlens_padded` where there
+    are any.
 
     Attributes:
         rows: The rows of each batch.
@@ -83,7 +86,9 @@ class PacksBuild(NamedTuple):
         attention_mask: Whether the batches have an attention mask.
         keys: Whose names the arguments of attention get, `"plain"` or `"transformers"`.
         documents: The documents of each batch.
-        longest: The tokens of the longest document of each batch.
+        boundaries: The entries of `cu_seqlens` for each batch.
+        chunked: How each batch can be split over ranks of context parallelism, where it can.
+        longest: The most tokens that a document of each batch has.
         record_ids: The record of each document of all batches, int64[D].
         num_tokens: See `Batch`; of each batch.
         num_supervised: See `Batch`; of each batch.
@@ -97,6 +102,8 @@ class PacksBuild(NamedTuple):
     attention_mask: bool
     keys: str
     documents: list[int]
+    boundaries: list[int]
+    chunked: Sequence[Chunked | None]
     longest: list[int]
     record_ids: IntArray
     num_tokens: list[int]
@@ -125,41 +132,50 @@ class PacksBuild(NamedTuple):
         if self.attention_mask:
             flat["attention_mask"] = inside.long()
         views = {name: shaped_views(tensor, self.rows, self.columns) for name, tensor in flat.items()}
-        return self.batches(views, staged.get("cu_seqlens"))
+        return self.batches(views, staged)
 
     def batches(
         self,
         views: Mapping[str, Sequence[torch.Tensor]],
-        cu_seqlens: torch.Tensor | NDArray[Any] | None,
+        beside: Mapping[str, torch.Tensor] | Flat,
     ) -> list[Batch]:
         """Return the batches that have these tensors.
 
         Args:
             views: The tensors of each batch, by name.
-            cu_seqlens: Where documents begin, those of all batches side by side: int32[D+C].
+            beside: `cu_seqlens` and `cu_seqlens_padded` where there are any: those of all batches side by side.
         """
-        begins: Sequence[torch.Tensor | None] = [None] * len(self.rows)
-        sizes = [max(count, 1) + 1 for count in self.documents]
-        if isinstance(cu_seqlens, torch.Tensor):
-            begins = [part.data for part in torch.split(cu_seqlens, sizes)]
-        elif cu_seqlens is not None:
-            begins = [torch.from_numpy(part) for part in np.split(cu_seqlens, np.cumsum(sizes)[:-1])]
+        begins = {name: self._split(beside[name]) for name in _BOUNDARIES if name in beside}
         about = row_views(self.record_ids, self.documents), self.num_tokens, self.num_supervised
         return [
-            Batch({**dict(zip(views, tensors, strict=True)), **self._arguments(begin, most)}, ids, tokens, some)
-            for tensors, begin, most, ids, tokens, some in zip(
-                zip(*views.values(), strict=True), begins, self.longest, *about, strict=True
+            Batch(
+                {**dict(zip(views, tensors, strict=True)), **self._arguments(begins, number)},
+                ids,
+                tokens,
+                some,
+                chunked=self.chunked[number],
+            )
+            for number, (tensors, ids, tokens, some) in enumerate(
+                zip(zip(*views.values(), strict=True), *about, strict=True)
             )
         ]
 
-    def _arguments(self, cu_seqlens: torch.Tensor | None, longest: int) -> dict[str, Any]:
+    def _split(self, cu_seqlens: torch.Tensor | NDArray[Any]) -> Sequence[torch.Tensor]:
+        if isinstance(cu_seqlens, torch.Tensor):
+            return [part.data for part in torch.split(cu_seqlens, self.boundaries)]
+        return [torch.from_numpy(part) for part in np.split(cu_seqlens, np.cumsum(self.boundaries)[:-1])]
+
+    def _arguments(self, begins: Mapping[str, Sequence[torch.Tensor]], number: int) -> dict[str, Any]:
         """What attention is told beside: of a flat batch where documents begin, and how long the longest is."""
+        longest = self.longest[number]
         if self.keys == "plain":
-            return {} if cu_seqlens is None else {"cu_seqlens": cu_seqlens, "max_seqlen": longest}
+            held = {name: parts[number] for name, parts in begins.items()}
+            return {**held, "max_seqlen": longest} if held else {}
         apart = {"use_cache": False}  # with a cache, which is the default, position_ids keep no documents apart
-        if cu_seqlens is None:
+        if not begins:
             return apart
-        names = {"cu_seq_lens_q": cu_seqlens, "cu_seq_lens_k": cu_seqlens}
+        cells = begins.get("cu_seqlens_padded", begins["cu_seqlens"])[number]  # this library knows of no padding
+        names = {"cu_seq_lens_q": cells, "cu_seq_lens_k": cells}
         return {**apart, **names, "max_length_q": longest, "max_length_k": longest}
 
 
@@ -177,7 +193,7 @@ class FilledPacks(NamedTuple):
     def batches(self, arrays: Flat) -> list[Batch]:
         """Return the batches that have these cells."""
         views = {name: array_views(arrays[name], self.build.rows, self.build.columns) for name in self.names}
-        return self.build.batches(views, arrays.get("cu_seqlens"))
+        return self.build.batches(views, arrays)
 
 
 def _look_up(values: torch.Tensor, source: torch.Tensor) -> torch.Tensor:

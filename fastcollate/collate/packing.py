@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,13 +10,17 @@ from fastcollate.arguments import check_choices, check_counts, check_flag
 from fastcollate.collate.batch import Batch
 from fastcollate.collate.device_kernels import FilledPacks, PacksBuild
 from fastcollate.collate.kernels import Stretches, outside
-from fastcollate.collate.pack_layout import PackLayout, lay_out_flat, lay_out_packs
+from fastcollate.collate.packed_rows.cells import describe_cells, place_tokens
+from fastcollate.collate.packed_rows.cu_seqlens import boundary_counts, cu_seqlens_of
+from fastcollate.collate.packed_rows.fixed import check_capacity
+from fastcollate.collate.packed_rows.pack_layout import PackLayout, lay_out_flat, lay_out_packs
+from fastcollate.collate.packed_rows.zigzag import chunked_batches
 from fastcollate.collate.reading.inputs import read_parcel
 from fastcollate.collate.runs import Runs, runs_of_packs
 from fastcollate.collate.staged import Allocator, Sources, Staged, new_arrays, stage_arrays, stage_singly
 from fastcollate.collate.views import Flat, array_views
 from fastcollate.errors import CollateError
-from fastcollate.ragged import IntArray, Parcel, RaggedBatch, Scattered
+from fastcollate.ragged import Capacity, IntArray, Parcel, RaggedBatch
 
 __all__ = ["PackingCollator"]
 
@@ -49,6 +52,17 @@ class PackingCollator:
             convolutions) keep nothing apart: `fastcollate.trainers.isolation.check_isolation` tells.
         attention_mask: Whether a batch of rows has a mask of the real tokens, which tells nothing of documents;
             False by default.
+        total: The cells of every flat batch, so that all batches of an epoch have one shape, as CUDA graphs and
+            `torch.compile` want it, and one `max_seqlen`; by default a flat batch has a cell for each token.
+        documents: The most documents of a flat batch, given together with `total`: the end of the last document is
+            repeated in `cu_seqlens: int32[documents + 1]`. Cells after it are no document's, and attention kernels
+            may leave anything there: a model zeroes their output where `document_ids` are -1.
+        multiple_of: The number that the cells of each document are rounded up to a multiple of, 1 by default;
+            `2 * cp` lets `Batch.shard` split a batch over `cp` ranks of context parallelism.
+            A flat batch then has `cu_seqlens_padded` too, which counts cells as `cu_seqlens` counts tokens.
+
+    A `StreamLoader` has the dataset keep its batches within `total`, `documents` and `multiple_of`; before a
+    `DataLoader` call `dataset.plan_for(collator)`.
 
     Raises:
         CollateError: Arguments or rows that make no batch; the argument or the row is named.
@@ -70,6 +84,12 @@ class PackingCollator:
     >>> batch["labels"]
     tensor([[-100,    6,    7, -100,    9, -100]])
 
+    A capacity gives every batch one shape:
+
+    >>> batch = PackingCollator(0, layout="flat", total=8, documents=4)(rows)
+    >>> batch["input_ids"], batch["cu_seqlens"], batch["max_seqlen"]
+    (tensor([[5, 6, 7, 8, 9, 4, 0, 0]]), tensor([0, 3, 5, 6, 6], dtype=torch.int32), 8)
+
     With `supervise="response"` only tokens inside the rows' spans are targets:
 
     >>> PackingCollator(0, supervise="response")([{"input_ids": [5, 6, 7, 8], "prompt_length": 2}])["labels"]
@@ -85,6 +105,9 @@ class PackingCollator:
         supervise: Literal["all", "response"] = "all",
         keys: Literal["plain", "transformers"] = "plain",
         attention_mask: bool = False,
+        total: int | None = None,
+        documents: int | None = None,
+        multiple_of: int = 1,
     ) -> None:
         check_choices(
             error=CollateError,
@@ -106,6 +129,7 @@ class PackingCollator:
         self.layout = layout
         self.supervise = supervise
         self.keys = keys
+        self.total, self.documents, self.multiple_of = check_capacity(layout, total, documents, multiple_of)
 
     def __call__(self, rows: RaggedBatch | Sequence[Any]) -> Batch:
         """Return the packed batch of `rows`; see the class."""
@@ -119,6 +143,15 @@ class PackingCollator:
     def columns(self) -> frozenset[str]:
         """The columns that a dataset gathers for this collator, where its corpus has them."""
         return frozenset({"labels", "spans"} if self.supervise == "response" else {"labels"})
+
+    @property
+    def capacity(self) -> Capacity | None:
+        """What a batch has room for, which the plan of a dataset must keep to; None where any batch fits."""
+        return None if self._capacity == Capacity() else self._capacity
+
+    @property
+    def _capacity(self) -> Capacity:
+        return Capacity(self.total, self.documents, self.multiple_of)
 
     def collate(self, rows: Parcel | RaggedBatch | Sequence[Any], allocate: Allocator) -> list[Batch]:
         """Return the packed batches of a parcel, as views of arrays from `allocate`, such as pinned memory.
@@ -144,16 +177,16 @@ class PackingCollator:
         return self._fill(parcel, layout, allocate)
 
     def _fill(self, parcel: Parcel, layout: PackLayout, allocate: Allocator) -> tuple[Flat, FilledPacks]:
-        runs, gaps = self._runs(parcel, layout), layout.gaps()
+        runs, gaps = self._runs(parcel, layout), layout.gaps(parcel.tokens.lengths)
         arrays = allocate(dict.fromkeys(self._names, ((layout.cells,), np.int64)))
-        _place(parcel.tokens, layout, arrays["input_ids"], self.pad_token_id, gaps)
-        self._write_labels(arrays["labels"], arrays["input_ids"], parcel, layout, runs)
-        self._describe_cells(arrays, layout, gaps)
+        place_tokens(parcel.tokens, layout, arrays["input_ids"], self.pad_token_id, gaps)
+        self._write_labels(arrays["labels"], arrays["input_ids"], parcel, layout, runs=runs, gaps=gaps)
+        describe_cells(arrays, layout, gaps)
         supervised = self._num_supervised(parcel, layout, runs)
         if supervised is None:
             supervised = self._count(arrays["labels"], layout)
-        build, begins = self._build(parcel, layout, supervised), self._cu_seqlens(layout)
-        return {**arrays, **({} if begins is None else {"cu_seqlens": begins})}, FilledPacks(self._names, build)
+        build = self._build(parcel, layout, supervised)
+        return {**arrays, **self._boundaries(parcel, layout)}, FilledPacks(self._names, build)
 
     def _count(self, labels: IntArray, layout: PackLayout) -> list[int]:
         """The labels of each batch that count in the loss."""
@@ -179,14 +212,13 @@ class PackingCollator:
             sources["labels"] = given.joined().values
         if runs is not None:
             sources["runs"] = (runs.starts, runs.stops)
-        cu_seqlens = self._cu_seqlens(layout)
-        if cu_seqlens is not None:
-            sources["cu_seqlens"] = cu_seqlens
+        sources |= self._boundaries(parcel, layout)
         supervised = self._num_supervised(parcel, layout, runs)
         if supervised is None:  # rare, and known only once the labels are there: make them
-            (inputs, labels), gaps = (np.empty(layout.cells, np.int64) for _ in range(2)), layout.gaps()
-            _place(parcel.tokens, layout, inputs, self.pad_token_id, gaps)
-            self._write_labels(labels, inputs, parcel, layout, runs)
+            gaps = layout.gaps(parcel.tokens.lengths)
+            inputs, labels = (np.empty(layout.cells, np.int64) for _ in range(2))
+            place_tokens(parcel.tokens, layout, inputs, self.pad_token_id, gaps)
+            self._write_labels(labels, inputs, parcel, layout, runs=runs, gaps=gaps)
             supervised = self._count(labels, layout)
         return Staged(stage_arrays(sources, allocate), self._build(parcel, layout, supervised))
 
@@ -194,17 +226,16 @@ class PackingCollator:
         """The parcel, and where in it each document lies; None where its batches need packs of many widths."""
         parcel = read_parcel(rows, ignore_index=self.ignore_index, packs=True)
         if self.layout == "flat":
-            return lay_out_flat(parcel)
+            return lay_out_flat(parcel, self._capacity)
         if parcel.packs is None and len(parcel) > 1:
             return parcel, None
-        return lay_out_packs(parcel)
+        return lay_out_packs(parcel, self.multiple_of)
 
     def _runs(self, parcel: Parcel, layout: PackLayout) -> Runs | None:
         """Which labels are targets, if not all are."""
         return None if self.supervise == "all" else runs_of_packs(parcel, layout)
 
     def _build(self, parcel: Parcel, layout: PackLayout, supervised: list[int]) -> PacksBuild:
-        longest = np.maximum.reduceat(np.append(parcel.tokens.lengths, 1), layout.edges[:-1])
         return PacksBuild(
             rows=layout.rows,
             columns=layout.columns,
@@ -214,38 +245,48 @@ class PackingCollator:
             attention_mask=self.attention_mask,
             keys=self.keys,
             documents=layout.counts.tolist(),
-            longest=np.where(layout.counts, longest, 1).tolist(),
+            boundaries=boundary_counts(layout, self._capacity),
+            chunked=chunked_batches(layout, parcel.tokens.lengths, self.multiple_of),
+            longest=self._longest(parcel, layout),
             record_ids=parcel.record_ids,
             num_tokens=layout.num_tokens.tolist(),
             num_supervised=supervised,
         )
 
+    def _longest(self, parcel: Parcel, layout: PackLayout) -> list[int]:
+        """The most cells that a document of each batch has, or may have where all batches have one shape."""
+        if self.total is not None:
+            width = self.total if parcel.packs is None or parcel.widths is None else parcel.packs.width
+            return [width] * len(layout.rows)
+        lengths = parcel.tokens.lengths if layout.padded is None else layout.padded
+        longest = np.maximum.reduceat(np.append(lengths, 1), layout.edges[:-1])
+        found: list[int] = np.where(layout.counts, longest, self.multiple_of).tolist()
+        return found
+
+    def _boundaries(self, parcel: Parcel, layout: PackLayout) -> dict[str, NDArray[np.int32]]:
+        """Where the documents of flat batches begin, by name."""
+        return {} if self.layout == "rows" else cu_seqlens_of(layout, parcel.tokens.lengths, self._capacity)
+
     def _write_labels(
-        self, labels: IntArray, inputs: IntArray, parcel: Parcel, layout: PackLayout, runs: Runs | None
+        self,
+        labels: IntArray,
+        inputs: IntArray,
+        parcel: Parcel,
+        layout: PackLayout,
+        *,
+        runs: Runs | None,
+        gaps: Stretches,
     ) -> None:
         """Write a label for each cell where there is a target, and `ignore_index` elsewhere."""
-        gaps = layout.gaps()
         given = parcel.columns.get("labels")
         if given is None:
             np.copyto(labels, inputs)
             gaps.fill(labels, self.ignore_index)
         else:
-            _place(given, layout, labels, self.ignore_index, gaps)
+            place_tokens(given, layout, labels, self.ignore_index, gaps)
         if runs is not None:
             outside(runs.starts, runs.stops, layout.cells).fill(labels, self.ignore_index)
         labels[layout.begins] = self.ignore_index
-
-    def _describe_cells(self, arrays: Mapping[str, IntArray], layout: PackLayout, gaps: Stretches) -> None:
-        """Write the position of each cell in its document, and what else is known of it."""
-        owner = layout.spread(layout.begins)
-        np.copyto(arrays["position_ids"], np.subtract(_counted(layout.cells, owner.dtype), owner, out=owner))
-        gaps.fill(arrays["position_ids"], 0)
-        if "document_ids" in arrays:
-            np.copyto(arrays["document_ids"], layout.spread(layout.numbers))
-            gaps.fill(arrays["document_ids"], -1)
-        if "attention_mask" in arrays:
-            arrays["attention_mask"].fill(1)
-            gaps.fill(arrays["attention_mask"], 0)
 
     @property
     def _names(self) -> list[str]:
@@ -264,34 +305,3 @@ class PackingCollator:
         counts = layout.num_tokens - layout.counts if runs is None else runs.counts
         found: list[int] = counts.tolist()
         return found
-
-    def _cu_seqlens(self, layout: PackLayout) -> NDArray[np.int32] | None:
-        """Where the documents of each flat batch begin, and where its last one ends: int32[D+C]."""
-        if self.layout == "rows":
-            return None
-        counts = np.maximum(layout.counts, 1)  # a batch of fillers is one gap
-        ends = layout.gap_ends
-        found = np.zeros(int(counts.sum()) + len(counts), np.int32)
-        last = np.cumsum(counts + 1) - 1
-        found[last] = layout.columns
-        held = np.ones(len(found), bool)
-        held[last] = False
-        held[last[layout.counts == 0] - 1] = False
-        found[held] = layout.begins - (ends - layout.columns).repeat(layout.counts)
-        return found
-
-
-def _place(rows: Scattered, layout: PackLayout, out: IntArray, fill: int, gaps: Stretches) -> None:
-    """Write the values of all documents into their cells of `out: int64[cells]`, and `fill` into the gaps."""
-    np.copyto(out, rows.laid_out(layout.begins, layout.cells))
-    gaps.fill(out, fill)
-
-
-def _counted(cells: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """The numbers of the cells, as far as they fit the dtype: kept, for they are the same for every parcel."""
-    return _numbers(1 << (cells - 1).bit_length(), dtype)[:cells]
-
-
-@lru_cache(maxsize=4)
-def _numbers(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    return np.arange(count).astype(dtype)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastcollate.collate.pack_layout import PackLayout
+from fastcollate.collate.packed_rows.pack_layout import PackLayout
 from fastcollate.collate.row_layout import RowLayout
 from fastcollate.errors import CollateError
 from fastcollate.ragged import IntArray, Parcel

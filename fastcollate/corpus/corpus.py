@@ -110,6 +110,7 @@ class RaggedCorpus:
         eot_token_id: The end-of-text token; by default nobody knows it.
         spans: The supervised parts of each record as flat (start, stop) pairs; by default nothing is said.
         labels: One label for each token; by default nothing is said.
+        groups: The number of the group that each record belongs to, int64[N], of neighbours; by default none does.
 
     Raises:
         InputError: An empty record, a negative token, or a column that does not fit the rows.
@@ -126,10 +127,13 @@ class RaggedCorpus:
         eot_token_id: int | None = None,
         spans: Ragged | None = None,
         labels: Ragged | None = None,
+        groups: IntArray | None = None,
     ) -> None:
         self.rows = rows
         self.eot_token_id = eot_token_id
-        self._beside = {name: part for name, part in (("spans", spans), ("labels", labels)) if part is not None}
+        alone = None if groups is None else Ragged(np.asarray(groups, np.int64), np.arange(len(groups) + 1))
+        beside = {"spans": spans, "labels": labels, "group": alone}
+        self._beside = {name: part for name, part in beside.items() if part is not None}
         self._lengths = rows.lengths
         for name, part in self._beside.items():
             if len(part) != len(rows):
@@ -176,9 +180,17 @@ class RaggedCorpus:
 
     @property
     def columns(self) -> Mapping[str, Column]:
-        """`spans` and `labels`, where they were given."""
-        kinds = {"spans": Column("int64", "span"), "labels": Column("int64", "token")}
+        """`spans`, `labels` and `group`, where they were given."""
+        kinds = {
+            "spans": Column("int64", "span"),
+            "labels": Column("int64", "token"),
+            "group": Column("int64", "record"),
+        }
         return {name: kinds[name] for name in self._beside}
+
+    def groups(self) -> IntArray:
+        """Return the number of each record's group, int64[N]; -1 is none."""
+        return self._beside["group"].values if "group" in self._beside else np.full(len(self), -1)
 
     @cached_property
     def fingerprint(self) -> str:

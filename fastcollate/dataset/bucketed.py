@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fastcollate.arguments import check_count
 from fastcollate.corpus.corpus import Corpus, as_corpus, block_of
+from fastcollate.dataset.grouping import find_groups
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.dataset.world import find_world
 from fastcollate.errors import PlanError
@@ -53,6 +54,8 @@ class BucketedDataset(PlannedDataset[RowBuckets | TokenBuckets]):
             records of its own lanes alone, and not each block that every other node reads too.
         longest_first: Whether each epoch begins with its largest step, so that an out-of-memory error comes in the
             first step rather than hours later; it costs a pass over the lengths.
+        groups: Whether the records of a group, such as a preference pair, come in one batch and are never torn
+            apart; the corpus needs a column `group`. A batch may then have fewer rows. False by default.
 
     Raises:
         PlanError: Arguments that make no plan for this corpus.
@@ -86,6 +89,7 @@ class BucketedDataset(PlannedDataset[RowBuckets | TokenBuckets]):
         shuffle_block: int | None = None,
         lanes: int = 1,
         longest_first: bool = False,
+        groups: bool = False,
     ) -> None:
         whole, world = as_corpus(corpus, error=PlanError), find_world(rank, world_size)
         records = whole.at_epoch(check_count("seed", seed, error=PlanError), 0)
@@ -104,5 +108,6 @@ class BucketedDataset(PlannedDataset[RowBuckets | TokenBuckets]):
             shuffle_block=block_of(whole, shuffle_block),
             lanes=lanes,
             longest_first=longest_first,
+            groups=find_groups(whole, groups),
         )
         super().__init__(whole, plan, records, world)

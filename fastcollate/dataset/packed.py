@@ -6,6 +6,7 @@ from typing import Literal
 
 from fastcollate.arguments import check_count
 from fastcollate.corpus.corpus import Corpus, as_corpus, block_of
+from fastcollate.dataset.grouping import find_groups
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.dataset.world import find_world
 from fastcollate.errors import PlanError
@@ -46,6 +47,8 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
             share a step its packs are neighbours in L + L**2 / balance, summed over their documents, and what a
             window leaves over is dealt out document by document, so that no rank waits for another. With None
             packs are dealt as they come.
+        groups: Whether the records of a group, such as a preference pair, come in one pack and are never torn
+            apart; the corpus needs a column `group`. False by default.
 
     Raises:
         PlanError: Arguments that make no plan for this corpus; a record that is too long is named.
@@ -76,6 +79,7 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
         seed: int = 0,
         window: int = 65_536,
         drop_last: bool = False,
+        groups: bool = False,
         rank: int | None = None,
         world_size: int | None = None,
         balance: int | None = 24_576,
@@ -97,5 +101,6 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
             lanes=lanes,
             group=world.size,
             balance=balance,
+            groups=find_groups(whole, groups),
         )
         super().__init__(whole, plan, records, world)

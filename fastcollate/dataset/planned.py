@@ -22,6 +22,7 @@ from fastcollate.dataset.position import Pass, SharedPosition
 from fastcollate.dataset.readers import check_reader
 from fastcollate.dataset.world import World
 from fastcollate.errors import PlanError, StateError
+from fastcollate.plan.capacities.within import within
 from fastcollate.plan.order import Landmark, WindowedPlan
 from fastcollate.plan.ranks import rank_shares
 from fastcollate.plan.state import Position, check_state, make_state
@@ -183,6 +184,28 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
                 f"{self._world.size} rank(s), and drop_last=True drops the rest; make batches smaller or keep it"
             )
         run.finish()
+
+    def plan_for(self, collate_fn: Any) -> None:
+        """Plan batches that a collator of a fixed capacity holds, such as one with `documents` or `multiple_of`.
+
+        A `StreamLoader` does it. For a `DataLoader` call it yourself, before a state is loaded: what a batch has
+        room for is part of the plan. For other collators nothing changes.
+
+        Raises:
+            PlanError: Not every batch is sure to fit; the argument that is too small is named.
+            StateError: The epoch has begun with other batches.
+        """
+        if (capacity := getattr(collate_fn, "capacity", None)) is None:
+            return
+        plan = within(self._plan, capacity, self.corpus.length_histogram())
+        fingerprint = {"corpus": self.corpus.fingerprint, **plan.fingerprint()}
+        if fingerprint != self._fingerprint:
+            if self._place.reached().batch:
+                raise StateError(
+                    f"the epoch has begun with batches that were not planned for {collate_fn!r:.200}: call "
+                    "plan_for, or make the StreamLoader, before the first batch or load_state_dict"
+                )
+            self._plan, self._fingerprint = plan, fingerprint
 
     def set_epoch(self, epoch: int) -> None:
         """Make `epoch` the next to be delivered, from its start; the epoch of a state just loaded keeps its place.

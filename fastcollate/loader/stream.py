@@ -63,6 +63,7 @@ class StreamLoader:
 
     Raises:
         InputError: An argument out of range, or a device that does not exist here.
+        PlanError: A batch may not fit a collator of a fixed capacity; see the dataset's `plan_for`.
         WorkerError: A worker process died, or sent nothing for `timeout` seconds.
 
     >>> from fastcollate import BucketedDataset, PaddingCollator, Ragged, StoreWriter, TokenStore
@@ -91,6 +92,7 @@ class StreamLoader:
         fills = _check_collator(collate_fn, ragged=transfer == "ragged")
         if not isinstance(dataset, PlannedDataset):
             raise InputError(f"the dataset is a {type(dataset).__name__}: give a BucketedDataset or PackedDataset")
+        dataset.plan_for(collate_fn)
         self.prefetch = check_count("prefetch", prefetch, 1)
         self.num_workers = check_count("num_workers", num_workers)
         self.timeout = check_seconds("timeout", timeout)

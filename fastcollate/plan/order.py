@@ -18,6 +18,7 @@ from fastcollate.ragged import IntArray
 
 __all__ = ["TOGETHER", "Landmark", "Lengths", "PlannedBatch", "Window", "WindowedPlan"]
 
+_ANY_CAPACITY = {"max_documents": None, "multiple_of": 1}
 TOGETHER = 65_536  # records of small windows that are planned together
 
 AnyBatch = TypeVar("AnyBatch", bound="PlannedBatch")
@@ -114,6 +115,8 @@ class WindowedPlan(ABC, Generic[AnyBatch]):
         drop_last: Whether the epoch's last step is dropped when it is not full.
         shuffle_block: How many consecutive records stay together in the shuffle.
         lanes: How many windows are planned side by side, as one: see `lanes`.
+        max_documents: The records or pieces of a batch at most; None for any number. See `Capacity`.
+        multiple_of: The number that the cells of each document are rounded up to a multiple of. See `Capacity`.
         epoch: Which pass over the records this is, from 0.
         group: How many batches a step has, one for each rank.
         records: The records of this epoch, which are asked for their lengths.
@@ -130,6 +133,8 @@ class WindowedPlan(ABC, Generic[AnyBatch]):
     drop_last: bool
     shuffle_block: int = 1
     lanes: int = 1
+    max_documents: int | None = None
+    multiple_of: int = 1
     epoch: int
     group: int
     records: Lengths
@@ -142,6 +147,7 @@ class WindowedPlan(ABC, Generic[AnyBatch]):
     def fingerprint(self) -> dict[str, Any]:
         """Return the kind of plan and its arguments, its own first, as JSON: what a state must agree with."""
         beside = {"seed", "epoch", "group", "records", "landmark"}  # which a state holds of its own, or not at all
+        beside |= {name for name, usual in _ANY_CAPACITY.items() if getattr(self, name) == usual}
         names = [field.name for field in reversed(fields(self)) if field.name not in beside]
         return {"plan": self.kind, **{name: getattr(self, name) for name in names}}
 

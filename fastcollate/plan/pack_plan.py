@@ -11,6 +11,7 @@ import numpy as np
 
 from fastcollate.plan.balance import balance_packs, work_of
 from fastcollate.plan.best_fit import best_fit_decreasing
+from fastcollate.plan.capacities.bundles import bundled_best_fit
 from fastcollate.plan.lanes import join_packs, split_lanes
 from fastcollate.plan.order import TOGETHER, Landmark, PlannedBatch, Window, WindowedPlan
 from fastcollate.plan.shares import Pieces, Share, cut_stream, fitting
@@ -232,13 +233,24 @@ class BestFitPacks(PackPlan):
         """Return the documents of part `number`, pack by pack, and where each pack begins: int64[P+1]."""
         pieces = fitting(self.documents(number), self.length, self.overlong)
         pieces = pieces.at(longest_first(pieces.lengths))
-        packs, count = best_fit_decreasing(pieces.lengths, self.length)
+        packs, count = self._best_fit(-(-pieces.lengths // self.multiple_of) * self.multiple_of)
         if self.shuffle:
             documents = pieces.records * 2**20 + pieces.begins // self.length
             packs, order = shuffle_packs(packs, count, documents, seed=self.seed, epoch=self.epoch, window=number)
         else:
             order = np.lexsort((pieces.begins, pieces.records, packs))
         return pieces.at(order), np.searchsorted(packs[order], np.arange(count + 1))
+
+    def _best_fit(self, lengths: IntArray) -> tuple[IntArray, int]:
+        """The pack of each document, longest first, and how many packs there are."""
+        if self.max_documents is None:
+            return best_fit_decreasing(lengths, self.length)
+        return bundled_best_fit(lengths, self.length, self.most_of_a_pack)
+
+    @property
+    def most_of_a_pack(self) -> int:
+        """How many documents a pack has at most, where they are limited."""
+        return (self.max_documents or 1) // self.batch_size
 
 
 @dataclass(frozen=True, kw_only=True)

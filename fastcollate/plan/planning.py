@@ -11,6 +11,9 @@ from fastcollate.arguments import check_choice, check_count, check_flag
 from fastcollate.errors import PlanError
 from fastcollate.plan.buckets.row_buckets import RowBuckets
 from fastcollate.plan.buckets.token_buckets import TokenBuckets
+from fastcollate.plan.grouped.group_buckets import GroupBuckets
+from fastcollate.plan.grouped.group_packs import GroupPacks
+from fastcollate.plan.grouped.groups import Groups
 from fastcollate.plan.order import Lengths
 from fastcollate.plan.pack_plan import BestFitPacks, WrappedPacks
 from fastcollate.plan.widths import choose_widths
@@ -58,6 +61,7 @@ def plan_buckets(
     shuffle_block: int = 1,
     lanes: int = 1,
     group: int = 1,
+    groups: Groups | None = None,
 ) -> RowBuckets | TokenBuckets:
     """Return the plan of epoch 0 with batches of records of similar length.
 
@@ -76,6 +80,7 @@ def plan_buckets(
         shuffle_block: How many consecutive records stay together in the shuffle; 1, none, by default.
         lanes: How many windows are planned side by side; 1 by default.
         group: How many batches a step has, one for each rank; 1 by default.
+        groups: Which records come in one batch; by default each is alone.
 
     Raises:
         PlanError: an argument that makes no plan over these records, named with the rule.
@@ -99,10 +104,10 @@ def plan_buckets(
         "longest_first": check_flag("longest_first", longest_first, error=PlanError),
         "lanes": _lanes(lanes),
     }
+    if groups is not None:
+        return _plan_group_buckets(groups, (size, 0) if max_tokens is None else (0, size), common)
     if max_tokens is not None:
-        plan = TokenBuckets(max_tokens=size, **common)
-        _check_budget(plan, clipped)
-        return plan
+        return _within_budget(TokenBuckets(max_tokens=size, **common), clipped)
     if window < size:
         raise PlanError(f"window is {window}, smaller than a batch of {size}: sort at least one batch at a time")
     return RowBuckets(batch_size=size, **common)
@@ -124,6 +129,7 @@ def plan_packs(
     lanes: int = 1,
     group: int = 1,
     balance: int | None = 24_576,
+    groups: Groups | None = None,
 ) -> BestFitPacks | WrappedPacks:
     """Return the plan of epoch 0 with batches of packs of documents.
 
@@ -144,6 +150,7 @@ def plan_packs(
         group: How many batches a step has, one for each rank; 1 by default.
         balance: The length at which a document's attention costs as much as all else that is done with it, 24,576
             by default: packs of a step are neighbours in cost. With None they are dealt as they come.
+        groups: Which records come in one batch; by default each is alone.
 
     Raises:
         PlanError: an argument that makes no plan over these records, named with the rule; or the first record that
@@ -166,10 +173,32 @@ def plan_packs(
     }
     check_choice("overlong", overlong, ("error", "truncate", "drop", "split"), error=PlanError)
     if check_choice("strategy", strategy, ("best_fit", "wrap"), error=PlanError) == "wrap":
+        if groups is not None:
+            raise PlanError('strategy="wrap" cuts groups apart: choose strategy="best_fit" with groups=True')
         return WrappedPacks(**common)
+    if groups is not None:
+        return _plan_groups(groups, overlong, common)
     plan = BestFitPacks(overlong=overlong, **common)
     if overlong == "error":
         _check_documents(plan, histogram)
+    return plan
+
+
+def _plan_group_buckets(groups: Groups, sizes: tuple[int, int], common: dict[str, Any]) -> GroupBuckets:
+    common |= {"groups": groups, "num_records": len(groups)}
+    plan = GroupBuckets(batch_size=sizes[0], max_tokens=sizes[1], **common)
+    plan.check()
+    return plan
+
+
+def _plan_groups(groups: Groups, overlong: str, common: dict[str, Any]) -> GroupPacks:
+    if overlong != "error":
+        raise PlanError(
+            f"overlong={overlong!r} with groups=True would tear groups apart: prepare with max_length=, or choose "
+            'overlong="error"'
+        )
+    plan = GroupPacks(overlong=overlong, **{**common, "groups": groups, "num_records": len(groups)})
+    plan.check()
     return plan
 
 
@@ -217,7 +246,8 @@ def _clipped(lengths: IntArray, counts: IntArray, max_length: int | None) -> His
     return np.append(lengths[:kept], max_length), np.append(counts[:kept], counts[kept:].sum())
 
 
-def _check_budget(plan: TokenBuckets, histogram: Histogram) -> None:
+def _within_budget(plan: TokenBuckets, histogram: Histogram) -> TokenBuckets:
+    """The plan, if its longest record fits a batch."""
     longest = int(histogram[0][-1])
     widest = plan.widths[-1] if plan.widths else longest
     if widest > plan.max_tokens:
@@ -226,6 +256,7 @@ def _check_budget(plan: TokenBuckets, histogram: Histogram) -> None:
             f"{record} has {tokens} tokens and would be padded to {widest}, "
             f"more than max_tokens={plan.max_tokens}: raise max_tokens or set max_length"
         )
+    return plan
 
 
 def _check_documents(plan: BestFitPacks, histogram: Histogram) -> None:

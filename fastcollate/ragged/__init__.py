@@ -41,11 +41,13 @@ The words:
     pass      A pass is one iteration over a dataset or loader: the rest of an epoch, from a position on.
     position  A position says how far a run is: its epoch, and how many batches of it all ranks together delivered.
     state     A state is a position as JSON, with the seed and the fingerprint of the data and arguments.
+    capacity  A capacity is what a batch of a collator has room for: so many cells and documents, padded to chunks.
     share     A share is some consecutive batches of one worker of one rank, as a plan names their records.
     parcel    A parcel is a part of a share whose records were found: it is collated and handed over at once.
     slab      A slab is host memory, page-locked for CUDA, in which a batch lies while it is copied to a device.
 """
 
+from fastcollate.ragged.capacity import Capacity
 from fastcollate.ragged.memory import new_array
 from fastcollate.ragged.merged_rows import MergedRows
 from fastcollate.ragged.packs import Packs
@@ -65,6 +67,7 @@ from fastcollate.ragged.scattered import Found, Scattered
 from fastcollate.ragged.span import Span, bounds_at
 
 __all__ = [
+    "Capacity",
     "Column",
     "Found",
     "IntArray",

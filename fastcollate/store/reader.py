@@ -20,7 +20,7 @@ from fastcollate.store.opened import Opened, Options, Verify, check_all, check_c
 from fastcollate.store.shards.shard import Shard
 from fastcollate.store.shards.shard_arrays import STRING
 from fastcollate.store.shards.sharded import ShardedRecords
-from fastcollate.store.splitting import Part, name_of, part_sizes, records_of_part, units_of
+from fastcollate.store.splitting import Part, group_numbers, name_of, part_sizes, records_of_part, units_of
 from fastcollate.tokenizers.load import AnyEncoding
 from fastcollate.tokenizers.tokenizer import Tokenizer
 
@@ -97,6 +97,11 @@ class TokenStore:
         for part in self._parts:
             chosen = records_of_part(part, chosen, units_of(groups) if grouped else None)
         return ShardedRecords.of(self._opened.shards, chosen, self._opened.far)
+
+    def groups(self) -> IntArray:
+        """Return the number of each record's group, one over all shards, int64[N]; -1 is none."""
+        found = [shard.beside("group").values for shard in self._opened.shards]
+        return group_numbers(found, self._records.chosen)
 
     def __len__(self) -> int:
         return self._count

@@ -14,7 +14,7 @@ from fastcollate.plan.permutation import Purpose, derive_key, permute
 from fastcollate.ragged import IntArray
 from fastcollate.store.shards.shard_arrays import group_begins
 
-__all__ = ["Part", "name_of", "part_sizes", "records_of_part", "units_of"]
+__all__ = ["Part", "group_numbers", "name_of", "part_sizes", "records_of_part", "units_of"]
 
 
 class Part(NamedTuple):
@@ -79,6 +79,16 @@ def units_of(groups: Sequence[NDArray[Any]]) -> IntArray:
     array([0, 0, 1, 2, 3, 3])
     """
     return np.cumsum(np.concatenate([group_begins(group) for group in groups])) - 1
+
+
+def group_numbers(groups: Sequence[NDArray[Any]], chosen: range | IntArray) -> IntArray:
+    """Return the number of the group of each record that was `chosen`, over all shards, int64[M]; -1 is none.
+
+    >>> group_numbers([np.array([0, 0, -1, -1]), np.array([0, 0])], range(2, 6))
+    array([-1, -1,  3,  3])
+    """
+    found: IntArray = np.where(np.concatenate(groups) < 0, -1, units_of(groups))[np.asarray(chosen, np.int64)]
+    return found
 
 
 def _places(part: Part, edges: list[int], records: int, units: IntArray | None) -> IntArray:

@@ -39,7 +39,10 @@ def test_a_plan_is_of_its_kind_and_names_its_arguments(kind, word, make):
     assert json.loads(json.dumps(found)) == found
     assert found["plan"] == word
     of_a_pass = {"seed", "epoch", "group", "records", "landmark"}
-    assert set(found) == {"plan"} | {field.name for field in fields(plan)} - of_a_pass
+    untold = {"max_documents", "multiple_of"}  # which are there once a collator of a fixed capacity told them
+    assert set(found) == {"plan"} | {field.name for field in fields(plan)} - of_a_pass - untold
+    told = replace(plan, max_documents=9, multiple_of=2).fingerprint()
+    assert (told["max_documents"], told["multiple_of"]) == (9, 2)
     assert (found["num_records"], found["window"], found["shuffle"]) == (5, 40, False)
 
 

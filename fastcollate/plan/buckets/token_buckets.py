@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastcollate.plan.buckets.bucket_plan import Buckets
 from fastcollate.plan.buckets.bucket_window import BucketWindow
@@ -12,7 +14,23 @@ from fastcollate.plan.sorting import longest_first
 from fastcollate.plan.state import Landmark
 from fastcollate.ragged import IntArray, rows_between
 
-__all__ = ["TokenBuckets"]
+__all__ = ["Steps", "TokenBuckets"]
+
+
+class Steps(NamedTuple):
+    """The steps of some windows, `group` batches each, in the order of their lengths; letter: S, their number.
+
+    Attributes:
+        starts: The first record of each batch, int64[S, ...].
+        stops: The record after each batch, int64[S, ...].
+        capacities: The rows that each step's batches have room for, int64[S].
+        partial: Whether a step has fewer rows than there is room for: such a step is its window's last.
+    """
+
+    starts: IntArray
+    stops: IntArray
+    capacities: IntArray
+    partial: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +49,8 @@ class TokenBuckets(Buckets):
 
     def room(self, width: int) -> int:
         """Return how many rows a batch of this width has room for."""
-        return self.max_tokens // width
+        rows = self.max_tokens // (-(-width // self.multiple_of) * self.multiple_of)
+        return rows if self.max_documents is None else min(rows, self.max_documents)
 
     def tokens_per_batch(self, mean_length: float) -> float:  # noqa: ARG002  # filled up, whatever the records
         """Return how many tokens a batch has at most, whatever its records' lengths are."""
@@ -59,12 +78,11 @@ class TokenBuckets(Buckets):
         edges = [self.bounds(window)[0] for window in range(first, last + 1)]
         ids, lengths = self.longest_of(edges)
         ends = np.array(edges[1:]) - edges[0]
-        firsts, capacities = self._greedy_steps(lengths, ends.tolist())
-        sizes = np.diff(firsts, append=len(ids))
+        steps = self.cut_steps(ids, lengths, ends.tolist())
+        firsts, partial = steps.starts[:, 0], steps.partial
         home = np.searchsorted(ends, firsts, side="right")
-        partial = sizes < capacities * self.group
         full = np.bincount(home[~partial], minlength=len(ends))
-        batches = np.arange(len(firsts) * self.group).reshape(-1, self.group)
+        batches = np.arange(steps.starts.size).reshape(-1, self.group)
         order = batches[~partial].ravel()[self.shuffled(first, full)]
         last_steps = np.flatnonzero(partial)
         if self.drop_last and last == self.num_windows and len(partial) and partial[-1]:
@@ -72,11 +90,29 @@ class TokenBuckets(Buckets):
         places = np.repeat(np.cumsum(full)[home[last_steps]] * self.group, self.group)
         order = np.insert(order, places, batches[last_steps].ravel())
         counts = (full + np.bincount(home[last_steps], minlength=len(ends))) * self.group
-        cuts = firsts[:, None] + np.arange(self.group + 1) * sizes[:, None] // self.group
-        starts, stops = cuts[:, :-1].ravel()[order], cuts[:, 1:].ravel()[order]
+        starts, stops = steps.starts.ravel()[order], steps.stops.ravel()[order]
         widths = self.widths_for(np.repeat(lengths[firsts], self.group)[order])
-        rows = np.repeat(capacities, self.group)[order] if self.static else np.maximum(stops - starts, 1)
-        return BucketWindow(ids, starts, stops, rows, widths), counts
+        planned = np.repeat(steps.capacities, self.group)[order] if self.static else np.ones_like(starts)
+        return self.window_of(ids, starts, stops, planned, widths), counts
+
+    def window_of(
+        self, ids: IntArray, starts: IntArray, stops: IntArray, rows: IntArray, widths: IntArray
+    ) -> BucketWindow:
+        """Return the batches of a window, each with so many rows at least; see `BucketWindow`."""
+        return BucketWindow(ids, starts, stops, np.maximum(stops - starts, rows), widths)
+
+    def cut_steps(self, ids: IntArray, lengths: IntArray, ends: list[int]) -> Steps:  # noqa: ARG002  # groups do
+        """Return the steps of windows that end at `ends`; the last of each may have fewer rows, dealt evenly.
+
+        Args:
+            ids: The records, each window's longest first: int64[N].
+            lengths: Their lengths, int64[N].
+            ends: Where each window ends.
+        """
+        firsts, capacities = self._greedy_steps(lengths, ends)
+        sizes = np.diff(firsts, append=len(lengths))
+        cuts = firsts[:, None] + np.arange(self.group + 1) * sizes[:, None] // self.group
+        return Steps(cuts[:, :-1], cuts[:, 1:], capacities, sizes < capacities * self.group)
 
     def _cut_lanes(self, number: int) -> tuple[BucketWindow, IntArray]:
         """The batches of one window of several lanes: units of all lanes, and steps of what is left in them."""
