@@ -13,7 +13,7 @@ from fastcollate.store.reader import TokenStore
 EXAMPLE = """\
 example:
   fastcollate export store --format megatron --output megatron
-  fastcollate export store --format huggingface --output dataset --json | jq .path
+  fastcollate export store --format huggingface --output dataset --json
 """
 
 

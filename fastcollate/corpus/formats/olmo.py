@@ -8,7 +8,6 @@ python/dolma/tokenizer/memmap_writer.py of dolma.
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.corpus.end_cuts import cut_streams
+from fastcollate.corpus.formats.columns.npy_arrays import Extent, npy_array
 from fastcollate.corpus.mapped_files import broken, check_dtype, first_bytes, named_dtype, viewed, whole_file
 from fastcollate.corpus.mapped_rows import Layout, MappedRows, Piece, as_tokens
 from fastcollate.corpus.series import check_series, files_at
@@ -25,7 +25,6 @@ from fastcollate.ragged import IntArray
 __all__ = ["claims", "layout_of"]
 
 _MAGIC = b"\x93NUMPY"
-_LONGEST = 1 << 16  # bytes of a header
 _WIDTHS = {2: "uint16", 4: "uint32"}
 
 
@@ -91,21 +90,10 @@ def _stream(file: Path, dtype: Any) -> NDArray[Any]:
 
 
 def _with_header(file: Path, data: NDArray[np.uint8], dtype: Any) -> NDArray[Any]:
-    """Return the values behind NumPy's header, which is read as literals and never as code."""
-    head = io.BytesIO(data[:_LONGEST].tobytes())
-    try:
-        version = np.lib.format.read_magic(head)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, kind = read(head)
-    except (ValueError, SyntaxError, EOFError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise broken(file, "its header of NumPy's cannot be read") from error
-    if len(shape) != 1 or kind.kind not in "iu" or kind.byteorder == ">":
-        raise broken(file, f"it holds {kind} of {len(shape)} dimension(s), and tokens are flat integers")
-    check_dtype(dtype, kind, file)
-    values = viewed(file, data, kind, at=head.tell())
-    if len(values) != shape[0]:
-        raise broken(file, f"it has {len(values)} tokens where its header has {shape[0]}")
-    return as_tokens(values)
+    """Return the values behind NumPy's header."""
+    found = npy_array(file, file.name, data, Extent(0, len(data)))
+    check_dtype(dtype, found.dtype, file)
+    return as_tokens(viewed(file, data, found.dtype, at=found.start))
 
 
 def _places(table: Path) -> tuple[IntArray, IntArray]:

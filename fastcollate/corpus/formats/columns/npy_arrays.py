@@ -50,7 +50,7 @@ def npy_array(file: Path, name: str, data: NDArray[np.uint8], extent: Extent) ->
     within = 10 + int.from_bytes(head[8:10], "little") if head[6] == 1 else 12 + int.from_bytes(head[8:], "little")
     try:
         dtype, count = _header(data[start : start + min(within, size)].tobytes())
-    except ValueError as error:
+    except Exception as error:  # Python's own parsers read it, and have errors of their own
         raise broken(file, f"its member {name} has a damaged header: {error}") from error
     if dtype.kind not in "iu" or not dtype.isnative or count < 0:
         raise StoreError(
