@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import torch.distributed
-
-from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.errors import PlanError
 from fastcollate.loader.stream import StreamLoader
 from fastcollate.trainers.framework import framework
+from fastcollate.trainers.given import Evaluation, Given, of_rank
 
 __all__ = ["StreamDataMixin"]  # and StreamDataModule, which is made when it is asked for
-
-Given = PlannedDataset[Any] | Callable[..., PlannedDataset[Any]]
 
 
 class StreamDataMixin:
@@ -62,22 +58,29 @@ class StreamDataMixin:
         self._given = {"train": train, "val": val, "test": test, "predict": predict}
         self._loaders: list[StreamLoader] = []
 
-    def train_dataloader(self) -> StreamLoader:
-        """Return the loader of the training set, which goes on where the dataset is."""
-        return self._loader("train")
+    def train_dataloader(self) -> StreamLoader | Evaluation:
+        """Return the loader of the training set, which goes on where the dataset is.
 
-    def val_dataloader(self) -> list[_Evaluation]:
+        With `Trainer(overfit_batches=...)` each epoch has the same first batches.
+        """
+        if self.trainer.overfit_batches:
+            return self._evaluation("train")
+        loader = self._loader("train")
+        self._loaders.append(loader)
+        return loader
+
+    def val_dataloader(self) -> list[Evaluation]:
         """Return the loader of the validation set; none if there is no such set, and none was asked for."""
         needed = self._given["val"] is not None or self.trainer.state.fn == "validate"
-        return [_Evaluation(self._loader("val"))] if needed else []
+        return [self._evaluation("val")] if needed else []
 
-    def test_dataloader(self) -> _Evaluation:
+    def test_dataloader(self) -> Evaluation:
         """Return the loader of the test set."""
-        return _Evaluation(self._loader("test"))
+        return self._evaluation("test")
 
-    def predict_dataloader(self) -> _Evaluation:
+    def predict_dataloader(self) -> Evaluation:
         """Return the loader of the set to predict."""
-        return _Evaluation(self._loader("predict"))
+        return self._evaluation("predict")
 
     def teardown(self, stage: str) -> None:  # noqa: ARG002  # Lightning names the argument
         """End the threads and processes of all loaders."""
@@ -88,43 +91,16 @@ class StreamDataMixin:
         given, device = self._given[name], self.trainer.strategy.root_device
         if given is None:
             raise PlanError(f"there is no {name} dataset: give {name}= to the data module")
-        loader = StreamLoader(
-            _of_rank(given, **self._ranks()), self.collate_fn, device=device, num_workers=self.num_workers
-        )
-        self._loaders.append(loader)
-        return loader
-
-    def _ranks(self) -> dict[str, int]:
-        """Which share of the data is this process's, as the strategy divides it."""
         told = self.trainer.distributed_sampler_kwargs or {"rank": 0, "num_replicas": 1}
-        return {"rank": told["rank"], "world_size": told["num_replicas"]}
-
-
-class _Evaluation:
-    """The batches of a loader's first epoch, in each pass anew."""
-
-    def __init__(self, loader: StreamLoader) -> None:
-        self.loader = loader
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __iter__(self) -> Iterator[Any]:
-        self.loader.dataset.set_epoch(0)
-        return iter(self.loader)
-
-
-def _of_rank(given: Given, *, rank: int, world_size: int) -> PlannedDataset[Any]:
-    """The dataset, which must be this rank's; all ranks must have the same plan."""
-    dataset = given if isinstance(given, PlannedDataset) else given(rank=rank, world_size=world_size)
-    if (dataset.rank, dataset.world_size) != (rank, world_size):
-        raise PlanError(
-            f"the dataset is rank {dataset.rank} of {dataset.world_size}, and the trainer's strategy says rank "
-            f"{rank} of {world_size}: give a function, lambda **ranks: BucketedDataset(store, ..., **ranks)"
+        dataset = of_rank(
+            given, rank=told["rank"], world_size=told["num_replicas"], told_by="the trainer's strategy"
         )
-    if world_size > 1 and torch.distributed.is_initialized():
-        dataset.check_ranks()
-    return dataset
+        return StreamLoader(dataset, self.collate_fn, device=device, num_workers=self.num_workers)
+
+    def _evaluation(self, name: str) -> Evaluation:
+        evaluation = Evaluation(self._loader(name))
+        self._loaders.append(evaluation.loader)
+        return evaluation
 
 
 @cache
