@@ -1,8 +1,8 @@
 """Doors to training frameworks: what each expects to be handed, made of a dataset, a collator and a loader.
 
 One file a framework, at most 150 lines each. It imports its framework, which comes with the extra `trainers`, when
-it is used and not before. `framework.py` and `given.py` are what doors share; Trainer's door stands on accelerate's,
-as Trainer does. Every door compares the ranks once (`check_ranks`) and gives an evaluation set in one order, that of
-epoch 0.
+it is used and not before. `framework.py` and `given.py` are what doors share; Trainer's door stands on that of
+accelerate, as Trainer does. Every door compares the ranks once (`check_ranks`) and gives an evaluation set in one
+order, that of epoch 0.
 The room imports `loader` and the rooms below, and torch.
 """
