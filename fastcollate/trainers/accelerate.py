@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from types import TracebackType
 from typing import Any, Self
 
@@ -44,6 +45,8 @@ def prepare_loader(accelerator: Any, loader: StreamLoader, *, evaluation: bool =
             "with device=accelerator.device"
         )
     compare_ranks(loader.dataset)
+    if evaluation:
+        loader = copy(loader)  # whatever else reads the dataset stays where it is
     prepared = PreparedLoader(loader, accelerator.gradient_state, evaluation=evaluation)
     if not evaluation:
         accelerator.register_for_checkpointing(prepared)
