@@ -18,6 +18,7 @@ from fastcollate import (
 )
 from fastcollate.corpus.ahead import ReadAhead
 from fastcollate.dataset import announced
+from fastcollate.loader import delivery
 from fastcollate.storage.read_counts import ReadCounts
 
 pytestmark = pytest.mark.filterwarnings("ignore:every record is shuffled alone")
@@ -116,6 +117,13 @@ def test_a_shuffle_of_single_records_beyond_memory_is_warned_of_with_a_figure(st
     with caplog.at_level(logging.INFO, "fastcollate"):
         BucketedDataset(store, batch_size=8, shuffle_block=4096)
     assert "more than memory holds: they are read ahead, in blocks of 4096 record(s)" in caplog.text
+
+
+def test_a_pass_that_waits_for_storage_is_told_what_to_change():
+    with pytest.warns(UserWarning, match=r"6 of the 60 seconds .*\(10%\): make shuffle_block larger"):
+        delivery._tell_waiting(6.0, 60.0)
+    delivery._tell_waiting(2.0, 60.0)  # these are errors if they warn
+    delivery._tell_waiting(1.0, 2.0)
 
 
 class Failing:
