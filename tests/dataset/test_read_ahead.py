@@ -78,6 +78,26 @@ def test_so_are_those_of_a_mixture(store, request):
     assert_equal(stream(KINDS["rows"](corpus)), usual)
 
 
+def test_a_mixture_is_read_ahead_where_one_of_its_sources_is_slow(store, monkeypatch):
+    parts = store.split({"far": 0.4, "near": None})
+    corpus = mix([(parts["far"], 0.5), (parts["near"], 2)])
+    dataset = BucketedDataset(corpus, batch_size=8, window=500)
+    usual = [batch.tokens.to_ragged() for batch in dataset]
+    read = []
+
+    class Slow(Failing):
+        def read(self, indices, columns, counts):
+            read.extend(indices.tolist())
+            return self.find(indices, columns)
+
+    def at_epoch(self, seed, epoch):
+        return Slow(self._records) if len(self) == 1200 else self._records
+
+    monkeypatch.setattr(TokenStore, "at_epoch", at_epoch)
+    assert [batch.tokens.to_ragged() for batch in BucketedDataset(corpus, batch_size=8, window=500)] == usual
+    assert len(read) == 600
+
+
 @pytest.mark.usefixtures("little_memory")
 def test_a_run_is_resumed_in_the_middle(store):
     dataset = KINDS["rows"](store)
