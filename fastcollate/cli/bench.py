@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,7 @@ def run(args: argparse.Namespace) -> None:
         "rounds": ROUNDS,
         "expected_plain_padding": expected_padding(*store.length_histogram(), batch_size),
         "loops": _facts(laps),
+        "reads": {name: asdict(loader.stats.reads) for name, loader in (("padded", padded), ("packed", packed))},
         "copies": {name: copies(loader.stats) for name, loader in _copying(padded, packed).items()},
     }
     if args.json:

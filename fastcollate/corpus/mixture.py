@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, Never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.ahead import is_slow, read_in
+from fastcollate.corpus.ahead import SlowRecords, is_slow
 from fastcollate.corpus.corpus import (
     Corpus,
     Records,
@@ -20,6 +20,7 @@ from fastcollate.corpus.corpus import (
     knows_places,
     token_bytes,
 )
+from fastcollate.corpus.paged_in import PagedIn
 from fastcollate.errors import InputError
 from fastcollate.plan.permutation import Permutations, Purpose, derive_key
 from fastcollate.ragged import Column, Found, IntArray, RaggedBatch, places_by_home
@@ -240,27 +241,27 @@ class MixtureRecords:
 
     def find(self, indices: IntArray, columns: Collection[str] = ()) -> Found:
         """Return where the records `indices: int64[R]` lie in their sources, with the `columns` asked for."""
-        return self.read(indices, columns, ReadCounts())
+        return self._found(indices, lambda source, rows: find_in(self._records[source], rows, columns))
 
     def is_slow(self) -> bool:
-        """Return whether those of any source are worth reading ahead."""
+        """Return whether any source is worth reading ahead."""
         return any(map(is_slow, self._records))
 
     def read(self, indices: IntArray, columns: Collection[str], counts: ReadCounts) -> Found:
-        """Return what `find` does; those of sources that are slow come into memory of their own.
+        """Return what `find` returns, with the rows in memory of their own, whatever source they come from."""
+        return self._found(indices, lambda source, rows: self._readers[source].read(rows, columns, counts))
 
-        Args:
-            indices: The records, int64[R], in any order and as often as wanted.
-            columns: What is wanted beside the tokens.
-            counts: What is added to: the bytes that were read, used, and found in a cache.
-        """
+    @cached_property
+    def _readers(self) -> list[SlowRecords]:
+        """The sources; those that are views of mapped files are paged in."""
+        return [each if isinstance(each, SlowRecords) else PagedIn(each) for each in self._records]
+
+    def _found(self, indices: IntArray, look_up: Callable[[int, IntArray], Found]) -> Found:
+        """What `look_up(source, rows)` returns for the sources that have some of the records, as one."""
         sources, rows = self.locate(indices)
-        parts = [
-            (places, read_in(self._records[number], rows[places], columns, counts))
-            for number, places in places_by_home(sources)
-        ]
+        parts = [(places, look_up(number, rows[places])) for number, places in places_by_home(sources)]
         if not parts:
-            return find_in(self._records[0], indices, columns)
+            return look_up(0, indices)
         return Found.merged(len(indices), parts)._replace(record_ids=rows + self._bases[sources])
 
     def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:

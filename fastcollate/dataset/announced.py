@@ -23,7 +23,7 @@ __all__ = ["is_beyond_memory", "read_in_time", "tell_how_it_is_read"]
 
 log = logging.getLogger("fastcollate")
 
-_SMALL = 64 << 20  # bytes of tokens that any machine has memory for
+_SMALL = 256 << 20  # bytes of tokens that any machine has memory for
 _HELD = 0.8  # the part of the memory that is there which files fill before the system drops some of their pages
 _MOST, _LEAST = 256 << 20, 16 << 20  # bytes that are read ahead
 _PORTIONS = 4  # of these bytes: one is in use, one is ready, and two are read

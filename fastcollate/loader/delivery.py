@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections import deque
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -21,6 +22,7 @@ from fastcollate.loader.workers import WorkerPool
 __all__ = ["Delivery"]
 
 _LEAST = 1 << 15  # bytes
+_LONG, _MUCH = 5.0, 0.05  # seconds of a pass, and the part of them, from which on waiting is told of
 
 
 class Delivery(Iterator[Any]):
@@ -35,6 +37,7 @@ class Delivery(Iterator[Any]):
         self._dataset = feed.dataset
         self._copier = copier
         self._stats = stats
+        self._begun, self._waited = time.perf_counter(), stats.reads.seconds_waited
         self._read = feed.read(self.run, crew, stats.reads)
         self._ready = deque[Any]()  # what is left of the latest parcel
         self._event: torch.cuda.Event | None = None  # what their copy to the device ends with
@@ -70,6 +73,7 @@ class Delivery(Iterator[Any]):
         self._copier.settle()
         self._stats.seconds_on_bus = self._copier.seconds_on_bus
         self._dataset.finish(self.run)
+        _tell_waiting(self._stats.reads.seconds_waited - self._waited, time.perf_counter() - self._begun)
 
     def close(self) -> None:
         """End the source, workers first: whoever waits for a stuck one waits no longer.
@@ -81,6 +85,17 @@ class Delivery(Iterator[Any]):
         self._source.close()
         if isinstance(self._read, Generator):  # it may be hashing files beside
             self._read.close()
+
+
+def _tell_waiting(waited: float, whole: float) -> None:
+    """Warn of a pass that has waited for storage for a good part of its time, and say what to change."""
+    if whole > _LONG and waited > _MUCH * whole:
+        warnings.warn(
+            f"{waited:.0f} of the {whole:.0f} seconds of this pass were spent on waiting for storage "
+            f"({waited / whole:.0%}): make shuffle_block larger, so that more is read at once, read from a faster "
+            "disk, or give the process more memory",
+            stacklevel=4,
+        )
 
 
 def _cost(copied: OnDevice) -> int:

@@ -18,6 +18,7 @@ from fastcollate import (
 )
 from fastcollate.corpus.ahead import ReadAhead
 from fastcollate.dataset import announced
+from fastcollate.loader import delivery
 from fastcollate.storage.read_counts import ReadCounts
 
 pytestmark = pytest.mark.filterwarnings("ignore:every record is shuffled alone")
@@ -77,6 +78,26 @@ def test_so_are_those_of_a_mixture(store, request):
     assert_equal(stream(KINDS["rows"](corpus)), usual)
 
 
+def test_a_mixture_is_read_ahead_where_one_of_its_sources_is_slow(store, monkeypatch):
+    parts = store.split({"far": 0.4, "near": None})
+    corpus = mix([(parts["far"], 0.5), (parts["near"], 2)])
+    dataset = BucketedDataset(corpus, batch_size=8, window=500)
+    usual = [batch.tokens.to_ragged() for batch in dataset]
+    read = []
+
+    class Slow(Failing):
+        def read(self, indices, columns, counts):
+            read.extend(indices.tolist())
+            return self.find(indices, columns)
+
+    def at_epoch(self, seed, epoch):
+        return Slow(self._records) if len(self) == 1200 else self._records
+
+    monkeypatch.setattr(TokenStore, "at_epoch", at_epoch)
+    assert [batch.tokens.to_ragged() for batch in BucketedDataset(corpus, batch_size=8, window=500)] == usual
+    assert len(read) == 600
+
+
 @pytest.mark.usefixtures("little_memory")
 def test_a_run_is_resumed_in_the_middle(store):
     dataset = KINDS["rows"](store)
@@ -118,15 +139,19 @@ def test_a_shuffle_of_single_records_beyond_memory_is_warned_of_with_a_figure(st
     assert "more than memory holds: they are read ahead, in blocks of 4096 record(s)" in caplog.text
 
 
+def test_a_pass_that_waits_for_storage_is_told_what_to_change():
+    with pytest.warns(UserWarning, match=r"6 of the 60 seconds .*\(10%\): make shuffle_block larger"):
+        delivery._tell_waiting(6.0, 60.0)
+    delivery._tell_waiting(2.0, 60.0)  # these are errors if they warn
+    delivery._tell_waiting(1.0, 2.0)
+
+
 class Failing:
     """Records of which one cannot be read."""
 
     def __init__(self, records):
         self.records = records
-        self.closed = []
-
-    def __getattr__(self, name):
-        return getattr(self.records, name)
+        self.lengths_at, self.find, self.gather = records.lengths_at, records.find, records.gather
 
     def is_slow(self):
         return True
@@ -140,7 +165,7 @@ class Failing:
 def test_an_error_comes_with_the_batch_that_needs_the_record(store, monkeypatch):
     monkeypatch.setattr(announced, "_LEAST", 1)
     monkeypatch.setattr(announced, "_MOST", 4000)
-    monkeypatch.setattr(type(store), "at_epoch", lambda self, seed, epoch: Failing(self._records))
+    monkeypatch.setattr(TokenStore, "at_epoch", lambda self, seed, epoch: Failing(self._records))
     batches = iter(BucketedDataset(store, batch_size=4, shuffle=False, window=4))
     assert sorted(next(batches).record_ids.tolist()) == [0, 1, 2, 3]
     with pytest.raises(StorageError, match="record 5 is away"):

@@ -1,16 +1,19 @@
 """Lanes: neighbouring ranks read the same windows, and a step's batches cost alike all the same."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from plans import Known, fields, global_batches
+from hypothesis import given
+from plans import Known, fields, global_batches, pack_plans
 
 from fastcollate import BucketedDataset, Ragged
 from fastcollate.plan.buckets.row_buckets import RowBuckets
 from fastcollate.plan.buckets.token_buckets import TokenBuckets
 from fastcollate.plan.pack_plan import BestFitPacks, WrappedPacks
 from fastcollate.plan.ranks import rank_batches
+from fastcollate.plan.shares import fitting
 
 LENGTHS = (np.arange(40_000) * 7919 % 997 + 3) % 300 + 1
 MANY = (np.random.default_rng(0).lognormal(4.5, 0.6, 160_000).astype(np.int64) + 1).clip(max=300)
@@ -94,3 +97,20 @@ def test_packs_have_lanes_too_and_cost_alike(kind):
     work = [int((b.pieces.lengths * (b.pieces.lengths + 200)).sum()) for b in global_batches(plan)]
     steps = np.array(work).reshape(-1, 8)
     assert 1 - steps.sum() / (steps.max(axis=1).sum() * 8) < 0.02
+
+
+@given(pack_plans())
+def test_balanced_packs_of_several_lanes_hold_every_token_once(plan):
+    plan = replace(plan, balance=16, drop_last=False)
+    found, wanted = Counter(), Counter()
+    for batch in global_batches(plan):
+        for record, begin, length in zip(*(column.tolist() for column in batch.pieces), strict=True):
+            found.update((record, token) for token in range(begin, begin + length))
+    for part in range(plan.num_parts):
+        pieces = plan.documents(part)
+        if isinstance(plan, BestFitPacks):
+            pieces = fitting(pieces, plan.length, plan.overlong)
+        for record, begin, length in zip(*(column.tolist() for column in pieces), strict=True):
+            wanted.update((record, token) for token in range(begin, begin + length))
+    assert found == wanted
+    assert all(batch.packs.used.max(initial=0) <= plan.length for batch in global_batches(plan))

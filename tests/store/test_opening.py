@@ -52,6 +52,30 @@ def test_a_shard_is_mapped_when_it_is_first_read_and_keeps_no_descriptor(tmp_pat
     assert maps_of(tmp_path) == 0
 
 
+MANY_SHARDS = """
+import resource, sys
+from pathlib import Path
+from fastcollate import BucketedDataset, TokenStore
+from fastcollate.dataset import announced
+
+announced.is_beyond_memory = lambda corpus: sys.argv[2] == "ahead"
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+dataset = BucketedDataset(TokenStore(sys.argv[1]), batch_size=50, shuffle_block=4)
+assert sum(len(batch.lengths) for batch in dataset) == 600
+print(Path("/proc/self/maps").read_text().count(f" {sys.argv[1]}/"))
+"""
+
+
+@pytest.mark.parametrize(("layout", "most", "how"), [("arrow", 3, "as mapped"), ("npy", 6, "ahead")])
+def test_many_shards_are_read_within_the_limits_of_a_process(tmp_path, layout, most, how):
+    """300 within 64 descriptors; of 10,000 shards six maps each are within the usual 65,530."""
+    write_store(tmp_path / "store", np.arange(600) % 7 + 1, records_per_shard=2, layout=layout, spans=True)
+    command = [sys.executable, "-c", MANY_SHARDS, str(tmp_path / "store"), how]
+    said = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    assert 300 <= int(said.stdout) <= most * 300
+
+
 def descriptors():
     return len(list(Path("/proc/self/fd").iterdir()))
 
