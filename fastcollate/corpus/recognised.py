@@ -14,10 +14,8 @@ from fastcollate.corpus.mapped_corpus import MappedCorpus
 from fastcollate.corpus.mapped_rows import Layout
 from fastcollate.errors import StoreError
 from fastcollate.storage.storage import is_object_url
-from fastcollate.store.elsewhere import store_at
 from fastcollate.store.manifest import MANIFEST, is_store_file
 from fastcollate.store.reader import TokenStore
-from fastcollate.store.verify import not_here
 
 __all__ = ["open_corpus"]
 
@@ -56,9 +54,9 @@ def open_corpus(
     """
     url = str(path)
     if is_object_url(url):
-        return store_at(url, storage_options)
+        return TokenStore(url, storage_options=storage_options)
     if "://" in url:
-        raise not_here(url)
+        return TokenStore(url)  # which says where stores can be
     place = Path(path)
     if _is_store(place):
         return TokenStore(place)

@@ -160,9 +160,11 @@ class PackPlan(WindowedPlan[PackedBatch]):
         each = self.unit // self.lanes
         lanes = [self.fill_packs(number * self.lanes + lane) for lane in range(self.lanes)]
         if self.balance is not None and self.group > 1 and all(len(edges) > 1 for _, edges in lanes):
-            sizes = {"group": each, "batch_size": self.batch_size, "length": self.length}
             works = [work_of(pieces.lengths, self.balance) for pieces, _ in lanes]
-            lanes = [balance_packs(*lane, work, **sizes) for lane, work in zip(lanes, works, strict=True)]
+            lanes = [
+                balance_packs(pieces, edges, work, group=each, batch_size=self.batch_size, length=self.length)
+                for (pieces, edges), work in zip(lanes, works, strict=True)
+            ]
         units = min(len(edges) - 1 for _, edges in lanes) // (each * self.batch_size)
         taken, left = split_lanes(lanes, units * each * self.batch_size)
         order = self.shuffled(number, np.array([units]))
