@@ -12,7 +12,16 @@ from contracts import assert_exactly_once, assert_resumes_everywhere, assert_sam
 from far_stores import Far
 from stores import gathered, lognormal_lengths, write_store
 
-from fastcollate import InputError, StorageError, StoreCorruptError, StoreError, TokenStore, merge, mix
+from fastcollate import (
+    InputError,
+    StorageError,
+    StoreCorruptError,
+    StoreError,
+    TokenStore,
+    merge,
+    mix,
+    open_corpus,
+)
 from fastcollate.storage.storage import open_storage
 
 COUNT = 530
@@ -140,6 +149,10 @@ def test_processes_killed_at_any_moment_leave_a_cache_that_is_right(near, far, s
             program.kill()
             program.communicate()
     assert far.open(cache_dir=far.cache).take(np.arange(COUNT)) == near.take(np.arange(COUNT))
+
+
+def test_any_corpus_may_be_a_url(near, far):
+    assert open_corpus(far.url, storage_options=far.options).take([4, 2]) == near.take([4, 2])
 
 
 def test_a_store_travels_to_another_process(near, far):
