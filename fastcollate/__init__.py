@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fastcollate.collate.packing import PackingCollator as PackingCollator
     from fastcollate.collate.padding import PaddingCollator as PaddingCollator
     from fastcollate.collate.preferences import PreferenceCollator as PreferenceCollator
+    from fastcollate.corpus.exports.exporting import export as export
     from fastcollate.corpus.mixture import mix as mix
     from fastcollate.corpus.recognised import open_corpus as open_corpus
     from fastcollate.dataset.bucketed import BucketedDataset as BucketedDataset
@@ -83,6 +84,7 @@ _HOMES = {
     "pretokenize.run": ("prepare",),
     "ragged.ragged": ("Ragged",),
     "ragged.ragged_batch": ("RaggedBatch",),
+    "corpus.exports.exporting": ("export",),
     "corpus.mixture": ("mix",),
     "corpus.recognised": ("open_corpus",),
     "reports.audits.auditing": ("audit",),

@@ -144,12 +144,14 @@ def pack_rows(
     tokens, supervised = sum(len(row) for row in rows), int((found["labels"] != ignore_index).sum())
     if attention_mask:
         found["attention_mask"] = np.array([[int(cell is not pad) for cell in cells] for cells in table])
+    if keys == "transformers":
+        del found["document_ids"]
+        found["use_cache"] = False
     if layout == "flat":
         edges = np.array(edges if len(edges) > 1 else [0, 1], np.int32)
         longest = max([1, *(len(row) for row in rows)])
         if keys == "plain":
             return {**found, "cu_seqlens": edges, "max_seqlen": longest}, tokens, supervised
-        del found["document_ids"]
         found |= {"cu_seq_lens_q": edges, "cu_seq_lens_k": edges, "max_length_q": longest, "max_length_k": longest}
     return found, tokens, supervised
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastcollate.corpus.corpus import RaggedCorpus
+from fastcollate.corpus.mapped_corpus import MappedCorpus
 from fastcollate.errors import InputError
 from fastcollate.ragged import IntArray
 from fastcollate.store.reader import TokenStore
@@ -12,14 +13,16 @@ from fastcollate.store.reader import TokenStore
 _CELLS = 1_500_000  # of a sample: a loop in Python pads them in about half a second
 
 
-def sample(store: TokenStore, records: int | None, *, batch_size: int, seed: int) -> TokenStore | RaggedCorpus:
-    """Return random records of a store in memory, or the store itself where all its records are used.
+def sample(
+    store: TokenStore | MappedCorpus, records: int | None, *, batch_size: int, seed: int
+) -> TokenStore | MappedCorpus | RaggedCorpus:
+    """Return random records of a corpus in memory, or the corpus itself where all its records are used.
 
     The records drawn are in one array, in the store's order: a batch of a large store's own may span shards, which
-    costs it a little more.
+    costs it a little more. Labels are left out: all loops learn every token.
 
     Args:
-        store: The store to draw from.
+        store: The corpus to draw from.
         records: How many records to draw; with None, as many as a plain loop gets through in about half a second.
         batch_size: The rows of a plain loop's batch, by which that half second is reckoned.
         seed: The number that decides which records are drawn.
@@ -35,7 +38,8 @@ def sample(store: TokenStore, records: int | None, *, batch_size: int, seed: int
         records = min(have, sample_size(*store.length_histogram(), batch_size))
     if not 2 <= records <= have:
         raise InputError(f"--records is {records}: it must be from 2 to {have}, the records of {store.path}")
-    return store if records == have else _drawn(store, records, seed)
+    whole = records == have and "labels" not in store.columns
+    return store if whole else _drawn(store, records, seed)
 
 
 def sample_size(lengths: IntArray, counts: IntArray, batch_size: int) -> int:
@@ -69,7 +73,7 @@ def expected_padding(lengths: IntArray, counts: IntArray, batch_size: int) -> fl
     return 1 - mean / expected_width(lengths, counts, batch_size)
 
 
-def _drawn(store: TokenStore, records: int, seed: int) -> RaggedCorpus:
+def _drawn(store: TokenStore | MappedCorpus, records: int, seed: int) -> RaggedCorpus:
     chosen = np.random.default_rng(seed).choice(len(store), records, replace=False, shuffle=False)
     chosen.sort()
     return RaggedCorpus(store.take(chosen), eot_token_id=store.eot_token_id)

@@ -17,13 +17,15 @@ from fastcollate.bench.loops import (
 from fastcollate.bench.race import ROUNDS, Epoch, Lap, race
 from fastcollate.bench.sample import expected_padding, sample
 from fastcollate.bench.standings import TITLES, print_standings
+from fastcollate.cli.any_corpus import add_corpus, opened
 from fastcollate.errors import InputError, PlanError, plural
 from fastcollate.reports.text import announced, print_json
-from fastcollate.store.reader import TokenStore
 
 if TYPE_CHECKING:
     from fastcollate.corpus.corpus import RaggedCorpus
+    from fastcollate.corpus.mapped_corpus import MappedCorpus
     from fastcollate.loader.stream import StreamLoader
+    from fastcollate.store.reader import TokenStore
 
 EXAMPLE = """\
 example:
@@ -36,9 +38,9 @@ _LEAST = 0.1  # seconds a loop runs at least in each round
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The directory, and what all loops are given."""
+    """The corpus, and what all loops are given."""
+    add_corpus(parser)
     add = parser.add_argument
-    add("store", metavar="DIR", help="the directory of a store")
     add("--batch-size", type=int, default=32, metavar="N", help="rows of a batch (default: 32)")
     add("--pack", type=int, metavar="N", help=f"tokens of a pack (default: {_PACK})")
     add("--records", type=int, metavar="N", help="use N random records (default: enough for some seconds)")
@@ -49,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run all loops over the same records, and say what they deliver and how fast."""
-    store = TokenStore(args.store)
+    store = opened(args)
     batch_size = check_count("batch_size", args.batch_size, 1, error=PlanError)
     seed = check_count("seed", args.seed, error=PlanError)
     used = sample(store, args.records, batch_size=batch_size, seed=seed)
@@ -86,7 +88,7 @@ def run(args: argparse.Namespace) -> None:
         print_standings(facts)
 
 
-def _lists(used: TokenStore | RaggedCorpus) -> TokenLists:
+def _lists(used: TokenStore | MappedCorpus | RaggedCorpus) -> TokenLists:
     with announced(f"reading {plural(len(used), 'record')} for the plain loops ..."):
         return [used[i].tolist() for i in range(len(used))]
 

@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from fastcollate.cli.any_corpus import add_corpus, opened
+from fastcollate.corpus.mapped_corpus import MappedCorpus
 from fastcollate.pretokenize.telling import told
 from fastcollate.ragged import IntArray
 from fastcollate.reports.lengths import histogram, in_words, print_histogram, summarise
+from fastcollate.reports.mapped_summary import tell_mapped
 from fastcollate.reports.text import file_size, print_fields, print_json, printable, rejections
 from fastcollate.storage.storage import is_object_url
 from fastcollate.store.manifest import Manifest
-from fastcollate.store.reader import TokenStore
 from fastcollate.store.verify import read_manifest
 
 EXAMPLE = """\
@@ -20,20 +22,24 @@ example:
   fastcollate info store
   fastcollate info store --json | jq .lengths.p99
   fastcollate info s3://bucket/store
+  fastcollate info my_corpus_text_document.idx
+  fastcollate info train.bin --dtype uint16 --eot-token-id 50256
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The store."""
-    parser.add_argument(
-        "store", metavar="DIR|URL", help="the directory of a store, or its URL (s3://, gs://, az://)"
-    )
+    """The corpus."""
+    add_corpus(parser, url=True)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print what the manifest knows; no token is read."""
+    """Print what the manifest knows, or the index of other files; no token of a store is read."""
     remote = is_object_url(args.store)
-    manifest = read_manifest(args.store) if remote else TokenStore(args.store).manifest
+    found = None if remote else opened(args)
+    if isinstance(found, MappedCorpus):
+        tell_mapped(found, as_json=args.json)
+        return
+    manifest = read_manifest(args.store) if found is None else found.manifest
     facts = describe(args.store if remote else str(Path(args.store)), manifest)
     if args.json:
         print_json(facts)

@@ -30,6 +30,7 @@ VERBS = {
     "plan": "a dry run of an epoch: batches, shapes, padding, balance",
     "verify": "hash every byte of a store against its manifest",
     "merge": "several stores as one, without encoding or copying",
+    "export": "a store as the files that Megatron or Hugging Face's datasets read",
     "bench": "a store on this machine: ours beside the plain loops",
     "demo": "the whole path on built-in data, beside the plain loop",
 }

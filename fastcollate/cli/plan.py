@@ -4,6 +4,8 @@ import argparse
 from typing import Any
 
 from fastcollate.arguments import check_count
+from fastcollate.cli.any_corpus import add_corpus, opened
+from fastcollate.corpus.mapped_corpus import MappedCorpus
 from fastcollate.errors import PlanError, plural
 from fastcollate.plan.planning import plan_buckets, plan_packs
 from fastcollate.reports.plan_summary import least_cells, plain_cells, summarise_buckets, summarise_packs
@@ -15,13 +17,14 @@ example:
   fastcollate plan store --batch-size 32 --world-size 8
   fastcollate plan store --max-tokens 16384 --buckets 8 --json
   fastcollate plan store --pack 2048
+  fastcollate plan "fineweb_train_*.bin" --eot-token-id 50256 --pack 2048
 """
 _SHAPES_SHOWN = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The directory, and what a `BucketedDataset` or a `PackedDataset` would be given."""
-    parser.add_argument("store", metavar="DIR", help="the directory of a store")
+    """The corpus, and what a `BucketedDataset` or a `PackedDataset` would be given."""
+    add_corpus(parser)
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument("--batch-size", type=int, metavar="N", help="rows of a batch")
     size.add_argument("--max-tokens", type=int, metavar="N", help="padded tokens of a batch at most")
@@ -35,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Plan one epoch without reading a token, and say what it would be."""
-    store = TokenStore(args.store)
+    store = opened(args)
     group = check_count("world_size", args.world_size, 1, error=PlanError)
     same = {"seed": args.seed, "window": args.window, "drop_last": args.drop_last, "group": group}
     facts = _count_buckets(store, args, same) if args.pack is None else _count_packs(store, args, same)
@@ -45,7 +48,9 @@ def run(args: argparse.Namespace) -> None:
         print_fields(_buckets_in_words(facts) if args.pack is None else _packs_in_words(facts))
 
 
-def _count_buckets(store: TokenStore, args: argparse.Namespace, same: dict[str, Any]) -> dict[str, Any]:
+def _count_buckets(
+    store: TokenStore | MappedCorpus, args: argparse.Namespace, same: dict[str, Any]
+) -> dict[str, Any]:
     sizes = {"batch_size": args.batch_size, "max_tokens": args.max_tokens, "buckets": args.buckets}
     plan = plan_buckets(store.length_histogram(), store.at_epoch(args.seed, 0), **sizes, **same)
     with announced(f"planning {plural(len(store), 'record')} ..."):
@@ -57,7 +62,9 @@ def _count_buckets(store: TokenStore, args: argparse.Namespace, same: dict[str, 
     return {**found.facts(), "rows_of_plain_loop": rows, "padding": padding}
 
 
-def _count_packs(store: TokenStore, args: argparse.Namespace, same: dict[str, Any]) -> dict[str, Any]:
+def _count_packs(
+    store: TokenStore | MappedCorpus, args: argparse.Namespace, same: dict[str, Any]
+) -> dict[str, Any]:
     if args.buckets is not None:
         raise PlanError("--buckets is for padded batches: packs have one width; leave it out")
     plan = plan_packs(store.length_histogram(), store.at_epoch(args.seed, 0), length=args.pack, **same)

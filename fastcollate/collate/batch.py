@@ -15,7 +15,8 @@ __all__ = ["Batch"]
 class Batch(dict[str, Any]):
     """A `Batch` holds the tensors of one batch by name, so that `model(**batch)` works, and knows of them beside.
 
-    A batch rebuilt from its items alone has record ids -1, and -1 for a count that is not known.
+    A batch rebuilt from its items alone has record ids -1, and -1 for a count that is not known. What stands in
+    for the tensors meanwhile (accelerate sends their shapes first) is not looked at.
 
     Args:
         tensors: The tensors by name, or pairs of both.
@@ -38,11 +39,6 @@ class Batch(dict[str, Any]):
     (torch.Size([2, 3]), 4, 0.33)
     """
 
-    record_ids: torch.Tensor
-    num_tokens: int
-    num_supervised: int
-    chunked: Chunked | None
-
     def __init__(
         self,
         tensors: Mapping[str, Any] | Iterable[tuple[str, Any]],
@@ -53,8 +49,8 @@ class Batch(dict[str, Any]):
         chunked: Chunked | None = None,
     ) -> None:
         super().__init__(tensors)
-        self.record_ids = self._unknown_ids() if record_ids is None else record_ids
-        self.num_tokens = self._count_tokens() if num_tokens is None else num_tokens
+        self._record_ids = record_ids
+        self._num_tokens = num_tokens
         self.num_supervised = -1 if num_supervised is None else num_supervised
         self.chunked = chunked
 
@@ -62,15 +58,33 @@ class Batch(dict[str, Any]):
         held = ", ".join(f"{name}: {_shown(value)}" for name, value in self.items())
         return f"Batch({held}; {self.num_tokens} tokens, {self.num_supervised} supervised)"
 
-    def _unknown_ids(self) -> torch.Tensor:
-        return torch.full((len(self["input_ids"]) if "input_ids" in self else 0,), -1, device="cpu")
+    @property
+    def record_ids(self) -> torch.Tensor:
+        """The place of each row, or of each document of packs, in its corpus, int64[B]; -1 is a filler row."""
+        if self._record_ids is None:  # of a batch made anew from its items: frameworks walk dicts
+            self._record_ids = torch.full((_rows_of(self.get("input_ids")),), -1, device="cpu")
+        return self._record_ids
+
+    @record_ids.setter
+    def record_ids(self, ids: torch.Tensor) -> None:
+        self._record_ids = ids
+
+    @property
+    def num_tokens(self) -> int:
+        """The number of real tokens; of a batch made anew from its items they are counted when it is asked for."""
+        if self._num_tokens is None:
+            self._num_tokens = self._count_tokens()
+        return self._num_tokens
+
+    @num_tokens.setter
+    def num_tokens(self, count: int) -> None:
+        self._num_tokens = count
 
     def _count_tokens(self) -> int:
-        """Of a batch that torch put together again from its items (it walks dicts, and knows no attributes)."""
-        if "attention_mask" in self:
-            return int(self["attention_mask"].sum())
-        documents = self.get("document_ids")
-        return -1 if documents is None else int((documents >= 0).sum())
+        mask, documents = self.get("attention_mask"), self.get("document_ids")
+        if isinstance(mask, torch.Tensor):
+            return int(mask.sum())
+        return int((documents >= 0).sum()) if isinstance(documents, torch.Tensor) else -1
 
     @property
     def padding_fraction(self) -> float:
@@ -138,6 +152,10 @@ class Batch(dict[str, Any]):
         mapped = copy.copy(self)
         mapped.update({k: function(v) if isinstance(v, torch.Tensor) else v for k, v in self.items()})
         return mapped
+
+
+def _rows_of(value: Any) -> int:
+    return len(value) if isinstance(value, torch.Tensor) else 0
 
 
 def _shown(value: Any) -> str:

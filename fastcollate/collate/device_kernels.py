@@ -84,7 +84,7 @@ class PacksBuild(NamedTuple):
         ignore_index: What `labels` hold where there is no target.
         document_ids: Whether the batches have document ids.
         attention_mask: Whether the batches have an attention mask.
-        kernel: The names that attention kernels' arguments get, `"plain"` or `"transformers"`; None for none.
+        keys: Whose names the arguments of attention get, `"plain"` or `"transformers"`.
         documents: The documents of each batch.
         boundaries: The entries of `cu_seqlens` for each batch.
         chunked: How each batch can be split over ranks of context parallelism, where it can.
@@ -100,7 +100,7 @@ class PacksBuild(NamedTuple):
     ignore_index: int
     document_ids: bool
     attention_mask: bool
-    kernel: str | None
+    keys: str
     documents: list[int]
     boundaries: list[int]
     chunked: Sequence[Chunked | None]
@@ -166,15 +166,17 @@ class PacksBuild(NamedTuple):
         return [torch.from_numpy(part) for part in np.split(cu_seqlens, np.cumsum(self.boundaries)[:-1])]
 
     def _arguments(self, begins: Mapping[str, Sequence[torch.Tensor]], number: int) -> dict[str, Any]:
-        """Where documents begin and how long the longest is, under the names attention kernels read."""
+        """What attention is told beside: of a flat batch where documents begin, and how long the longest is."""
         longest = self.longest[number]
-        if self.kernel is None:
-            return {}
-        if self.kernel == "plain":
-            return {**{name: parts[number] for name, parts in begins.items()}, "max_seqlen": longest}
+        if self.keys == "plain":
+            named: dict[str, Any] = {name: parts[number] for name, parts in begins.items()}
+            return {**named, "max_seqlen": longest} if named else {}
+        apart = {"use_cache": False}  # with a cache, which is the default, position_ids keep no documents apart
+        if not begins:
+            return apart
         cells = begins.get("cu_seqlens_padded", begins["cu_seqlens"])[number]  # this library knows of no padding
         names = {"cu_seq_lens_q": cells, "cu_seq_lens_k": cells}
-        return {**names, "max_length_q": longest, "max_length_k": longest}
+        return {**apart, **names, "max_length_q": longest, "max_length_k": longest}
 
 
 class FilledPacks(NamedTuple):

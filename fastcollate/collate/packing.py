@@ -45,18 +45,20 @@ class PackingCollator:
             that are no targets; -100 by default.
         supervise: The tokens that are targets: `"all"` (default), or those of the `"response"` alone, which
             are the rows' spans.
-        keys: The names of the flat layout's kernel arguments: `"plain"` (default) names them `cu_seqlens` and
-            `max_seqlen`; `"transformers"` names them as that library gives them to flash attention, and leaves
-            out `document_ids`.
-        attention_mask: Whether a batch of rows has a mask of the real tokens; False by default.
+        keys: Whom the batch is for: with `"plain"` (default) a model of your own. With `"transformers"` a model of
+            that library keeps documents apart by itself: sdpa, eager and flex attention by `position_ids`, which
+            count because `use_cache=False` is in the batch and no mask is; flash attention, in a flat batch, by
+            where documents begin, under that library's names. Layers that are no attention (Mamba, short
+            convolutions) keep nothing apart: `fastcollate.trainers.isolation.check_isolation` tells.
+        attention_mask: Whether a batch of rows has a mask of the real tokens, which tells nothing of documents;
+            False by default.
         total: The cells of every flat batch, so that all batches of an epoch have one shape, as CUDA graphs and
             `torch.compile` want it, and one `max_seqlen`; by default a flat batch has a cell for each token.
         documents: The most documents of a flat batch, given together with `total`: the end of the last document is
             repeated in `cu_seqlens: int32[documents + 1]`. Cells after it are no document's, and attention kernels
             may leave anything there: a model zeroes their output where `document_ids` are -1.
         multiple_of: The number that the cells of each document are rounded up to a multiple of, 1 by default;
-            `2 * cp` lets `Batch.shard` split a batch over `cp` ranks of context parallelism.
-            A flat batch then has `cu_seqlens_padded` too, which counts cells as `cu_seqlens` counts tokens.
+            `2 * cp` lets `Batch.shard` split it over `cp` ranks. A flat batch then has `cu_seqlens_padded` too.
 
     A `StreamLoader` has the dataset keep its batches within `total`, `documents` and `multiple_of`; before a
     `DataLoader` call `dataset.plan_for(collator)`.
@@ -80,12 +82,6 @@ class PackingCollator:
     (tensor([[0, 1, 2, 0, 1, 0]]), tensor([0, 3, 5, 6], dtype=torch.int32), 3)
     >>> batch["labels"]
     tensor([[-100,    6,    7, -100,    9, -100]])
-
-    A capacity gives every batch one shape:
-
-    >>> batch = PackingCollator(0, layout="flat", total=8, documents=4)(rows)
-    >>> batch["input_ids"], batch["cu_seqlens"], batch["max_seqlen"]
-    (tensor([[5, 6, 7, 8, 9, 4, 0, 0]]), tensor([0, 3, 5, 6, 6], dtype=torch.int32), 8)
 
     With `supervise="response"` only tokens inside the rows' spans are targets:
 
@@ -115,6 +111,11 @@ class PackingCollator:
         self.attention_mask = check_flag("attention_mask", attention_mask, error=CollateError)
         if attention_mask and layout == "flat":
             raise CollateError('attention_mask=True is for layout="rows": a flat batch has no padding to mask')
+        if attention_mask and keys == "transformers":
+            raise CollateError(
+                'attention_mask=True with keys="transformers": given a mask, models of transformers let '
+                "the documents of a row see each other; leave attention_mask out: labels ignore padding"
+            )
         self.pad_token_id, self.ignore_index = check_counts(
             error=CollateError, pad_token_id=(pad_token_id, None), ignore_index=(ignore_index, None)
         )
@@ -235,7 +236,7 @@ class PackingCollator:
             ignore_index=self.ignore_index,
             document_ids=self._has_document_ids,
             attention_mask=self.attention_mask,
-            kernel=None if self.layout == "rows" else self.keys,
+            keys=self.keys,
             documents=layout.counts.tolist(),
             boundaries=boundary_counts(layout, self._capacity),
             chunked=chunked_batches(layout, parcel.tokens.lengths, self.multiple_of),
@@ -288,7 +289,7 @@ class PackingCollator:
 
     @property
     def _has_document_ids(self) -> bool:
-        return self.layout == "rows" or self.keys == "plain"
+        return self.keys == "plain"
 
     def _num_supervised(self, parcel: Parcel, layout: PackLayout, runs: Runs | None) -> list[int] | None:
         """The labels of each batch that count in the loss; None if only the labels can tell."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
@@ -41,8 +41,8 @@ class Records(Protocol):
 class RecordsOfFiles(Protocol):
     """Records that come from files which may have changed since they were written."""
 
-    def unverified(self) -> list[Unverified]:
-        """Return the shards they come from whose files were not hashed yet; datasets do it while they read."""
+    def unverified(self) -> Sequence[Unverified]:
+        """Return the files they come from that were not hashed yet; datasets do it while they read."""
         ...
 
     def mapped(self) -> Iterable[MappedFile]:
@@ -217,8 +217,11 @@ def find_in(records: Records, indices: IntArray, columns: Collection[str]) -> Fo
 
 
 def knows_places(records: Records) -> bool:
-    """Return whether records can `find`: a corpus of your own may leave it out, and is gathered in small steps."""
-    return hasattr(records, "find")
+    """Return whether records can `find` without a copy; those that cannot are gathered in small steps.
+
+    A corpus of your own may leave `find` out, or say that its records `copies` what they find.
+    """
+    return hasattr(records, "find") and not getattr(records, "copies", False)
 
 
 def _check_labels(labels: Ragged) -> None:

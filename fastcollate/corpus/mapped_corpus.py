@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastcollate.arguments import check_count
+from fastcollate.corpus.copied_rows import CopiedRows
+from fastcollate.corpus.mapped_files import opened_file
 from fastcollate.corpus.mapped_records import MappedRecords
 from fastcollate.corpus.mapped_rows import Layout, MappedRows, check_piece
 from fastcollate.errors import InputError, StoreChangedError, StoreError
@@ -63,9 +65,14 @@ class MappedCorpus:
 
     @cached_property
     def _whole(self) -> MappedRecords:
+        files = [opened_file(file) for file in self.layout.files]  # before their index is looked at
         for piece in self.layout.pieces:
             check_piece(piece)
-        whole = MappedRecords.of(self.layout.pieces, self.layout.order)
+        if len({piece.labels is None for piece in self.layout.pieces}) > 1:
+            raise StoreError(
+                f"{self.path} has labels in some of its files and not in others: give all files labels"
+            )
+        whole = MappedRecords.of(self.layout)._replace(hashed=self.layout.hashed, files=files)
         if not len(whole.chosen):
             raise StoreError(f"{self.path} has no tokens: there is nothing to train on")
         if self._wanted is not None and self._fingerprint != self._wanted:
@@ -232,16 +239,15 @@ class MappedCorpus:
         return self._records.locate(int(index) % self._count)
 
 
-def _row(rows: MappedRows, row: int) -> NDArray[Any]:
-    start, length = int(rows.starts[row]) // rows.step, int(rows.lengths[row])
-    return rows.values[start : start + length]
+def _row(rows: MappedRows | CopiedRows, row: int) -> NDArray[Any]:
+    return rows.at(np.array([row]))[0]
 
 
-def _hash_rows(digest: Any, rows: MappedRows) -> None:
-    values, starts, lengths, step = rows
-    digest.update(f"{values.dtype}:{len(values)}:{len(starts)}:{step};".encode())
-    digest.update(np.ascontiguousarray(starts).data)
-    digest.update(np.ascontiguousarray(lengths).data)
+def _hash_rows(digest: Any, rows: MappedRows | CopiedRows) -> None:
+    values = rows.values
+    digest.update(f"{rows.dtype}:{values.nbytes}:{len(rows.starts)};".encode())
+    digest.update(np.ascontiguousarray(rows.starts).data)
+    digest.update(np.ascontiguousarray(rows.lengths).data)
     width = _SAMPLE_BYTES // values.itemsize
     if len(values) <= _SAMPLES * width:
         digest.update(np.ascontiguousarray(values).data)

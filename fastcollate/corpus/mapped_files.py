@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastcollate.errors import InputError, StoreCorruptError
-from fastcollate.storage.local import map_file, storage_errors
+from fastcollate.storage.local import MappedFile, map_file, storage_errors
 
-__all__ = ["DTYPES", "broken", "check_dtype", "first_bytes", "named_dtype", "natural", "viewed", "whole_file"]
+__all__ = ["DTYPES", "broken", "check_dtype", "first_bytes", "named_dtype", "opened_file", "viewed", "whole_file"]
 
 DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
 
@@ -36,6 +35,16 @@ def whole_file(file: Path) -> NDArray[np.uint8]:
     if not file.is_file():
         raise StoreCorruptError(f"{file} is missing: restore it, or write the files again")
     return map_file(file).data
+
+
+def opened_file(file: Path) -> MappedFile:
+    """Return which file has a name today, without its bytes: what somebody else has mapped is not mapped again.
+
+    Raises:
+        StorageError: The disk failed.
+    """
+    found = MappedFile(np.zeros(0, np.uint8), (), file)
+    return found._replace(identity=found.identity_now() or ())
 
 
 def first_bytes(file: Path, count: int) -> bytes:
@@ -104,26 +113,3 @@ def check_dtype(given: Any, found: DTypeLike, file: Path) -> None:
         raise InputError(
             f"dtype is {given!r}, but {file} has {np.dtype(found)}: leave dtype out, since the file says it"
         )
-
-
-def natural(files: Iterable[Path]) -> list[Path]:
-    """Return files in the order that people number them in: `part-2` before `part-10`.
-
-    >>> [file.name for file in natural([Path("part-10.bin"), Path("part-2.bin")])]
-    ['part-2.bin', 'part-10.bin']
-    """
-    return sorted(files, key=lambda file: _numbered(str(file)))
-
-
-def _numbered(name: str) -> list[tuple[int, str]]:
-    """The text between numbers, and each number with its text behind: 007 comes after 7."""
-    key, digits = list[tuple[int, str]](), ""
-    for letter in [*name, ""]:
-        if letter.isdecimal() and letter.isascii():
-            digits += letter
-            continue
-        if digits:
-            key.append((int(digits), digits))
-            digits = ""
-        key.append((-1, letter))
-    return key

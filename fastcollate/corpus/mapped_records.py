@@ -1,4 +1,4 @@
-"""The rows of foreign files as numbered records: found where they lie, and nothing copied."""
+"""The rows of foreign files as numbered records, found where they lie."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastcollate.corpus.mapped_rows import MappedRows, Piece
+from fastcollate.corpus.copied_rows import CopiedRows
+from fastcollate.corpus.hashed_files import HashedFile
+from fastcollate.corpus.mapped_rows import Layout, MappedRows, Piece
 from fastcollate.ragged import Found, IntArray, RaggedBatch, Rows, Scattered, offsets_of, places_by_home
+from fastcollate.storage.local import MappedFile
 
 __all__ = ["MappedRecords"]
 
@@ -21,15 +24,20 @@ class MappedRecords(NamedTuple):
         pieces: The pieces, checked.
         begins: The number of the first row of each piece, and the number of all rows: int64[S+1].
         chosen: The row that each record is: a range, or int64[N].
+        hashed: The files that their writer hashed.
+        files: All files, as they were when they were opened.
     """
 
     pieces: Sequence[Piece]
     begins: IntArray
     chosen: range | IntArray
+    hashed: Sequence[HashedFile] = ()
+    files: Sequence[MappedFile] = ()
 
     @classmethod
-    def of(cls, pieces: Sequence[Piece], order: IntArray | None) -> MappedRecords:
-        """Return all rows that have a token, as records, in the order given or that of the pieces."""
+    def of(cls, layout: Layout) -> MappedRecords:
+        """Return all rows that have a token, as records, in the order that the layout says."""
+        pieces, order = layout.pieces, layout.order
         begins = offsets_of([len(piece.tokens.lengths) for piece in pieces])
         empty = [
             np.flatnonzero(piece.tokens.lengths == 0) + int(begin)
@@ -40,6 +48,12 @@ class MappedRecords(NamedTuple):
         full = np.ones(int(begins[-1]), bool)
         full[np.concatenate(empty)] = False
         return cls(pieces, begins, np.flatnonzero(full) if order is None else order[full[order]])
+
+    @property
+    def copies(self) -> bool:
+        """Whether to look records up is to copy them, because some do not lie as tokens do."""
+        rows = [part for piece in self.pieces for part in (piece.tokens, piece.labels)]
+        return any(isinstance(part, CopiedRows) for part in rows)
 
     @property
     def rejected(self) -> dict[str, int]:
@@ -67,7 +81,7 @@ class MappedRecords(NamedTuple):
         shares = self._shares(indices) if len(indices) else [(self.pieces[0], slice(None), indices)]
         for piece, positions, rows in shares:
             for name in names:
-                lying: MappedRows = getattr(piece, name)
+                lying: MappedRows | CopiedRows = getattr(piece, name)
                 parts[name].append((positions, lying.at(rows)))
         tokens, *beside = (Scattered.merged(len(indices), parts[name]) for name in names)
         return Found(indices, tokens, dict(zip(columns, beside, strict=True)))
@@ -75,6 +89,14 @@ class MappedRecords(NamedTuple):
     def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:
         """Return the records `indices: int64[B]` as a batch, with the `columns` asked for."""
         return self.find(indices, columns).batch()
+
+    def unverified(self) -> list[HashedFile]:
+        """Return the files that their writer hashed, and nobody did since."""
+        return [file for file in self.hashed if not file.is_whole]
+
+    def mapped(self) -> Sequence[MappedFile]:
+        """Return all files, at which datasets look whether they change while they are read."""
+        return self.files
 
     def _shares(self, indices: IntArray) -> Iterator[tuple[Piece, slice | IntArray, IntArray]]:
         """Yield each piece that has some of the records, their places in the selection, and their rows there."""

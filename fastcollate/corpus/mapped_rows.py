@@ -9,14 +9,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastcollate.corpus.copied_rows import Arrays, CopiedRows
+from fastcollate.corpus.hashed_files import HashedFile
 from fastcollate.corpus.mapped_files import broken
+from fastcollate.errors import StoreError
 from fastcollate.ragged import IntArray, Ragged, Rows
 
-__all__ = ["Layout", "MappedRows", "Piece", "as_tokens", "check_piece"]
+__all__ = ["Layout", "MappedRows", "Piece", "as_tokens", "check_piece", "rows_in_bytes"]
 
 _AT_ONCE = 1 << 20  # rows whose places are looked at together: an index need not fit in memory
 _TOKENS = {np.dtype(kind) for kind in (np.uint16, np.uint32, np.int64)}
 _LABELS = {np.dtype(kind) for kind in (np.int32, np.int64)}
+_VIEWED = {  # what lies aligned and is viewed, and as what
+    False: {np.dtype(kind): np.dtype(seen) for kind, seen in (("u2", "u2"), ("u4", "u4"), ("i4", "u4"))},
+    True: {np.dtype(kind): np.dtype(kind) for kind in ("i4", "i8")},
+}
 
 
 class MappedRows(NamedTuple):
@@ -33,6 +40,11 @@ class MappedRows(NamedTuple):
     starts: NDArray[np.integer[Any]]
     lengths: NDArray[np.integer[Any]]
     step: int = 1
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the values."""
+        return self.values.dtype
 
     @classmethod
     def of(cls, ragged: Ragged) -> MappedRows:
@@ -57,8 +69,8 @@ class Piece(NamedTuple):
     """
 
     file: Path
-    tokens: MappedRows
-    labels: MappedRows | None = None
+    tokens: MappedRows | CopiedRows
+    labels: MappedRows | CopiedRows | None = None
 
 
 class Layout(NamedTuple):
@@ -71,6 +83,7 @@ class Layout(NamedTuple):
         eot_token_id: The end-of-text token, None where neither the files nor the caller name it.
         order: Which row each record is, int64[N], where records do not lie in the order of the pieces; else None.
         noted: What the files say beside, by name, such as the tokenizer; `info` shows it.
+        hashed: The files that their writer hashed.
     """
 
     format: str
@@ -79,6 +92,7 @@ class Layout(NamedTuple):
     eot_token_id: int | None = None
     order: IntArray | None = None
     noted: Mapping[str, str | int] = {}
+    hashed: Sequence[HashedFile] = ()
 
 
 def as_tokens(values: NDArray[Any]) -> NDArray[Any]:
@@ -119,18 +133,20 @@ def check_piece(piece: Piece) -> None:
         raise broken(piece.file, f"row {row} has {labels} labels for {tokens} tokens: it needs one for each")
 
 
-def _check_rows(file: Path, rows: MappedRows, dtypes: set[np.dtype[Any]]) -> None:
-    values, starts, lengths, step = rows
-    if values.dtype not in dtypes or values.ndim != 1:
-        raise broken(file, f"its values are {values.dtype}, and tokens are flat integers")
+def _check_rows(file: Path, rows: MappedRows | CopiedRows, dtypes: set[np.dtype[Any]]) -> None:
+    values, starts, lengths = rows.values, rows.starts, rows.lengths
+    if rows.dtype not in dtypes or values.ndim != 1:
+        raise broken(file, f"its values are {rows.dtype}, and tokens are flat integers")
     if len(starts) != len(lengths):
         raise broken(file, f"{len(starts)} rows have a place and {len(lengths)} a length")
+    # a row of `size` units a value begins at a unit of them, and ends at one: bytes, or values of an array of such
+    step, size = (rows.step, 1) if isinstance(rows, MappedRows) else (1, rows.stored.itemsize)
     count = len(values)
     for first in range(0, len(starts), _AT_ONCE):
         begins, sizes = (part[first : first + _AT_ONCE] for part in (starts, lengths))
         far = (begins < 0) | (begins > count * step) | (sizes < 0) | (sizes > count)
         if not far.any():  # else the sums below may wrap around
-            far = begins.astype(np.int64) // step + sizes.astype(np.int64) > count
+            far = begins.astype(np.int64) // step + sizes.astype(np.int64) * size > count
             if step > 1:
                 far |= begins % step != 0
         if far.any():
@@ -138,5 +154,28 @@ def _check_rows(file: Path, rows: MappedRows, dtypes: set[np.dtype[Any]]) -> Non
             raise broken(
                 file,
                 f"row {first + row} has {sizes[row]} values from {begins[row]} on"
-                f"{'' if step == 1 else ' (in bytes)'}, and the file has {count} of {values.itemsize} bytes",
+                f"{'' if step == size else ' (in bytes)'}, and the file has {count} of {values.itemsize} bytes",
             )
+
+
+def rows_in_bytes(
+    file: Path, data: NDArray[np.uint8], arrays: Arrays, *, labels: bool = False
+) -> MappedRows | CopiedRows:
+    """Return rows that lie at bytes of a file: viewed where they can be, else copied when they are read.
+
+    Args:
+        file: The file, for messages.
+        data: Its bytes, mapped.
+        arrays: Where the rows lie.
+        labels: Whether they are labels; by default they are token ids.
+
+    Raises:
+        StoreError: Labels or ids are no integers.
+    """
+    dtype, starts, counts = arrays
+    if dtype.kind not in "iu" or not dtype.isnative:
+        raise StoreError(f"{file} has {'labels' if labels else 'tokens'} of {dtype}: they must be integers")
+    seen, size = _VIEWED[labels].get(dtype), dtype.itemsize
+    if seen is None or bool((starts % size).any()):
+        return CopiedRows(file, data, starts, counts, dtype, labels)
+    return MappedRows(data[: len(data) // size * size].view(dtype).view(seen), starts, counts, step=size)

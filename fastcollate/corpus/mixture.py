@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Never
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.corpus import Corpus, Records, RecordsOfFiles, as_corpus, find_in
+from fastcollate.corpus.corpus import Corpus, Records, RecordsOfFiles, as_corpus, find_in, knows_places
 from fastcollate.errors import InputError
 from fastcollate.plan.permutation import Permutations, Purpose, derive_key
 from fastcollate.ragged import Column, Found, IntArray, RaggedBatch, places_by_home
@@ -38,7 +38,7 @@ def mix(sources: Sequence[tuple[Corpus, float]]) -> Mixture:
 
     Raises:
         InputError: There are no sources, a weight is not a positive number, or the encodings of two sources
-            differ.
+            differ. A corpus that does not know its encoding goes with one of the same end-of-text token.
 
     >>> from fastcollate import Ragged, StoreWriter, TokenStore
     >>> import tempfile
@@ -64,13 +64,7 @@ def mix(sources: Sequence[tuple[Corpus, float]]) -> Mixture:
         corpus = as_corpus(given)
         inner = corpus.sources if isinstance(corpus, Mixture) else [_Source(corpus, 1.0)]
         flat += [_Source(source.corpus, source.weight * float(weight)) for source in inner]
-    encodings = [_encoding_of(source.corpus) for source in flat]
-    for found in encodings:
-        if found != encodings[0]:
-            raise InputError(
-                f"mix got corpora of encodings {encodings[0].name!r} and {found.name!r}, which are not the same: "
-                "prepare them with one encoding"
-            )
+    _check_encodings([source.corpus for source in flat])
     if len({"labels" in source.corpus.columns for source in flat}) > 1:
         raise InputError(
             "mix got labels with some corpora and not with others: give labels to all, such as the tokens"
@@ -85,18 +79,23 @@ class _Source(NamedTuple):
     weight: float
 
 
-class _Encoding(NamedTuple):
-    """What two corpora must share to be mixed: the name, and what gives the ids their meaning."""
-
-    name: str
-    identity: object
-
-
-def _encoding_of(corpus: Corpus) -> _Encoding:
-    manifest = getattr(corpus, "manifest", None)
-    if manifest is not None:
-        return _Encoding(manifest.encoding.name, manifest.encoding)
-    return _Encoding("unknown", corpus.eot_token_id)
+def _check_encodings(corpora: Sequence[Corpus]) -> None:
+    """Make sure that ids mean the same in all corpora: of one that does not say so, by its end-of-text token."""
+    told = [(corpus, getattr(corpus, "manifest", None)) for corpus in corpora]
+    known = [manifest.encoding for _, manifest in told if manifest is not None]
+    unknown = [corpus.eot_token_id for corpus, manifest in told if manifest is None]
+    if other := next((found for found in known if found != known[0]), None):
+        raise InputError(
+            f"mix got corpora of encodings {known[0].name!r} and {other.name!r}, which are not the same: "
+            "prepare them with one encoding"
+        )
+    ends = [*(encoding.eot_token_id for encoding in known[:1]), *unknown]
+    if len(set(ends)) > 1 or (known and unknown and ends[0] is None):
+        name = known[0].name if known else "unknown"
+        raise InputError(
+            f"mix got corpora of encodings {name!r} and 'unknown', with the end-of-text tokens {ends}: say that "
+            "it is the same, as open_corpus(path, eot_token_id=...) does, or prepare them with one encoding"
+        )
 
 
 class Mixture:
@@ -122,7 +121,11 @@ class Mixture:
     def columns(self) -> Mapping[str, Column]:
         """The columns that all sources have."""
         first, *others = (source.corpus.columns for source in self.sources)
-        return {name: kind for name, kind in first.items() if all(other.get(name) == kind for other in others)}
+        shared = {name: kind for name, kind in first.items() if all(other.get(name) == kind for other in others)}
+        if "labels" in first:  # which all have, of any dtype
+            dtypes = [source.corpus.columns["labels"].dtype for source in self.sources]
+            shared["labels"] = Column(str(np.result_type(*dtypes)), "token")
+        return shared
 
     @cached_property
     def fingerprint(self) -> str:
@@ -207,6 +210,11 @@ class MixtureRecords:
         self._whole = np.array(mixture.counts) // self._sizes  # epochs of each source that are not a part of it
         self._choice = Permutations(self._sizes, keys)
 
+    @property
+    def copies(self) -> bool:
+        """Whether to look records up is to copy some of them."""
+        return not all(map(knows_places, self._records))
+
     def lengths_at(self, indices: IntArray) -> IntArray:
         """Return the tokens of the records `indices: int64[M]`, int64[M]."""
         out = np.empty(len(indices), np.int64)
@@ -231,7 +239,7 @@ class MixtureRecords:
         return self.find(indices, columns).batch()
 
     def unverified(self) -> list[Unverified]:
-        """Return the shards of all sources whose files were not hashed yet."""
+        """Return the files of all sources that were not hashed yet."""
         return [shard for records in self._of_files() for shard in records.unverified()]
 
     def mapped(self) -> Iterator[MappedFile]:

@@ -61,10 +61,11 @@ def warn_of_meshes() -> None:
         if not issubclass(type(mesh), DeviceMesh):
             continue
         names = mesh.mesh_dim_names or ["?"] * mesh.ndim
-        sizes = {f"{name}={size}": name for name, size in zip(names, mesh.shape, strict=True) if size > 1}
-        if len(sizes) > 1 and not all(name.startswith(_OF_DATA) for name in sizes.values()):
+        dividing = [(name, size) for name, size in zip(names, mesh.shape, strict=True) if size > 1]
+        if len(dividing) > 1 and not all(name.startswith(_OF_DATA) for name, _ in dividing):
+            shown = " x ".join(f"{name}={size}" for name, size in dividing)
             warnings.warn(
-                f"a mesh of {' x '.join(sizes)} processes is in use, and the dataset was told no rank: each "
+                f"a mesh of {shown} processes is in use, and the dataset was told no rank: each "
                 f"process takes batches of its own, also those that share a model. Give the dataset "
                 f'**from_mesh(mesh["dp"]) or, where all of these divide data, rank= and world_size=',
                 stacklevel=2,

@@ -17,6 +17,7 @@ from fastcollate.dataset.agreement import check_agreement
 from fastcollate.dataset.checked import checked
 from fastcollate.dataset.parcels import CELLS, UNREAD, cut_parcels, find_rows
 from fastcollate.dataset.position import Pass, SharedPosition
+from fastcollate.dataset.readers import check_reader
 from fastcollate.dataset.world import World
 from fastcollate.errors import PlanError, StateError
 from fastcollate.plan.capacities.within import within
@@ -99,6 +100,10 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             StoreCorruptError: A file of the store is not what was written; its last batch is not given then.
             StateError: A state was loaded in the main process while `DataLoader` workers iterate.
         """
+        check_reader(self, self.world_size)  # at once, on every rank: who never asks for a batch would wait
+        return self._batches()
+
+    def _batches(self) -> Iterator[RaggedBatch]:
         while True:
             run, info = self.begin(), get_worker_info()
             worker, num_workers = (0, 1) if info is None else (info.id, info.num_workers)
@@ -171,23 +176,18 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
     def plan_for(self, collate_fn: Any) -> None:
         """Plan batches that a collator of a fixed capacity holds, such as one with `documents` or `multiple_of`.
 
-        A `StreamLoader` does it. For a `DataLoader` call it yourself, before a state is loaded: what a batch has
-        room for is part of the plan. For other collators nothing changes.
+        A `StreamLoader` does it. For a `DataLoader` call it yourself, before a state is loaded.
 
         Raises:
             PlanError: Not every batch is sure to fit; the argument that is too small is named.
             StateError: The epoch has begun with other batches.
         """
-        if (capacity := getattr(collate_fn, "capacity", None)) is None:
-            return
-        plan = within(self._plan, capacity, self.corpus.length_histogram())
+        plan = within(self._plan, getattr(collate_fn, "capacity", None), self.corpus.length_histogram())
         fingerprint = {"corpus": self.corpus.fingerprint, **plan.fingerprint()}
         if fingerprint != self._fingerprint:
             if self._place.reached().batch:
-                raise StateError(
-                    f"the epoch has begun with batches that were not planned for {collate_fn!r:.200}: call "
-                    "plan_for, or make the StreamLoader, before the first batch or load_state_dict"
-                )
+                begun = f"the epoch has begun with batches that were not planned for {collate_fn!r:.200}"
+                raise StateError(f"{begun}: call plan_for, or make the StreamLoader, before load_state_dict")
             self._plan, self._fingerprint = plan, fingerprint
 
     def set_epoch(self, epoch: int) -> None:

@@ -51,8 +51,8 @@ class UnchangedFiles:
 def _why(file: MappedFile, found: tuple[int, ...] | None) -> str:
     if found is None:
         what = "is gone"
-    elif found[2] != len(file.data):
-        what = f"has {found[2]} bytes where it had {len(file.data)}"
+    elif found[2] != file.identity[2]:
+        what = f"has {found[2]} bytes where it had {file.identity[2]}"
     elif found[:2] != file.identity[:2]:
         what = "was replaced by another file"
     else:

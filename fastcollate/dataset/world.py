@@ -51,8 +51,7 @@ class World(NamedTuple):
 
     def warn_of_meshes(self) -> None:
         """Warn once where processes that share a model may take different batches, because nobody told a rank."""
-        found_around = self.known and self.told_by != "the arguments"
-        if found_around and self.size > 1 and torch.distributed.is_initialized():
+        if self.size > 1 and self.told_by != "the arguments" and _look_around().told_by == "torch.distributed":
             warn_of_meshes()
 
 

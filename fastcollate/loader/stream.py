@@ -23,6 +23,9 @@ from fastcollate.loader.stats import LoaderStats
 __all__ = ["StreamLoader"]
 
 
+_OF_A_SAMPLER = frozenset({"batch_size", "drop_last", "sampler", "batch_sampler"})
+
+
 class StreamLoader:
     """A `StreamLoader` delivers the batches of a dataset, ready on a device, and counts exactly what it delivered.
 
@@ -121,6 +124,14 @@ class StreamLoader:
         names = ("prefetch", "transfer", "num_workers", "timeout")
         arguments = {name: getattr(self, name) for name in names} | {"device": str(self.device)}
         return _rebuild, (copy.copy(self.dataset), self.collate_fn, arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _OF_A_SAMPLER:  # accelerate's skip_first_batches asks, and would make what it skips
+            raise AttributeError(
+                f"a StreamLoader has no {name}, and skips no batches: it goes on from load_state_dict(state); "
+                "fastcollate.trainers.hugging_face.StreamMixin makes a Trainer of transformers do so"
+            )
+        raise AttributeError(f"'StreamLoader' object has no attribute {name!r}")
 
     @property
     def device(self) -> torch.device:

@@ -11,8 +11,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastcollate.corpus.mapped_corpus import MappedCorpus
 from fastcollate.errors import plural
-from fastcollate.reports.chat_marks import ChatMarks, marks_of_store
+from fastcollate.reports.chat_marks import ChatMarks, chat_marks, marks_of_store
 from fastcollate.reports.text import can_print, printable
 from fastcollate.reports.token_search import TokenSearch
 from fastcollate.store.reader import TokenStore
@@ -25,6 +26,7 @@ Kind = Literal["prompt", "response", "text"]
 _RESET = "\x1b[0m"
 _BOLD, _INVERSE = "\x1b[1m", "\x1b[7m"
 _STYLES = {"prompt": "\x1b[2m", "response": "\x1b[32m", "text": ""}  # dim, green, as it is
+_NO_TARGET = -100
 _MOST_PARTS = 24  # of an excerpt
 
 
@@ -71,17 +73,19 @@ class _Place(NamedTuple):
     opens: bool
 
 
-def parts_of(store: TokenStore, index: int, tokenizer: Tokenizer, *, most: int | None = None) -> list[Part]:
+def parts_of(
+    store: TokenStore | MappedCorpus, index: int, tokenizer: Tokenizer, *, most: int | None = None
+) -> list[Part]:
     """Return record `index` in parts, in order and without a gap: cut where turns and targets begin and end.
 
     Args:
-        store: The store.
+        store: The store, or token files of another program, whose labels say what is learnt.
         index: The number of the record.
         tokenizer: What made its ids.
         most: The most tokens of a part that are decoded; what is between its beginning and its end is then left
             out, and some parts are if there are many. By default all is there.
     """
-    marks = marks_of_store(store, tokenizer)
+    marks = marks_of_store(store, tokenizer) if isinstance(store, TokenStore) else _marks(store, tokenizer)
     places = _places(store, index, marks)
     if most is not None and len(places) > _MOST_PARTS:
         places = [*places[: _MOST_PARTS // 2], *places[-_MOST_PARTS // 2 :]]
@@ -102,21 +106,39 @@ def parts_of(store: TokenStore, index: int, tokenizer: Tokenizer, *, most: int |
     return parts
 
 
-def _places(store: TokenStore, index: int, marks: ChatMarks) -> list[_Place]:
+def _marks(corpus: MappedCorpus, tokenizer: Tokenizer) -> ChatMarks:
+    size, end = tokenizer.vocab_size, corpus.eot_token_id
+    return chat_marks(tokenizer, None, size=size, end=end if end is not None and end < size else None)
+
+
+def _spans(store: TokenStore | MappedCorpus, index: int) -> list[list[int]] | None:
+    """Return the (start, stop) pairs of what is learnt of a record; None where nothing is said."""
+    if isinstance(store, TokenStore):
+        found: list[list[int]] = store.spans(index).tolist() if store.has_spans else []
+        return found if store.has_spans else None
+    if "labels" not in store.columns:
+        return None
+    edges = np.flatnonzero(np.diff(store.labels(index) != _NO_TARGET, prepend=False, append=False))
+    return edges.reshape(-1, 2).tolist()
+
+
+def _places(store: TokenStore | MappedCorpus, index: int, marks: ChatMarks) -> list[_Place]:
     """Return where the parts of a record are: spans (3, 5), (9, 12) of 12 tokens cut it at 0, 3, 5, 9 and 12."""
     tokens = store[index]
     offsets = np.array([0, len(tokens)])
     turns = marks.turns_in(TokenSearch(marks.sequences, marks.is_end, tokens).hits(tokens, offsets))
     begins, roles = turns.begins.tolist(), [marks.roles[number] for number in turns.roles.tolist()]
-    spans = store.spans(index).tolist() if store.has_spans else []
-    weights = store.column("weights", index).tolist() if "weights" in store.columns else [1.0] * len(spans)
+    said = _spans(store, index)
+    spans, weights = said or [], [1.0] * len(said or [])
+    if isinstance(store, TokenStore) and "weights" in store.columns:
+        weights = store.column("weights", index).tolist()
     starts = [start for start, _ in spans]
     cuts = sorted({0, len(tokens), *begins, *(edge for span in spans for edge in span)})
     places = []
     for start, stop in pairwise(cuts):
         turn, span = bisect_right(begins, start) - 1, bisect_right(starts, start) - 1
         learnt = span >= 0 and start < spans[span][1]
-        kind: Kind = "text" if not store.has_spans else "response" if learnt else "prompt"
+        kind: Kind = "text" if said is None else "response" if learnt else "prompt"
         weight = 1.0 if kind == "text" else weights[span] if learnt else 0.0
         opens = turn >= 0 and begins[turn] == start
         places.append(_Place(kind, start, stop, roles[turn] if turn >= 0 else None, weight, opens))

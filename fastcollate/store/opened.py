@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from fastcollate.ragged import offsets_of
 from fastcollate.storage.storage import is_object_url
 from fastcollate.store.manifest import Manifest
-from fastcollate.store.shards.background import Unverified, check_shard
+from fastcollate.store.shards.background import UnverifiedShard, check_shard
 from fastcollate.store.shards.dictionaries import Dictionaries
 from fastcollate.store.shards.mapped_arrays import MappedArrays, ShardKind
 from fastcollate.store.shards.shard import Shard
@@ -49,7 +49,7 @@ def open_store(path: Path, *, verify: Verify, fingerprint: str | None) -> Opened
     shards, dictionaries = _shards_of(path, manifest)
     for shard, first in zip(shards, offsets_of([shard.records for shard in shards]).tolist(), strict=False):
         if verify == "full":
-            check_shard(Unverified(shard.arrays, first))
+            check_shard(UnverifiedShard(shard.arrays, first))
         shard.arrays.is_whole, shard.arrays.is_trusted = verify != "index", verify == "none"
     return Opened(manifest, shards, dictionaries)
 

@@ -1,13 +1,16 @@
-"""The framework that a door belongs to: imported when the door is used."""
+"""What doors share: their framework, imported when the door is used, and the comparison of ranks."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import Any
 
+import torch.distributed
+
+from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.errors import InputError
 
-__all__ = ["framework"]
+__all__ = ["compare_ranks", "framework"]
 
 
 def framework(name: str) -> Any:
@@ -31,3 +34,14 @@ def framework(name: str) -> Any:
         raise InputError(
             f"this door needs the package {package}, which is not here: pip install 'fastcollate[trainers]'"
         ) from error
+
+
+def compare_ranks(dataset: PlannedDataset[Any]) -> None:
+    """Compare a dataset over all processes, if there are several; each of them must call it.
+
+    Raises:
+        StateMismatchError: A process has another plan, position or corpus, or a rank is nobody's.
+    """
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+        dataset.check_ranks()

@@ -23,18 +23,19 @@ LAYOUTS = [
     {"layout": "rows", "attention_mask": True},
     {"layout": "flat"},
     {"layout": "flat", "keys": "transformers", "supervise": "response"},
+    {"layout": "rows", "keys": "transformers"},
 ]
 
 
 @st.composite
 def options(draw):
-    layout = draw(st.sampled_from(["rows", "flat"]))
+    layout, keys = draw(st.sampled_from(["rows", "flat"])), draw(st.sampled_from(["plain", "transformers"]))
     return {
         "layout": layout,
         "ignore_index": draw(st.sampled_from([-100, -1])),
         "supervise": draw(st.sampled_from(["all", "response"])),
-        "keys": draw(st.sampled_from(["plain", "transformers"])),
-        "attention_mask": layout == "rows" and draw(st.booleans()),
+        "keys": keys,
+        "attention_mask": (layout, keys) == ("rows", "plain") and draw(st.booleans()),
     }
 
 
@@ -59,8 +60,8 @@ def check(batch, expected):
     tensors, num_tokens, num_supervised = expected
     assert batch.keys() == tensors.keys()
     for name, value in tensors.items():
-        if isinstance(value, int):
-            assert type(batch[name]) is int
+        if isinstance(value, int):  # a flag too
+            assert type(batch[name]) is type(value)
             assert batch[name] == value, name
         else:
             assert batch[name].is_contiguous()
@@ -263,6 +264,10 @@ def test_batches_share_no_memory_with_each_other(chosen):
         ({"supervise": "some"}, "supervise is 'some': it must be 'all' or 'response'"),
         ({"keys": "jax"}, "keys is 'jax': it must be 'plain' or 'transformers'"),
         ({"layout": "flat", "attention_mask": True}, 'attention_mask=True is for layout="rows"'),
+        (
+            {"keys": "transformers", "attention_mask": True},
+            'attention_mask=True with keys="transformers": given a mask, .* see each other; leave',
+        ),
         ({"ignore_index": None}, "ignore_index is None"),
     ],
 )

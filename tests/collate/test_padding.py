@@ -218,6 +218,13 @@ def test_torchs_walkers_can_rebuild_a_batch():
     assert rebuilt.num_supervised == -1
 
 
+def test_a_batch_is_rebuilt_from_what_stands_for_its_tensors():
+    """Some walkers send shapes first, and fill in the tensors later."""
+    names = PaddingCollator(0)([[1, 2], [3]]).keys()
+    rebuilt = Batch({name: object() for name in names})
+    assert (rebuilt.num_tokens, rebuilt.record_ids.tolist()) == (-1, [])
+
+
 @pytest.mark.parametrize("beside", [{}, {"end_token_id": 299}])
 @pytest.mark.parametrize("single", [0, 7, 39])
 def test_many_rows_among_which_one_has_a_single_token(beside, single):

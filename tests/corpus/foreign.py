@@ -82,3 +82,26 @@ def assert_equal_batches(found, expected, name):
             assert torch.equal(found[key], value), f"{name}: {key}"
         else:
             assert found[key] == value, f"{name}: {key}"
+
+
+def labels_of(rows):
+    """Labels for rows of tokens: the first third of each record is no target."""
+    return [np.where(np.arange(len(row)) < len(row) // 3, -100, row) for row in rows]
+
+
+def labelled_store_of(path, rows):
+    """A store of the same records, with their labels."""
+    labels = {"labels": Ragged.from_rows(labels_of(rows))}
+    with StoreWriter(path, encoding="bytes", records_per_shard=100) as writer:
+        writer.append(Ragged.from_rows(rows, np.uint16), columns=labels)
+    return TokenStore(path)
+
+
+def assert_uses_labels(corpus, store):
+    """The labels of the files are those of the batches, and of each record."""
+    assert corpus.columns["labels"].per == "token"
+    for record in (0, len(store) - 1):
+        assert corpus.labels(record).tolist() == store.column("labels", record).tolist()
+    for name, (make, collate) in COLLATED.items():
+        for expected, found in zip(map(collate, make(store)), map(collate, make(corpus)), strict=True):
+            assert_equal_batches(found, expected, name)

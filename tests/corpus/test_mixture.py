@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from stores import write_store
 
 from fastcollate import BucketedDataset, InputError, PaddingCollator, Ragged, StateMismatchError, StoreWriter, mix
+from fastcollate.corpus.corpus import RaggedCorpus
 from fastcollate.plan.permutation import Purpose, derive_key, permute
 
 
@@ -173,8 +174,13 @@ def test_rows_in_memory_can_be_mixed_and_sources_must_share_their_columns(stores
     ids = [record for batch in BucketedDataset(mixture, batch_size=2) for record in batch.record_ids.tolist()]
     assert sorted(record for record in ids if record >= 0) == [0, 0, 1, 1, 2]
     assert mixture.columns == {}
-    with pytest.raises(InputError, match="mix got corpora of encodings 'unknown' and 'bytes'"):
+    with pytest.raises(
+        InputError, match="mix got corpora of encodings 'bytes' and 'unknown', with the end-of-text"
+    ):
         mix([(rows, 1), (stores[0], 1)])
+    with pytest.raises(InputError, match=r"the end-of-text tokens \[256, 255\]: say that it is the same"):
+        mix([(RaggedCorpus(rows, eot_token_id=255), 1), (stores[0], 1)])
+    assert len(mix([(RaggedCorpus(rows, eot_token_id=256), 1), (stores[0], 1)])) == 2 + len(stores[0])
 
 
 def test_an_unshuffled_mixture_says_that_its_sources_come_one_after_another(stores):

@@ -25,8 +25,8 @@ def path(request, tmp_path):
 @pytest.fixture
 def slow(monkeypatch):
     """Hashing takes longer than reading, so that nothing is found by chance before it is waited for."""
-    hash_file = background._hash
-    monkeypatch.setattr(background, "_hash", lambda *given: (time.sleep(0.02), hash_file(*given))[1])
+    hash_file = background.hash_of
+    monkeypatch.setattr(background, "hash_of", lambda *given: (time.sleep(0.02), hash_file(*given))[1])
 
 
 def damage(path):
@@ -63,8 +63,8 @@ def test_the_last_batch_is_not_given_before_all_files_are_hashed(path, kind):
 
 def test_the_next_batch_tells(path, monkeypatch):
     hashing = threading.Event()
-    hash_file = background._hash
-    monkeypatch.setattr(background, "_hash", lambda *given: (hashing.wait(60), hash_file(*given))[1])
+    hash_file = background.hash_of
+    monkeypatch.setattr(background, "hash_of", lambda *given: (hashing.wait(60), hash_file(*given))[1])
     batches = iter(BucketedDataset(damage(path), batch_size=1))
     assert len(read(batches, 7)) == 7
     hashing.set()
@@ -108,14 +108,14 @@ def test_sound_files_are_hashed_once_and_no_thread_stays(path, monkeypatch):
     dataset = BucketedDataset(TokenStore(path), batch_size=3)
     rows = {tuple(batch.record_ids.tolist()) for batch in dataset}
     assert threading.active_count() == before
-    monkeypatch.setattr(background, "_hash", None)  # a call would be an error
+    monkeypatch.setattr(background, "hash_of", None)  # a call would be an error
     assert {tuple(batch.record_ids.tolist()) for batch in dataset} != rows
     assert len(read(BucketedDataset(TokenStore(path), batch_size=3))) == 14
 
 
 def test_a_pass_that_is_left_stops_hashing(path, monkeypatch):
     held = threading.Event()
-    monkeypatch.setattr(background, "_hash", lambda *_: held.wait(60) and None)
+    monkeypatch.setattr(background, "hash_of", lambda *_: held.wait(60) and None)
     before = threading.active_count()
     batches = iter(BucketedDataset(TokenStore(path), batch_size=1))
     next(batches)

@@ -15,6 +15,7 @@ import json, warnings
 import torch.distributed as dist
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from fastcollate import BucketedDataset, Ragged, from_mesh
+from fastcollate.dataset import meshes
 rows = Ragged.from_rows([[1] * (i % 9 + 1) for i in range(100)])
 def ids(**ranks):
     batches = BucketedDataset(rows, batch_size=4, **ranks)
@@ -30,7 +31,6 @@ def warned_of(names):
     return found | {"quiet": quiet, "warnings": [str(warning.message) for warning in caught]}
 rank = 2
 data_alone = warned_of(("dp_replicate", "dp_shard"))["warnings"]
-from fastcollate.dataset import meshes
 meshes._looked = False
 found = []
 for rank in range(4):

@@ -27,9 +27,9 @@ def store(request, tmp_path):
 @pytest.fixture
 def hashed(monkeypatch):
     """The number of bytes of each file that was hashed."""
-    found, hash_file = [], background._hash
+    found, hash_file = [], background.hash_of
     monkeypatch.setattr(
-        background, "_hash", lambda file, *rest: (found.append(len(file.data)), hash_file(file, *rest))[1]
+        background, "hash_of", lambda data, *rest: (found.append(len(data)), hash_file(data, *rest))[1]
     )
     return found
 
@@ -105,10 +105,10 @@ def test_what_is_closed_ends_and_leaves_the_rest(store, hashed, monkeypatch):
 def test_a_process_that_was_forked_meanwhile_hashes_the_rest_itself(store, monkeypatch):
     change(store.path, 1, "input_ids", 0, 77)
     held = threading.Event()
-    hash_file = background._hash
-    monkeypatch.setattr(background, "_hash", lambda *given: (held.wait(60), hash_file(*given))[1])
+    hash_file = background.hash_of
+    monkeypatch.setattr(background, "hash_of", lambda *given: (held.wait(60), hash_file(*given))[1])
     check = BackgroundCheck(unverified(TokenStore(store.path)))
-    monkeypatch.setattr(background, "_hash", hash_file)
+    monkeypatch.setattr(background, "hash_of", hash_file)
     context = multiprocessing.get_context("fork")
     answers = context.SimpleQueue()
     child = context.Process(target=finish, args=(check, answers))

@@ -83,7 +83,8 @@ def _read(rows: Any, ignore_index: int | None) -> RaggedBatch:
     if any(issubclass(kind, RaggedBatch) for kind in kinds):
         raise CollateError(
             "the batch is a list that holds a RaggedBatch, which is a batch by itself: "
-            "use DataLoader(dataset, batch_size=None, collate_fn=...)"
+            "use DataLoader(dataset, batch_size=None, collate_fn=...); with Trainer of transformers: "
+            "class MyTrainer(fastcollate.trainers.hugging_face.StreamMixin, Trainer)"
         )
     dicts = [issubclass(kind, Mapping) for kind in kinds]
     if any(dicts):

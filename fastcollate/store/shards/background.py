@@ -1,4 +1,4 @@
-"""Hashing the files of a store while its records are read, so that opening it hashes nothing."""
+"""Hashing the files of a corpus while its records are read, so that opening it hashes nothing."""
 
 from __future__ import annotations
 
@@ -7,27 +7,48 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastcollate.errors import StoreCorruptError
-from fastcollate.storage.local import MappedFile
 from fastcollate.store.shards.entries import FileEntry
 from fastcollate.store.shards.hashes import BLOCK_BYTES, block_checksums
 from fastcollate.store.shards.mapped_arrays import MappedArrays
 
-__all__ = ["BackgroundCheck", "Unverified", "check_shard"]
+__all__ = ["BackgroundCheck", "Unverified", "UnverifiedShard", "check_shard", "hash_of"]
 
 _SLICE = 4 << 20  # bytes hashed at once, some milliseconds in which the interpreter is free
 _WHOLE: set[tuple[object, ...]] = set()  # which files had which hash in this process, however they were opened
 
 
-class Unverified(NamedTuple):
+def _no_rest(_: float) -> None:
+    """Go on at once."""
+
+
+class Unverified(Protocol):
+    """Files that may still differ from what was written."""
+
+    def check(self, rest: Callable[[float], object], is_closed: Callable[[], bool]) -> None:
+        """Hash the files, and call `rest` after each slice with the seconds that it took.
+
+        Raises:
+            StoreCorruptError: A file differs; it is named.
+            StorageError: A file cannot be read.
+        """
+        ...
+
+
+class UnverifiedShard(NamedTuple):
     """A shard whose files may still differ from what was written, and the number of its first record."""
 
     arrays: MappedArrays
     first: int
+
+    def check(self, rest: Callable[[float], object], is_closed: Callable[[], bool]) -> None:
+        """Hash its files; see `check_shard`."""
+        check_shard(self, rest, is_closed)
 
 
 class BackgroundCheck:
@@ -84,7 +105,7 @@ class BackgroundCheck:
     def _run(self, rest: Callable[[float], object]) -> None:
         try:
             for shard in self._shards:
-                check_shard(shard, rest, lambda: self._closed)
+                shard.check(rest, lambda: self._closed)
                 if self._closed:
                     return
         except Exception as error:  # noqa: BLE001  # told to whoever reads, in his own thread
@@ -92,12 +113,8 @@ class BackgroundCheck:
         self._done = True
 
 
-def _no_rest(_: float) -> None:
-    """Go on at once."""
-
-
 def check_shard(
-    shard: Unverified,
+    shard: UnverifiedShard,
     rest: Callable[[float], object] = _no_rest,
     is_closed: Callable[[], bool] = lambda: False,
 ) -> None:
@@ -120,7 +137,7 @@ def check_shard(
         known = (*file.identity, entry.sha256)
         if known in _WHOLE:
             continue
-        found = _hash(file, rest, is_closed)
+        found = hash_of(file.data, rest, is_closed)
         if found is None:
             return
         if found != entry.sha256:
@@ -129,19 +146,31 @@ def check_shard(
     arrays.is_whole = True
 
 
-def _hash(file: MappedFile, rest: Callable[[float], object], is_closed: Callable[[], bool]) -> str | None:
-    """Return the SHA-256 of a file, or None if that is no longer wanted."""
-    digest, data = hashlib.sha256(), file.data.data
-    for at in range(0, len(data), _SLICE):
+def hash_of(
+    data: NDArray[np.uint8],
+    rest: Callable[[float], object],
+    is_closed: Callable[[], bool],
+    algorithm: str = "sha256",
+) -> str | None:
+    """Return the hash of the bytes of a file, or None if that is no longer wanted.
+
+    Args:
+        data: The bytes: uint8[bytes].
+        rest: What is called after each slice, with the seconds that it took.
+        is_closed: Whether to leave the rest unhashed.
+        algorithm: The hash, one of `hashlib.algorithms_guaranteed`; SHA-256 by default.
+    """
+    digest, whole = hashlib.new(algorithm, usedforsecurity=False), data.data
+    for at in range(0, len(whole), _SLICE):
         begun = time.perf_counter()
-        digest.update(data[at : at + _SLICE])
+        digest.update(whole[at : at + _SLICE])
         if is_closed():
             return None
         rest(time.perf_counter() - begun)
     return digest.hexdigest()
 
 
-def _changed(shard: Unverified, file: FileEntry) -> StoreCorruptError:
+def _changed(shard: UnverifiedShard, file: FileEntry) -> StoreCorruptError:
     first, last = _records_changed(shard.arrays)
     return StoreCorruptError(
         f"{shard.arrays.kind.directory / file.name} has changed since it was written: its SHA-256 is not the "

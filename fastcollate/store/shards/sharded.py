@@ -21,7 +21,7 @@ from fastcollate.ragged import (
     places_by_home,
 )
 from fastcollate.storage.local import MappedFile
-from fastcollate.store.shards.background import Unverified
+from fastcollate.store.shards.background import UnverifiedShard
 from fastcollate.store.shards.shard import Beside, Shard
 
 __all__ = ["ShardedRecords"]
@@ -96,10 +96,10 @@ class ShardedRecords(NamedTuple):
         """
         return self.find(indices, columns).batch()
 
-    def unverified(self) -> list[Unverified]:
+    def unverified(self) -> list[UnverifiedShard]:
         """Return the shards with any of the records whose files were not hashed yet."""
         return [
-            Unverified(self.shards[number].arrays, int(self.starts[number]))
+            UnverifiedShard(self.shards[number].arrays, int(self.starts[number]))
             for number in self._shards_used()
             if not self.shards[number].arrays.is_whole
         ]

@@ -1,0 +1,98 @@
+"""What `save_to_disk` of Hugging Face's datasets makes: Arrow streams, and two JSON files that describe them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from fastcollate.errors import LimitError
+from fastcollate.ragged import IntArray, RaggedBatch, Rows, offsets_of
+from fastcollate.storage.local import make_durable, replacing, write_whole
+from fastcollate.store.reader import TokenStore
+
+__all__ = ["write_hugging_face"]
+
+_FILE_BYTES = 500_000_000  # of an Arrow file, as `save_to_disk` cuts them
+_NO_TARGET = -100
+_MOST = 2**31
+
+
+def write_hugging_face(store: TokenStore, folder: Path, parts: Iterable[IntArray]) -> None:
+    """Write the files of a data set into a folder: `input_ids`, and `labels` where the store says what is learnt.
+
+    Raises:
+        LimitError: The vocabulary has more ids than int32.
+        StorageError: The disk failed.
+    """
+    if store.manifest.encoding.n_vocab > _MOST:
+        raise LimitError(f"{store.path} has {store.manifest.encoding.n_vocab} ids: those of a data set are int32")
+    columns = [name for name in ("labels", "spans") if name in store.columns][:1]
+    names = ["input_ids", *(["labels"] if columns else [])]
+    schema = pa.schema([(name, pa.list_(pa.int32())) for name in names])
+    # datasets from 2 on read "Sequence"; "List" is what those from 4 on write
+    features = {name: {"feature": {"dtype": "int32", "_type": "Value"}, "_type": "Sequence"} for name in names}
+    schema = schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    drafts, number = list[Path](), iter(parts)
+    part = next(number, None)
+    while part is not None:
+        drafts.append(folder / f"draft-{len(drafts):05d}")
+        with replacing(drafts[-1], durable=False) as file, pa.ipc.new_stream(file, schema) as stream:
+            written = 0
+            while part is not None and written < _FILE_BYTES:
+                batch = store.at_epoch(0, 0).gather(part, columns)
+                arrays = [_listed(values, batch.lengths) for values in _columns(batch, columns)]
+                stream.write_batch(pa.record_batch(arrays, schema=schema))
+                written += sum(array.nbytes for array in arrays)
+                part = next(number, None)
+        make_durable(drafts[-1])
+    files = [f"data-{place:05d}-of-{len(drafts):05d}.arrow" for place in range(len(drafts))]
+    for draft, name in zip(drafts, files, strict=True):
+        draft.rename(folder / name)
+    info = {"citation": "", "description": "", "features": features, "homepage": "", "license": ""}
+    write_whole(folder / "dataset_info.json", json.dumps(info, indent=2).encode())
+    write_whole(folder / "state.json", json.dumps(_state(files, store.fingerprint), indent=2).encode())
+
+
+def _state(files: list[str], fingerprint: str) -> dict[str, Any]:
+    nothing = dict.fromkeys(("_format_columns", "_format_type", "_split"))
+    listed = [{"filename": name} for name in files]
+    return {
+        "_data_files": listed,
+        "_fingerprint": fingerprint[:16],
+        "_format_kwargs": {},
+        "_output_all_columns": False,
+        **nothing,
+    }
+
+
+def _columns(batch: RaggedBatch, columns: list[str]) -> list[NDArray[np.int32]]:
+    """Return the tokens of all rows side by side, and their labels if there are any: int32[V] each."""
+    tokens = batch.tokens.joined().astype(np.int32)
+    if not columns:
+        return [tokens]
+    beside = batch.columns[columns[0]]
+    if columns[0] == "labels":
+        return [tokens, beside.joined().astype(np.int32)]
+    return [tokens, np.where(_inside(batch.lengths, beside), tokens, np.int32(_NO_TARGET))]
+
+
+def _inside(lengths: IntArray, spans: Rows) -> NDArray[np.bool_]:
+    """Return which tokens lie in a span, bool[V].
+
+    Of lengths [3, 2] and spans [[1, 3], [0, 1]], tokens 1, 2 and 3 do: steps [0 1 0 0 -1 0] summed up.
+    """
+    offsets = offsets_of(lengths)
+    places = spans.joined().astype(np.int64) + np.repeat(offsets[:-1], spans.lengths)
+    starts, stops = (np.bincount(ends, minlength=int(offsets[-1]) + 1) for ends in (places[::2], places[1::2]))
+    found: NDArray[np.bool_] = np.cumsum(starts - stops)[:-1] > 0
+    return found
+
+
+def _listed(values: NDArray[np.int32], lengths: IntArray) -> pa.Array:
+    return pa.ListArray.from_arrays(pa.array(offsets_of(lengths).astype(np.int32)), pa.array(values))

@@ -1,0 +1,196 @@
+"""Trainer of transformers with `StreamMixin`: two whole epochs, exact resume, the losses of a loop by hand."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastcollate import (
+    CollateError,
+    InputError,
+    PackedDataset,
+    PackingCollator,
+    PaddingCollator,
+    PlanError,
+    StateError,
+    StateMismatchError,
+    StreamLoader,
+)
+
+transformers = pytest.importorskip("transformers", reason="needs the extra trainers")
+accelerate = pytest.importorskip("accelerate", reason="needs the extra trainers")
+SHIFTED = PaddingCollator(0, shift_labels=True)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
+]
+SCRIPT = Path(__file__).with_name("trainer_runs.py")
+
+
+@pytest.fixture(scope="module")
+def runs():
+    import trainer_runs
+
+    return trainer_runs
+
+
+def records(batches):
+    return sorted(record for batch in batches for record in batch)
+
+
+def on_two_ranks(*, dies=False, **given):
+    """What two processes saw that train together; `dies` says that they are killed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    begun = []
+    for rank in ("0", "1"):
+        launched = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+        environment = {**os.environ, **launched, "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, SCRIPT, json.dumps(given)]
+        begun.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
+    outputs = [process.communicate(timeout=200)[0] for process in begun]
+    if dies:
+        assert all(process.returncode for process in begun)
+        return None
+    assert [process.returncode for process in begun] == [0, 0]
+    return [json.loads(output.splitlines()[-1]) for output in outputs]
+
+
+@pytest.fixture(scope="module")
+def whole(runs, tmp_path_factory):
+    """A run of two epochs, which evaluates in the middle of them."""
+    return runs.run(str(tmp_path_factory.mktemp("run")), eval_strategy="steps", eval_steps=10)
+
+
+def test_two_epochs_come_whole_in_two_orders_with_the_losses_of_a_loop_by_hand(runs, whole):
+    first, second = whole["train"][:25], whole["train"][25:]
+    assert records(first) == records(second) == list(range(1, 101))
+    assert first != second
+    assert whole["losses"] == pytest.approx(runs.by_hand(), abs=1e-6)
+
+
+def test_evaluation_has_one_order(whole):
+    passes = [whole["eval"][i : i + 7] for i in range(0, 35, 7)]
+    assert len(whole["eval"]) == 35
+    assert records(passes[0]) == list(range(1, 101))
+    assert all(found == passes[0] for found in passes)
+
+
+@pytest.mark.parametrize(("step", "accumulation"), [(8, 1), (25, 1), (33, 1), (5, 3), (12, 3)])
+def test_a_run_is_resumed_without_a_batch_skipped_or_repeated(runs, whole, tmp_path, step, accumulation):
+    out, given = str(tmp_path), {"gradient_accumulation_steps": accumulation}
+    begun = runs.run(out, max_steps=step, save_steps=step, **given)
+    resumed = runs.run(out, resume=f"{out}/checkpoint-{step}", **given)
+    updates = -(-25 // accumulation)
+    assert len(begun["train"]) == step // updates * 25 + step % updates * accumulation
+    assert begun["train"] + resumed["train"] == whole["train"]
+    assert resumed["steps"] == 2 * updates
+    expected = runs.by_hand(accumulation=accumulation, updates=2 * updates)
+    assert resumed["losses"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_max_steps_end_in_the_middle_of_an_epoch(runs, whole, tmp_path):
+    assert runs.run(str(tmp_path), max_steps=30)["train"] == whole["train"][:30]
+
+
+def test_epochs_of_unlike_lengths_miss_no_record(runs, tmp_path):
+    train = runs.dataset(batch_size=None, max_tokens=30, window=16)
+    lengths = []
+    for epoch in range(4):
+        train.set_epoch(epoch)
+        lengths.append(len(train))
+    assert len(set(lengths)) > 1
+    train.set_epoch(0)
+    found = runs.trainer(str(tmp_path), train=train, num_train_epochs=4)
+    with pytest.warns(UserWarning, match=r"the epochs of this dataset have .* batches; Trainer counts"):
+        found.train()
+    seen, begin = found.model.seen["train"], 0
+    for length in lengths:
+        assert records(seen[begin : begin + length]) == list(range(1, 101))
+        begin += length
+    assert 0 <= len(seen) - sum(lengths) < 4
+
+
+@pytest.mark.timeout(400)
+def test_two_ranks_share_the_records_and_a_killed_run_goes_on(runs, tmp_path):
+    given = {"gradient_accumulation_steps": 2, "num_train_epochs": 2, "eval_strategy": "steps", "eval_steps": 5}
+    whole = on_two_ranks(out=str(tmp_path / "whole"), **given)
+    for epoch in (slice(0, 13), slice(13, 26)):
+        assert records(whole[0]["train"][epoch] + whole[1]["train"][epoch]) == list(range(1, 101))
+    expected = runs.by_hand(world_size=2, accumulation=2, updates=14)
+    assert whole[0]["losses"] == pytest.approx(expected, abs=1e-6)
+    out = str(tmp_path / "killed")
+    on_two_ranks(out=out, kill=11, dies=True, save_steps=4, **given)
+    resumed = on_two_ranks(out=out, resume=f"{out}/checkpoint-8", save_steps=4, **given)
+    for before, after in zip(whole, resumed, strict=True):
+        assert after["train"] == before["train"][15:]  # 7 updates are the 13 batches of an epoch
+    assert resumed[0]["losses"] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "says"),
+    [
+        (
+            {"collate": SHIFTED},
+            InputError,
+            "shift_labels=True.*leave shift_labels out",
+        ),
+        ({"collate": PaddingCollator(0, as_tuple=True)}, InputError, "as_tuple=True.*leave as_tuple out"),
+        ({"collate": None}, InputError, "one of transformers.*give data_collator=PaddingCollator"),
+        ({"collate": PackingCollator(0)}, InputError, "keys='plain'.*write keys=\"transformers\""),
+        ({"auto_find_batch_size": True}, InputError, "auto_find_batch_size=True.*a smaller max_tokens"),
+        ({"ranks": 2}, PlanError, r"2 ranks, and 1 of the Trainer's 1 .*rank=args.process_index // 1"),
+    ],
+    ids=["shifted", "tuple", "default", "plain packs", "batch size", "ranks"],
+)
+def test_what_a_trainer_cannot_honour_is_refused(runs, tmp_path, given, error, says):
+    ranks = given.pop("ranks", None)
+    train = runs.dataset() if ranks is None else runs.dataset(rank=0, world_size=ranks)
+    with pytest.raises(error, match=says):
+        runs.trainer(str(tmp_path), train=train, **given).train()
+
+
+def test_a_checkpoint_without_a_position_and_data_that_changed_are_refused(runs, tmp_path):
+    out = str(tmp_path)
+    runs.run(out, max_steps=3, save_steps=3)
+    checkpoint = tmp_path / "checkpoint-3"
+    with pytest.raises(StateMismatchError, match="seed"):
+        runs.trainer(out, train=runs.dataset(seed=9)).train(resume_from_checkpoint=str(checkpoint))
+    with pytest.raises(InputError, match="ignore_data_skip=True: leave it out"):
+        runs.run(out, resume=str(checkpoint), ignore_data_skip=True)
+    state = json.loads((checkpoint / "trainer_state.json").read_text())
+    del state["stateful_callbacks"]["StreamPosition"]
+    (checkpoint / "trainer_state.json").write_text(json.dumps(state))
+    with pytest.raises(StateError, match="the checkpoint of step 3 has no position in the data"):
+        runs.run(out, resume=str(checkpoint))
+
+
+def test_packs_train_and_other_datasets_go_the_usual_way(runs, tmp_path):
+    packs = PackedDataset(runs.rows(), length=32, batch_size=2)
+    packed = PackingCollator(0, layout="flat", keys="transformers")
+    made = runs.trainer(str(tmp_path), train=packs, collate=packed, num_train_epochs=1)
+    made.train()
+    assert made.state.global_step == len(packs)
+    listed = [{"input_ids": [i + 1, i + 2], "labels": [i + 1, i + 2]} for i in range(8)]
+    usual = runs.trainer(
+        str(tmp_path), train=listed, max_steps=1, per_device_train_batch_size=8, remove_unused_columns=False
+    )
+    usual.train()
+    assert records(usual.model.seen["train"]) == list(range(1, 9))
+
+
+def test_without_the_mixin_the_error_names_it(runs, tmp_path):
+    made = runs.trainer(str(tmp_path), max_steps=1)
+    given = {"train_dataset": runs.dataset(), "data_collator": PaddingCollator(0)}
+    plain = transformers.Trainer(made.model, made.args, **given)
+    with pytest.raises(CollateError, match=r"holds a RaggedBatch.*StreamMixin"):
+        plain.train()
+    loader = StreamLoader(runs.dataset(), PaddingCollator(0))
+    with pytest.raises(AttributeError, match=r"no drop_last, and skips no batches.*StreamMixin"):
+        accelerate.skip_first_batches(loader, 3)
