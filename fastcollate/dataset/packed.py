@@ -6,7 +6,7 @@ from typing import Literal
 
 from fastcollate.arguments import check_count
 from fastcollate.corpus.corpus import Corpus, as_corpus
-from fastcollate.corpus.grouping import find_groups
+from fastcollate.dataset.parcels import find_groups
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.dataset.world import find_world
 from fastcollate.errors import PlanError

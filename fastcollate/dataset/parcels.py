@@ -7,11 +7,15 @@ from collections.abc import Collection, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.corpus import Records, find_in
+from fastcollate.arguments import check_flag
+from fastcollate.corpus.corpus import Corpus, Records, find_in
+from fastcollate.corpus.mixture import Mixture
+from fastcollate.errors import PlanError
+from fastcollate.plan.grouped.groups import Groups
 from fastcollate.plan.shares import Share
 from fastcollate.ragged import Found, IntArray, Parcel, RaggedBatch, Scattered
 
-__all__ = ["CELLS", "UNREAD", "cut_parcels", "find_rows"]
+__all__ = ["CELLS", "UNREAD", "cut_parcels", "find_groups", "find_rows"]
 
 CELLS = 1 << 17  # of a parcel at most: some MB, which soon come
 _LEAST = 1 << 11  # cells that a batch counts as, so that not too many tiny ones wait for each other
@@ -83,6 +87,33 @@ def _with_fillers(records: Records, ids: IntArray, real: NDArray[np.bool_], colu
     numbers = np.full(len(ids), -1, np.int64)
     numbers[places] = found.record_ids
     return Found(numbers, filled(found.tokens), {name: filled(rows) for name, rows in found.columns.items()})
+
+
+def find_groups(corpus: Corpus, wanted: bool) -> Groups | None:  # a public argument of that name
+    """Return which records of a corpus belong together, or None where nobody wants to know.
+
+    Raises:
+        PlanError: The corpus has no groups, or some record has none; or it is a mixture, which parts them.
+    """
+    if not check_flag("groups", wanted, error=PlanError):
+        return None
+    if isinstance(corpus, Mixture):
+        raise PlanError(
+            "groups=True with a mixture: it takes records one by one, and would tear groups apart; merge "
+            "the stores, or iterate each alone"
+        )
+    if "group" not in corpus.columns:
+        raise PlanError(
+            "groups=True needs a corpus with a column 'group': prepare preference pairs, give StoreWriter.append "
+            "a column of that name, or set groups=False"
+        )
+    if not len(corpus):
+        return None
+    numbers = getattr(corpus, "groups", None)
+    if callable(numbers):
+        return Groups.of(np.asarray(numbers(), np.int64))
+    found = corpus.at_epoch(0, 0).gather(np.arange(len(corpus)), ("group",))
+    return Groups.of(found.columns["group"].to_ragged().values.astype(np.int64))
 
 
 class _Unread:
