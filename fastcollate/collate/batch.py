@@ -39,8 +39,6 @@ class Batch(dict[str, Any]):
     (torch.Size([2, 3]), 4, 0.33)
     """
 
-    chunked: Chunked | None
-
     def __init__(
         self,
         tensors: Mapping[str, Any] | Iterable[tuple[str, Any]],

@@ -169,8 +169,8 @@ class PacksBuild(NamedTuple):
         """What attention is told beside: of a flat batch where documents begin, and how long the longest is."""
         longest = self.longest[number]
         if self.keys == "plain":
-            held = {name: parts[number] for name, parts in begins.items()}
-            return {**held, "max_seqlen": longest} if held else {}
+            named: dict[str, Any] = {name: parts[number] for name, parts in begins.items()}
+            return {**named, "max_seqlen": longest} if named else {}
         apart = {"use_cache": False}  # with a cache, which is the default, position_ids keep no documents apart
         if not begins:
             return apart

@@ -58,8 +58,7 @@ class PackingCollator:
             repeated in `cu_seqlens: int32[documents + 1]`. Cells after it are no document's, and attention kernels
             may leave anything there: a model zeroes their output where `document_ids` are -1.
         multiple_of: The number that the cells of each document are rounded up to a multiple of, 1 by default;
-            `2 * cp` lets `Batch.shard` split a batch over `cp` ranks of context parallelism.
-            A flat batch then has `cu_seqlens_padded` too, which counts cells as `cu_seqlens` counts tokens.
+            `2 * cp` lets `Batch.shard` split it over `cp` ranks. A flat batch then has `cu_seqlens_padded` too.
 
     A `StreamLoader` has the dataset keep its batches within `total`, `documents` and `multiple_of`; before a
     `DataLoader` call `dataset.plan_for(collator)`.
@@ -83,12 +82,6 @@ class PackingCollator:
     (tensor([[0, 1, 2, 0, 1, 0]]), tensor([0, 3, 5, 6], dtype=torch.int32), 3)
     >>> batch["labels"]
     tensor([[-100,    6,    7, -100,    9, -100]])
-
-    A capacity gives every batch one shape:
-
-    >>> batch = PackingCollator(0, layout="flat", total=8, documents=4)(rows)
-    >>> batch["input_ids"], batch["cu_seqlens"], batch["max_seqlen"]
-    (tensor([[5, 6, 7, 8, 9, 4, 0, 0]]), tensor([0, 3, 5, 6, 6], dtype=torch.int32), 8)
 
     With `supervise="response"` only tokens inside the rows' spans are targets:
 

@@ -188,23 +188,18 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
     def plan_for(self, collate_fn: Any) -> None:
         """Plan batches that a collator of a fixed capacity holds, such as one with `documents` or `multiple_of`.
 
-        A `StreamLoader` does it. For a `DataLoader` call it yourself, before a state is loaded: what a batch has
-        room for is part of the plan. For other collators nothing changes.
+        A `StreamLoader` does it. For a `DataLoader` call it yourself, before a state is loaded.
 
         Raises:
             PlanError: Not every batch is sure to fit; the argument that is too small is named.
             StateError: The epoch has begun with other batches.
         """
-        if (capacity := getattr(collate_fn, "capacity", None)) is None:
-            return
-        plan = within(self._plan, capacity, self.corpus.length_histogram())
+        plan = within(self._plan, getattr(collate_fn, "capacity", None), self.corpus.length_histogram())
         fingerprint = {"corpus": self.corpus.fingerprint, **plan.fingerprint()}
         if fingerprint != self._fingerprint:
             if self._place.reached().batch:
-                raise StateError(
-                    f"the epoch has begun with batches that were not planned for {collate_fn!r:.200}: call "
-                    "plan_for, or make the StreamLoader, before the first batch or load_state_dict"
-                )
+                begun = f"the epoch has begun with batches that were not planned for {collate_fn!r:.200}"
+                raise StateError(f"{begun}: call plan_for, or make the StreamLoader, before load_state_dict")
             self._plan, self._fingerprint = plan, fingerprint
 
     def set_epoch(self, epoch: int) -> None:

@@ -21,17 +21,19 @@ AnyPlan = TypeVar("AnyPlan", bound=WindowedPlan[Any])
 Histogram = tuple[IntArray, IntArray]
 
 
-def within(plan: AnyPlan, capacity: Capacity, histogram: Histogram) -> AnyPlan:
+def within(plan: AnyPlan, capacity: Capacity | None, histogram: Histogram) -> AnyPlan:
     """Return the same plan with batches that a collator of this capacity holds, in any epoch.
 
     Args:
         plan: The plan.
-        capacity: What a batch has room for.
+        capacity: What a batch has room for; None where any batch fits, and the plan is returned as it is.
         histogram: The distinct lengths of the records, rising, and how many have each: int64[M] both.
 
     Raises:
         PlanError: Not every batch is sure to fit, whatever is planned; the argument that is too small is named.
     """
+    if capacity is None:
+        return plan
     cells, documents, asked = _least_needed(plan, capacity, histogram)
     for name, given, needed in (("total", capacity.total, cells), ("documents", capacity.documents, documents)):
         if given is not None and given < needed:
