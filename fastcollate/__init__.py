@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from fastcollate.collate.packing import PackingCollator as PackingCollator
     from fastcollate.collate.padding import PaddingCollator as PaddingCollator
     from fastcollate.corpus.mixture import mix as mix
+    from fastcollate.corpus.recognised import open_corpus as open_corpus
     from fastcollate.dataset.bucketed import BucketedDataset as BucketedDataset
+    from fastcollate.dataset.meshes import from_mesh as from_mesh
     from fastcollate.dataset.packed import PackedDataset as PackedDataset
     from fastcollate.device.copier import prefetch_to_device as prefetch_to_device
     from fastcollate.errors import CollateError as CollateError
@@ -52,6 +54,7 @@ _HOMES = {
     "collate.next_tokens": ("padded_collate",),
     "collate.padding": ("PaddingCollator",),
     "dataset.bucketed": ("BucketedDataset",),
+    "dataset.meshes": ("from_mesh",),
     "dataset.packed": ("PackedDataset",),
     "device.copier": ("prefetch_to_device",),
     "errors": (
@@ -79,6 +82,7 @@ _HOMES = {
     "ragged.ragged": ("Ragged",),
     "ragged.ragged_batch": ("RaggedBatch",),
     "corpus.mixture": ("mix",),
+    "corpus.recognised": ("open_corpus",),
     "reports.audits.auditing": ("audit",),
     "store.reader": ("TokenStore",),
     "store.writer": ("StoreWriter",),

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Self, TypeVar
 
 import torch
 
-__all__ = ["Batch"]
+from fastcollate.ragged import Parcel, RaggedBatch, StepNumbers, Steps
+
+__all__ = ["Batch", "with_steps"]
+
+AnyBatch = TypeVar("AnyBatch")
 
 
 class Batch(dict[str, Any]):
@@ -27,6 +31,11 @@ class Batch(dict[str, Any]):
         num_supervised: The number of targets that count in the loss. Aligned labels (`shift_labels=False`) are
             shifted by the model, which drops the first column: that column is not counted.
         padding_fraction: The part of the cells that is padding.
+        micro: Which of its rank's batches of the same step it is, from 0; the step's last is `accumulate - 1`.
+        step_num_tokens: The number of real tokens of the whole step, over all ranks and micro-batches.
+        step_num_supervised: The number of targets that count in the loss of the whole step: a sum of losses
+            divided by it, and added up over ranks and micro-batches, is the mean loss of one large batch. Every
+            rank knows both before the first forward.
 
     >>> batch = Batch({"input_ids": torch.zeros(2, 3, dtype=torch.int64)}, torch.arange(2), 4, 4)
     >>> batch["input_ids"].shape, batch.num_tokens, round(batch.padding_fraction, 2)
@@ -48,6 +57,7 @@ class Batch(dict[str, Any]):
         self.record_ids = self._unknown_ids() if record_ids is None else record_ids
         self.num_tokens = self._count_tokens() if num_tokens is None else num_tokens
         self.num_supervised = -1 if num_supervised is None else num_supervised
+        self.step: StepNumbers | None = None  # one of its own
 
     def __repr__(self) -> str:
         held = ", ".join(f"{name}: {_shown(value)}" for name, value in self.items())
@@ -62,6 +72,21 @@ class Batch(dict[str, Any]):
             return int(self["attention_mask"].sum())
         documents = self.get("document_ids")
         return -1 if documents is None else int((documents >= 0).sum())
+
+    @property
+    def micro(self) -> int:
+        """Which of its rank's batches of the same step it is, from 0."""
+        return 0 if self.step is None else self.step.micro
+
+    @property
+    def step_num_tokens(self) -> int:
+        """The number of real tokens of the whole step."""
+        return self.num_tokens if self.step is None else self.step.num_tokens
+
+    @property
+    def step_num_supervised(self) -> int:
+        """The number of targets of the whole step that count in the loss."""
+        return self.num_supervised if self.step is None else self.step.num_supervised
 
     @property
     def padding_fraction(self) -> float:
@@ -88,6 +113,20 @@ class Batch(dict[str, Any]):
         mapped = copy.copy(self)
         mapped.update({k: function(v) if isinstance(v, torch.Tensor) else v for k, v in self.items()})
         return mapped
+
+
+def with_steps(batches: Sequence[AnyBatch], rows: Any, collator: Any) -> list[AnyBatch]:
+    """Return batches that know the steps which the rows they were made of belong to, as `collator` counts them.
+
+    What is no `Batch`, or made of rows without steps, is returned as it is.
+    """
+    steps = rows.steps if isinstance(rows, Parcel | RaggedBatch) else rows
+    if not isinstance(steps, Steps) or not any(isinstance(batch, Batch) for batch in batches):
+        return list(batches)
+    for batch, numbers in zip(batches, steps.numbers(collator), strict=True):
+        if isinstance(batch, Batch):
+            batch.step = numbers
+    return list(batches)
 
 
 def _shown(value: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fastcollate.errors import FastCollateError, InputError
 from fastcollate.ragged import Column, Found, IntArray, Ragged, RaggedBatch, Rows, Scattered, bounds_at
+from fastcollate.storage.local import MappedFile
 from fastcollate.store.shards.background import Unverified
 
 __all__ = ["Corpus", "RaggedCorpus", "Records", "RecordsOfFiles", "as_corpus", "find_in", "knows_places"]
@@ -42,6 +43,10 @@ class RecordsOfFiles(Protocol):
 
     def unverified(self) -> list[Unverified]:
         """Return the shards they come from whose files were not hashed yet; datasets do it while they read."""
+        ...
+
+    def mapped(self) -> Iterable[MappedFile]:
+        """Return the files that were read so far; datasets look whether they change."""
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, Never
 
@@ -14,6 +14,7 @@ from fastcollate.corpus.corpus import Corpus, Records, RecordsOfFiles, as_corpus
 from fastcollate.errors import InputError
 from fastcollate.plan.permutation import Permutations, Purpose, derive_key
 from fastcollate.ragged import Column, Found, IntArray, RaggedBatch, places_by_home
+from fastcollate.storage.local import MappedFile
 from fastcollate.store.shards.background import Unverified
 
 __all__ = ["Mixture", "mix"]
@@ -231,8 +232,15 @@ class MixtureRecords:
 
     def unverified(self) -> list[Unverified]:
         """Return the shards of all sources whose files were not hashed yet."""
-        sources = [records for records in self._records if isinstance(records, RecordsOfFiles)]
-        return [shard for records in sources for shard in records.unverified()]
+        return [shard for records in self._of_files() for shard in records.unverified()]
+
+    def mapped(self) -> Iterator[MappedFile]:
+        """Return the files that the records of all sources were read from so far, unless they are trusted."""
+        for records in self._of_files():
+            yield from records.mapped()
+
+    def _of_files(self) -> list[RecordsOfFiles]:
+        return [records for records in self._records if isinstance(records, RecordsOfFiles)]
 
     def locate(self, indices: IntArray) -> tuple[IntArray, IntArray]:
         """Return the number of each record's source, and its number in that source: int64[M] both.

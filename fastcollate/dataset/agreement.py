@@ -17,16 +17,17 @@ __all__ = ["check_agreement"]
 _FIELDS = 64  # a number of its own for each, so that all ranks send as many whatever they have
 
 
-def check_agreement(fields: Mapping[str, Any], rank: int) -> None:
-    """Compare named JSON values over all ranks; every rank must call it.
+def check_agreement(fields: Mapping[str, Any], rank: int, world_size: int) -> None:
+    """Compare named JSON values over all processes; every one of them must call it.
 
     Args:
-        fields: What must be equal, the same names in the same order on every rank.
-        rank: The rank of this process.
+        fields: What must be equal, the same names in the same order in every process.
+        rank: The rank whose batches this process takes; processes that share a model have the same.
+        world_size: The number of ranks, of which each must be taken.
 
     Raises:
         StateError: torch.distributed is not initialised.
-        StateMismatchError: A rank has another value, or other fields, than rank 0.
+        StateMismatchError: A process has another value, or other fields, than the first one, or nobody has a rank.
     """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         raise StateError("check_ranks compares ranks through torch.distributed: call init_process_group first")
@@ -34,11 +35,12 @@ def check_agreement(fields: Mapping[str, Any], rank: int) -> None:
     mine = torch.zeros(_FIELDS, dtype=torch.int64, device=_device())
     numbers = [_digest(list(fields)), *map(_digest, fields.values())]
     mine[: len(numbers)] = torch.tensor(numbers)
+    mine[-1] = rank
     gathered = [torch.zeros_like(mine) for _ in range(torch.distributed.get_world_size())]
     torch.distributed.all_gather(gathered, mine)
     first = gathered[0]
     for other, theirs in enumerate(gathered):
-        different = (theirs != first).nonzero()
+        different = (theirs[:-1] != first[:-1]).nonzero()
         if len(different):
             name = names[int(different[0])] if int(different[0]) < len(names) else names[0]
             here = f"; rank {rank} has {fields[name]!r:.200}" if name in fields else ""
@@ -46,6 +48,13 @@ def check_agreement(fields: Mapping[str, Any], rank: int) -> None:
                 f"rank {other} differs from rank 0 in {name}{here}: give every rank the same corpus, "
                 "arguments and state"
             )
+    taken = [int(theirs[-1]) for theirs in gathered]
+    missing = min(set(range(world_size)) - set(taken), default=None)
+    if missing is not None:
+        raise StateMismatchError(
+            f"nobody takes the batches of rank {missing} of {world_size}: the processes have the ranks "
+            f"{taken!s:.60}; give each its own rank=, and one rank only to those that share a model"
+        )
 
 
 def _digest(value: Any) -> int:

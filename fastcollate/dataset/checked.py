@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fastcollate.corpus.corpus import Records, RecordsOfFiles
+from fastcollate.dataset.unchanged import UnchangedFiles
 from fastcollate.errors import StoreCorruptError
 from fastcollate.plan.state import Position
 from fastcollate.ragged import Parcel
@@ -16,7 +17,7 @@ __all__ = ["checked"]
 def checked(
     parcels: Iterator[Parcel], records: Records, begun: Position, *, worker: int = 0, num_workers: int = 1
 ) -> Iterator[Parcel]:
-    """Yield the parcels of a pass, while the files of their records are hashed in the background.
+    """Yield the parcels of a pass, while the files of their records are hashed in the background, and watched.
 
     The last batch waits until all files are hashed. Workers share the files; one that has a single batch hashes
     all of them, because others may have none and be heard only after the epoch's last batch.
@@ -31,12 +32,13 @@ def checked(
     Raises:
         StoreCorruptError: A file differs from what was written; it is named, with its records and the batches that
             may hold them.
+        StoreChangedError: A file was changed while it was read.
         StorageError: A file cannot be read.
     """
-    shards = records.unverified() if isinstance(records, RecordsOfFiles) else []
-    if not shards:
+    if not isinstance(records, RecordsOfFiles):
         yield from parcels
         return
+    files, shards = UnchangedFiles(records.mapped), records.unverified()
     parcel, following = next(parcels, None), next(parcels, None)
     check = BackgroundCheck(shards if following is None else shards[worker::num_workers])
     given = 0
@@ -44,10 +46,13 @@ def checked(
         while parcel is not None:
             if following is None and len(parcel) > 1:
                 parcel, following = parcel.part(0, len(parcel) - 1), parcel.part(len(parcel) - 1, len(parcel))
+            files.check(at_once=following is None)
             _tell(check, begun, given, all_of_it=following is None)
             yield parcel
+            files.check()  # before the next records are looked up
             given += len(parcel)
             parcel, following = following, next(parcels, None)
+        files.check(at_once=True)
         _tell(check, begun, given, all_of_it=True)
     finally:
         check.close()

@@ -35,12 +35,15 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
         window: The number of records that are packed together.
         drop_last: Whether the last step is dropped if it is not full; with False its packs are dealt to the ranks.
         rank: The number of this process among all that train together; see `BucketedDataset`.
-        world_size: The number of processes that train together; given together with `rank`, or not at all.
+        world_size: The number of processes that train together; given together with `rank`, or not at all. Where
+            some share a model, it is `from_mesh` that gives both.
         balance: The length at which a document's attention costs as much as the rest of the model's work on it,
             24,576 tokens by default, which is right for models of about 7 billion parameters. Where several ranks
             share a step its packs are neighbours in L + L**2 / balance, summed over their documents, and what a
             window leaves over is dealt out document by document, so that no rank waits for another. With None
             packs are dealt as they come.
+        accumulate: The number of consecutive batches of each rank that one step of the optimizer has, one by
+            default; see `BucketedDataset`.
 
     Raises:
         PlanError: Arguments that make no plan for this corpus; a record that is too long is named.
@@ -72,8 +75,10 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
         rank: int | None = None,
         world_size: int | None = None,
         balance: int | None = 24_576,
+        accumulate: int = 1,
     ) -> None:
         whole, world = as_corpus(corpus, error=PlanError), find_world(rank, world_size)
+        accumulate = check_count("accumulate", accumulate, 1, most=2**20, error=PlanError)
         records = whole.at_epoch(check_count("seed", seed, error=PlanError), 0)
         plan = plan_packs(
             whole.length_histogram(),
@@ -86,7 +91,7 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
             seed=seed,
             window=window,
             drop_last=drop_last,
-            group=world.size,
+            group=world.size * accumulate,
             balance=balance,
         )
-        super().__init__(whole, plan, records, world)
+        super().__init__(whole, plan, records, world, accumulate)

@@ -17,12 +17,13 @@ from fastcollate.dataset.agreement import check_agreement
 from fastcollate.dataset.checked import checked
 from fastcollate.dataset.parcels import CELLS, cut_parcels, find_rows
 from fastcollate.dataset.position import Pass, SharedPosition
+from fastcollate.dataset.unread import UNREAD
 from fastcollate.dataset.world import World
 from fastcollate.errors import PlanError, StateError
 from fastcollate.plan.order import Landmark, WindowedPlan
 from fastcollate.plan.ranks import rank_shares
 from fastcollate.plan.state import Position, check_state, make_state
-from fastcollate.ragged import Found, IntArray, Parcel, RaggedBatch
+from fastcollate.ragged import Parcel, RaggedBatch
 
 __all__ = ["PlannedDataset"]
 
@@ -34,7 +35,7 @@ AnyPlan = TypeVar("AnyPlan", bound=WindowedPlan[Any])
 class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
     """What datasets over a plan share: a position that moves with what their latest pass delivers."""
 
-    def __init__(self, corpus: Corpus, plan: AnyPlan, records: Records, world: World) -> None:
+    def __init__(self, corpus: Corpus, plan: AnyPlan, records: Records, world: World, accumulate: int = 1) -> None:
         if isinstance(corpus, Mixture) and not plan.shuffle:
             warnings.warn(
                 "shuffle=False delivers the sources of a mixture one after another: shuffle to mix their records",
@@ -44,7 +45,8 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         self.seed = plan.seed
         self._plan, self._records = plan, records  # of the epoch that was asked for last, if any was
         self._world = world
-        self._place = SharedPosition(Position(0, 0, world.size))
+        self.accumulate = accumulate
+        self._place = SharedPosition(Position(0, 0, world.size * accumulate))
         self._fingerprint = {"corpus": corpus.fingerprint, **plan.fingerprint()}
         self._columns = corpus.columns
 
@@ -85,8 +87,8 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
 
     def __len__(self) -> int:
         """Return the batches of an epoch on this rank; with `max_tokens` or packs the first call plans it."""
-        batches, size = self._plan_at(self._next()).num_batches, self._world.size
-        return batches // size if self._plan.drop_last else -(-batches // size)
+        batches, size = self._plan_at(self._next()).num_batches, self._step_size
+        return (batches // size if self._plan.drop_last else -(-batches // size)) * self.accumulate
 
     def __iter__(self) -> Iterator[RaggedBatch]:
         """Yield the batches of this rank, and of this worker if it is one, from the position on.
@@ -113,7 +115,9 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
 
     def begin(self) -> Pass:
         """Begin a pass where the last one ended; an epoch that was delivered whole is followed by the next one."""
-        return self._place.begin(self._settled, self._ask_world().size)
+        world = self._ask_world()
+        world.warn_of_meshes()
+        return self._place.begin(self._settled, world.size)
 
     def parcels(
         self,
@@ -123,6 +127,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         worker: int = 0,
         num_workers: int = 1,
         cells: int = CELLS,
+        counter: Any = None,
     ) -> Iterator[Parcel]:
         """Return the batches of a pass of this rank, or every `num_workers`-th of them; the position stays.
 
@@ -132,6 +137,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             worker: Which of those that share the pass, from 0.
             num_workers: How many share the pass; one by default.
             cells: The cells of a parcel at most, unless it is one batch; 131,072 by default.
+            counter: The collator that counts at once what steps have; by default whoever collates a batch does.
         """
         plan, records = self._plan_at(start), self._records
         known = self._columns
@@ -145,11 +151,13 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             world_size=self._world.size,
             worker=worker,
             num_workers=num_workers,
+            accumulate=self.accumulate,
+            begin=start.begin,
             most=_MOST_AT_ONCE if knows_places(records) else _MOST_GATHERED,
         )
         longest = getattr(plan, "max_length", None)
         found = (find_rows(records, share, beside, per_token=per_token, max_length=longest) for share in shares)
-        parcels = chain.from_iterable(cut_parcels(parcel, cells) for parcel in found)
+        parcels = chain.from_iterable(cut_parcels(parcel.counted(counter), cells) for parcel in found)
         return checked(parcels, records, start, worker=worker, num_workers=num_workers)
 
     def finish(self, run: Pass) -> None:
@@ -204,27 +212,34 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
 
         Raises:
             StateError: `state` is no state of this library.
-            StateMismatchError: `state` was taken over other data, arguments or seed; the field is named.
+            StateMismatchError: `state` was taken over other data, arguments or seed; the field is named. Or it was
+            taken in the middle of a step, and steps have another number of batches now.
         """
-        position = check_state(state, seed=self.seed, fingerprint=self._fingerprint)
+        ranks = {"world_size": self._ask_world().size, "accumulate": self.accumulate}
+        position = check_state(state, seed=self.seed, fingerprint=self._fingerprint, **ranks)
+        if "step" not in state:  # of a run whose steps have one batch a rank: one ended there
+            position = position._replace(begin=position.batch)
         if position.landmark.window > self._plan.num_windows:
             raise StateError(f"the state's landmark is {position.landmark}: the plan has fewer windows")
         self._place.move(position, loaded=True)
 
     def check_ranks(self) -> None:
-        """Compare plan, position and corpus over all ranks by one small all-gather; every rank must call it.
+        """Compare plan, position and corpus over all ranks by one small all-gather; every process must call it.
 
         Raises:
-            StateMismatchError: A rank differs; it and the field are named.
+            StateError: torch.distributed is not initialised.
+            StateMismatchError: A process differs, which is named with the field, or a rank's batches are taken by
+                nobody.
         """
         state = self._state(self._next())
         compared = {name: state[name] for name in ("epoch", "batch", "group", "seed")} | self._fingerprint
-        check_agreement({**compared, "world_size": self.world_size}, self.rank)
+        compared |= {"world_size": self.world_size, "accumulate": self.accumulate}
+        check_agreement(compared, self.rank, self.world_size)
 
     def __getstate__(self) -> dict[str, Any]:
         """To another process go the world as it is known here and the position; it reads records of its own."""
-        plan = self._plan.at(epoch=-1, group=self._plan.group, records=_UNREAD, landmark=Landmark())
-        return {**self.__dict__, "_world": self._ask_world(), "_plan": plan, "_records": _UNREAD}
+        plan = self._plan.at(epoch=-1, group=self._plan.group, records=UNREAD, landmark=Landmark())
+        return {**self.__dict__, "_world": self._ask_world(), "_plan": plan, "_records": UNREAD}
 
     def given(self) -> dict[str, Any]:
         """Return all that batches follow from beside the position: equal while nobody sets an attribute anew."""
@@ -243,17 +258,26 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
 
     def _settled(self, position: Position) -> Position:
         """The start of the next epoch, for a position at the end of one."""
-        rest = self._world.size - 1 if self._plan.drop_last else 0  # a step that lacks a batch is dropped
-        if position.batch == 0 or self._plan_at(position).has_batch(position.batch + rest):
+        rest = self._step_size - 1 if self._plan.drop_last else 0  # a step that lacks a batch is dropped
+        if position.batch == 0 or self._plan_at(position).has_batch(position.step_begin(self._step_size) + rest):
             return position
         return Position(position.epoch + 1, 0, position.group)
 
     def _state(self, position: Position) -> dict[str, Any]:
         must_count = self._plan.must_count
+        step = None if self.accumulate == 1 else self._step_size
+        first, batch = position.step_begin(self._step_size), position.batch
         if must_count:
-            batch, landmark = self._plan_at(position).place(position.batch)
-            position = position._replace(batch=batch, landmark=landmark)
-        return make_state(position, seed=self.seed, fingerprint=self._fingerprint, must_count=must_count)
+            placed, landmark = self._plan_at(position).place(first)
+            batch = batch if first < batch else placed
+            position = position._replace(batch=batch, landmark=landmark, begin=min(first, batch))
+        return make_state(
+            position, seed=self.seed, fingerprint=self._fingerprint, must_count=must_count, step=step
+        )
+
+    @property
+    def _step_size(self) -> int:
+        return self._world.size * self.accumulate
 
     def _ask_world(self) -> World:
         """The world; what is known only now makes the steps of a run that has not begun."""
@@ -261,29 +285,13 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             return self._world  # the main process asked; what a worker finds around itself may be nobody's
         before, self._world = self._world, self._world.asked_again()
         if before.size != self._world.size:
-            self._place.regroup(before.size, self._world.size)
+            self._place.regroup(before.size * self.accumulate, self._step_size)
         return self._world
 
     def _plan_at(self, position: Position) -> AnyPlan:
-        epoch, _, group, landmark = position
+        epoch, _, group, landmark, _ = position
         plan = self._plan
         if (epoch, group) != (plan.epoch, plan.group) or (landmark.window and not plan.knows(landmark)):
             self._records = self.corpus.at_epoch(self.seed, epoch)
             self._plan = plan.at(epoch=epoch, group=group, records=self._records, landmark=landmark)
         return self._plan
-
-
-class _Unread:
-    """The records of no epoch: those of a dataset in another process, until it asks for its own."""
-
-    def lengths_at(self, indices: IntArray) -> IntArray:
-        raise NotImplementedError
-
-    def find(self, indices: IntArray, columns: Collection[str] = ()) -> Found:
-        raise NotImplementedError
-
-    def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:
-        raise NotImplementedError
-
-
-_UNREAD = _Unread()

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch.distributed
 
+from fastcollate.dataset.meshes import warn_of_meshes
 from fastcollate.errors import PlanError
 from fastcollate.plan.planning import check_world
 
@@ -47,6 +48,12 @@ class World(NamedTuple):
                 "init_process_group, or give rank= and world_size="
             )
         return self
+
+    def warn_of_meshes(self) -> None:
+        """Warn once where processes that share a model may take different batches, because nobody told a rank."""
+        found_around = self.known and self.told_by != "the arguments"
+        if found_around and self.size > 1 and torch.distributed.is_initialized():
+            warn_of_meshes()
 
 
 def find_world(rank: int | None, world_size: int | None) -> World:

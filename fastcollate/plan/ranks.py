@@ -34,13 +34,13 @@ def rank_batches(
 ) -> Iterator[AnyBatch]:
     """Yield the batches of one worker of one rank, from global batch `start` on.
 
-    Step s of the run takes global batches `start + s * world_size + rank`; worker w of n takes every n-th
-    of the rank's batches. A step of several batches a rank takes its `accumulate * world_size` batches largest
-    first, the ranks in turn, there and back: so each micro-batch has neighbours in size on all ranks, and a run of
-    as many batches a step and other ranks goes on in the middle of one. Batches that do not fill a step wait for those of the next window. Two kinds of steps are dealt out anew,
-    row by row, and only a run that was resumed on another world size meets either: what is left at the epoch's
-    end, so that every rank gets the same number of batches; and a step in which one rank would get filler rows
-    only while another gets two records or more.
+    Step s of the run takes global batches `start + s * world_size + rank`; worker w of n takes every n-th of the
+    rank's batches. A step of several batches a rank takes its `accumulate * world_size` batches largest first, the
+    ranks in turn, there and back: so the micro-batches of all ranks are neighbours in size, and a run of as many
+    batches a step on other ranks goes on in the middle of one. Batches that do not fill a step wait for those of
+    the next window. Two kinds of steps are dealt out anew, row by row, and only a run that was resumed on another
+    world size meets either: what is left at the epoch's end, so that every rank gets the same number of batches;
+    and a step in which one rank would get filler rows only while another gets two records or more.
 
     Args:
         plan: The plan of the epoch.
@@ -194,19 +194,18 @@ def _turns(
             if at < len(ahead):
                 step, micro = divmod(int(ahead[at]), each)
                 batches = _between(step * size, (step + 1) * size, waiting, window, moved)
-                yield _dealt(
-                    [batches[i - step * size] for i in order[step].tolist()], ranks, micro, uneven[step], plan
-                )
+                in_order = [batches[i - step * size] for i in order[step].tolist()]
+                yield _dealt(in_order, ranks, micro, plan, anew=bool(uneven[step]))
         given += steps * each
         waiting, rows, keys = _between(full, len(rows), waiting, window, moved), rows[full:], keys[full:]
     if waiting and not plan.drop_last:
         for micro in range(each):
             if given + micro >= 0 and (given + micro) % ranks.num_workers == ranks.worker:
-                yield _dealt(waiting, ranks, micro, True, plan)
+                yield _dealt(waiting, ranks, micro, plan, anew=True)
 
 
 def _dealt(
-    step: Sequence[AnyBatch], ranks: _Ranks, micro: int, anew: bool, plan: WindowedPlan[AnyBatch]
+    step: Sequence[AnyBatch], ranks: _Ranks, micro: int, plan: WindowedPlan[AnyBatch], *, anew: bool
 ) -> _One[AnyBatch]:
     """A rank's batch of a step whose batches lie largest first, dealt out anew if they must be."""
     batches = deal_rows(step, ranks.size, static=plan.static) if anew else step

@@ -90,6 +90,10 @@ class Position(NamedTuple):
     landmark: Landmark = Landmark()
     begin: int = 0
 
+    def step_begin(self, size: int) -> int:
+        """Return the global batch with which the step of `size` batches began that is under way, or begins."""
+        return self.begin + (self.batch - self.begin) // size * size
+
 
 def make_state(
     position: Position,
@@ -162,15 +166,15 @@ def check_state(
                 f"the state was taken with {name} {then.get(name)!r}, this dataset has {now.get(name)!r}: "
                 "resume with the same data and arguments, or start a new run"
             )
-    begin = _check_step(state.get("step"), batch, world_size, accumulate)
+    begin = _check_step(state["step"], batch, world_size, accumulate) if "step" in state else 0
     return Position(epoch, batch, group, _check_landmark(state["landmark"], epoch, batch, group), begin)
 
 
 def _check_step(noted: Any, batch: int, world_size: int, accumulate: int) -> int:
     """The global batch that the step under way began with."""
-    if noted is None:
-        return batch
-    numbers = noted if isinstance(noted, list | tuple) and all(type(n) is int for n in noted) else []
+    numbers: list[int] = list(noted) if isinstance(noted, list | tuple) else []
+    if not all(type(number) is int for number in numbers):
+        numbers = []
     if len(numbers) != 2 or not 0 <= numbers[1] < numbers[0] or numbers[1] > batch:
         raise StateError(f"the state's step is {noted!r}: it was changed since it was taken")
     size, given = numbers

@@ -48,6 +48,7 @@ The words:
 """
 
 from fastcollate.ragged.memory import new_array
+from fastcollate.ragged.merged_rows import MergedRows
 from fastcollate.ragged.packs import Packs
 from fastcollate.ragged.parcel import Parcel
 from fastcollate.ragged.ragged import (
@@ -69,6 +70,7 @@ __all__ = [
     "Column",
     "Found",
     "IntArray",
+    "MergedRows",
     "Packs",
     "Parcel",
     "Ragged",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -112,6 +112,12 @@ class Parcel:
         }
         cuts = self.cuts if isinstance(begins, int) else begins if self.cuts is None else self.cuts + begins
         return replace(self, tokens=self.tokens.cut(begins, lengths), columns=columns, cuts=cuts)
+
+    def counted(self, collator: Any) -> Self:
+        """Return the same batches knowing what their steps have, as `collator` counts it; as they are for None."""
+        if self.steps is None or collator is None:
+            return self
+        return replace(self, steps=self.steps.counted(collator))
 
     def with_rows(self, batch: RaggedBatch) -> Self:
         """Return the same batches with the tokens, columns and cuts that the rows have in `batch`."""

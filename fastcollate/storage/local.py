@@ -147,10 +147,34 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
 
 
 class MappedFile(NamedTuple):
-    """The bytes of a file, a read-only uint8[S], and which file that is: another one of its name has another."""
+    """The bytes of a file as they were mapped.
+
+    Attributes:
+        data: The bytes, a read-only uint8[S].
+        identity: Which file that is, of which size, and when it was written: another one of its name has another.
+        path: Its name.
+    """
 
     data: NDArray[np.uint8]
     identity: tuple[int, ...]
+    path: Path
+
+    def identity_now(self) -> tuple[int, ...] | None:
+        """Return the identity of the file that has the name today; None if there is none.
+
+        Raises:
+            StorageError: The disk failed.
+        """
+        try:
+            return _identity(os.stat(self.path))  # noqa: PTH116  # asked for often: Path.stat takes twice as long
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise storage_error(self.path, error) from error
+
+
+def _identity(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def map_file(path: Path) -> MappedFile:
@@ -167,8 +191,7 @@ def map_file(path: Path) -> MappedFile:
     """
     with storage_errors(path), path.open("rb") as file:
         found = os.fstat(file.fileno())
-        identity = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-        return MappedFile(_mapped(file.fileno(), found.st_size), identity)
+        return MappedFile(_mapped(file.fileno(), found.st_size), _identity(found), path)
 
 
 def _mapped(descriptor: int, size: int) -> NDArray[np.uint8]:

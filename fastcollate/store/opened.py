@@ -50,7 +50,7 @@ def open_store(path: Path, *, verify: Verify, fingerprint: str | None) -> Opened
     for shard, first in zip(shards, offsets_of([shard.records for shard in shards]).tolist(), strict=False):
         if verify == "full":
             check_shard(Unverified(shard.arrays, first))
-        shard.arrays.is_whole = verify != "index"
+        shard.arrays.is_whole, shard.arrays.is_trusted = verify != "index", verify == "none"
     return Opened(manifest, shards, dictionaries)
 
 

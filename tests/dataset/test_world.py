@@ -89,7 +89,9 @@ if __name__ == "__main__":
     make().check_ranks()
     if rank:
         next(iter(moved))
-    for name, dataset in (("seed", seeded), ("batch", moved)):
+    twice = make(rank=0, world_size=2)
+    make(rank=0, world_size=1).check_ranks()  # both train on the same
+    for name, dataset in (("seed", seeded), ("batch", moved), ("rank twice", twice)):
         try:
             dataset.check_ranks()
         except StateMismatchError as error:
@@ -121,3 +123,5 @@ def test_datasets_made_before_the_processes_meet_share_the_records(tmp_path):
     for found in (first, second):
         assert found["seed"].startswith("rank 1 differs from rank 0 in seed")
         assert found["batch"].startswith("rank 1 differs from rank 0 in batch")
+        message = found["rank twice"]
+        assert message.startswith("nobody takes the batches of rank 1 of 2: the processes have the ranks [0, 0]")

@@ -71,7 +71,9 @@ def test_an_exception_comes_as_it_was_after_the_items_before_it(error, parcel):
     assert "in raising\n    raise error\n" in note
 
 
-@pytest.mark.parametrize("error", [ValueError(lambda: 0), StopIteration("a"), SystemExit(3)], ids=repr)
+@pytest.mark.parametrize(
+    "error", [ValueError(lambda: 0), StopIteration("a"), SystemExit(3)], ids=lambda error: type(error).__name__
+)
 def test_an_exception_that_cannot_come_is_told(error):
     def work(worker, workers):
         raise error

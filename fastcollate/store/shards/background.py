@@ -48,7 +48,8 @@ class BackgroundCheck:
         self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(self._hurry.wait,), daemon=True)
         with suppress(RuntimeError):  # where the system has no thread left, `finish` does it all
-            self._thread.start()
+            if shards:
+                self._thread.start()
 
     def raise_if_damaged(self) -> None:
         """Tell what was found so far; nothing is waited for.

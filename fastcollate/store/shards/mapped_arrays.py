@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,11 +49,12 @@ class MappedArrays:
         kind: What the shard shares with the others.
         entry: The manifest's line.
         is_whole: Whether the files are known to have their hashes, or are trusted.
+        is_trusted: Whether nobody looks whether the files change.
     """
 
     def __init__(self, kind: ShardKind, entry: ShardEntry) -> None:
         self.kind, self.entry = kind, entry
-        self.is_whole = False
+        self.is_whole = self.is_trusted = False
         self._files: dict[int, MappedFile] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -92,6 +93,10 @@ class MappedArrays:
         if number == len(self.entry.files) - 1:
             return found
         return self._files.setdefault(number, found)  # what another thread has mapped meanwhile stays
+
+    def mapped(self) -> Iterable[MappedFile]:
+        """Return the files that are mapped, unless they are trusted."""
+        return () if self.is_trusted else list(self._files.values())
 
     def words(self, name: str) -> list[str]:
         """Return the strings that a column's codes in the file stand for.

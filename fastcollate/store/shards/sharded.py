@@ -20,6 +20,7 @@ from fastcollate.ragged import (
     offsets_of,
     places_by_home,
 )
+from fastcollate.storage.local import MappedFile
 from fastcollate.store.shards.background import Unverified
 from fastcollate.store.shards.shard import Beside, Shard
 
@@ -102,6 +103,11 @@ class ShardedRecords(NamedTuple):
             for number in self._shards_used()
             if not self.shards[number].arrays.is_whole
         ]
+
+    def mapped(self) -> Iterator[MappedFile]:
+        """Return the files that the records were read from so far, unless they are trusted."""
+        for shard in self.shards:
+            yield from shard.arrays.mapped()
 
     def _shards_used(self) -> Sequence[int]:
         if not len(self.chosen):
