@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Self, TypeVar
 
 import torch
@@ -57,7 +57,7 @@ class Batch(dict[str, Any]):
         self.record_ids = self._unknown_ids() if record_ids is None else record_ids
         self.num_tokens = self._count_tokens() if num_tokens is None else num_tokens
         self.num_supervised = -1 if num_supervised is None else num_supervised
-        self.step: StepNumbers | None = None  # one of its own
+        self.step: StepNumbers | Callable[[], StepNumbers] | None = None  # None: one of its own
 
     def __repr__(self) -> str:
         held = ", ".join(f"{name}: {_shown(value)}" for name, value in self.items())
@@ -76,17 +76,28 @@ class Batch(dict[str, Any]):
     @property
     def micro(self) -> int:
         """Which of its rank's batches of the same step it is, from 0."""
-        return 0 if self.step is None else self.step.micro
+        return 0 if (step := self._in_step()) is None else step.micro
 
     @property
     def step_num_tokens(self) -> int:
         """The number of real tokens of the whole step."""
-        return self.num_tokens if self.step is None else self.step.num_tokens
+        return self.num_tokens if (step := self._in_step()) is None else step.num_tokens
 
     @property
     def step_num_supervised(self) -> int:
         """The number of targets of the whole step that count in the loss."""
-        return self.num_supervised if self.step is None else self.step.num_supervised
+        return self.num_supervised if (step := self._in_step()) is None else step.num_supervised
+
+    def _in_step(self) -> StepNumbers | None:
+        """What the batch knows of its step, counted when it is first asked for."""
+        if callable(self.step):
+            self.step = self.step()
+        return self.step
+
+    def __getstate__(self) -> dict[str, Any]:
+        """To another process goes what was counted, not what counts."""
+        self._in_step()
+        return self.__dict__
 
     @property
     def padding_fraction(self) -> float:
@@ -110,7 +121,8 @@ class Batch(dict[str, Any]):
 
     def map_tensors(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Self:
         """Return the same batch with `function` applied to each tensor."""
-        mapped = copy.copy(self)
+        mapped = type(self).__new__(type(self))
+        mapped.__dict__.update(self.__dict__)
         mapped.update({k: function(v) if isinstance(v, torch.Tensor) else v for k, v in self.items()})
         return mapped
 
@@ -123,10 +135,14 @@ def with_steps(batches: Sequence[AnyBatch], rows: Any, collator: Any) -> list[An
     steps = rows.steps if isinstance(rows, Parcel | RaggedBatch) else rows
     if not isinstance(steps, Steps) or not any(isinstance(batch, Batch) for batch in batches):
         return list(batches)
-    for batch, numbers in zip(batches, steps.numbers(collator), strict=True):
+    for number, batch in enumerate(batches):
         if isinstance(batch, Batch):
-            batch.step = numbers
+            batch.step = partial(_numbers_of, steps, number, collator)
     return list(batches)
+
+
+def _numbers_of(steps: Steps, number: int, collator: Any) -> StepNumbers:
+    return steps.part(number, number + 1).numbers(collator)[0]
 
 
 def _shown(value: Any) -> str:

@@ -83,7 +83,7 @@ class Feed:
         copied from there: their tokens come from another process in a fraction of the time of their tensors.
         """
         if not self.num_workers:
-            return self.dataset.parcels(run.start, columns=self.columns, counter=self.counter)
+            return self.dataset.parcels(run.start, columns=self.columns)
         made_here = self.fills and not self.shares
         collate_fn = None if made_here else self.collate_fn
         reading = Reading(self.dataset, self.columns, collate_fn, self.shares, run.start, self.counter)
