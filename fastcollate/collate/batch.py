@@ -1,15 +1,32 @@
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Self, TypeVar
 
 import torch
 
 from fastcollate.collate.packed_rows.zigzag import Chunked
 from fastcollate.errors import CollateError
+from fastcollate.ragged import Parcel, RaggedBatch, StepNumbers, Steps
 
-__all__ = ["Batch"]
+__all__ = ["Batch", "with_steps"]
+
+AnyBatch = TypeVar("AnyBatch")
+
+
+class _Uncounted(NamedTuple):
+    """What a batch will know of its step, once somebody asks."""
+
+    steps: Steps
+    collator: Any
+
+    def count(self) -> StepNumbers:
+        """Return it.
+
+        Raises:
+            StateError: A worker made the batch, and nobody counted there.
+        """
+        return self.steps.numbers(self.collator)[0]
 
 
 class Batch(dict[str, Any]):
@@ -33,6 +50,11 @@ class Batch(dict[str, Any]):
             shifted by the model, which drops the first column: that column is not counted.
         padding_fraction: The part of the cells that is padding.
         chunked: How `shard` splits the batch; None where it cannot be split.
+        micro: Which of its rank's batches of the same step it is, from 0; the step's last is `accumulate - 1`.
+        step_num_tokens: The number of real tokens of the whole step, over all ranks and micro-batches.
+        step_num_supervised: The number of targets that count in the loss of the whole step: a sum of losses
+            divided by it, and added up over ranks and micro-batches, is the mean loss of one large batch. Every
+            rank knows both before the first forward.
 
     >>> batch = Batch({"input_ids": torch.zeros(2, 3, dtype=torch.int64)}, torch.arange(2), 4, 4)
     >>> batch["input_ids"].shape, batch.num_tokens, round(batch.padding_fraction, 2)
@@ -53,6 +75,7 @@ class Batch(dict[str, Any]):
         self._num_tokens = num_tokens
         self.num_supervised = -1 if num_supervised is None else num_supervised
         self.chunked = chunked
+        self.step: StepNumbers | _Uncounted | None = None  # None: one of its own
 
     def __repr__(self) -> str:
         held = ", ".join(f"{name}: {_shown(value)}" for name, value in self.items())
@@ -85,6 +108,33 @@ class Batch(dict[str, Any]):
         if isinstance(mask, torch.Tensor):
             return int(mask.sum())
         return int((documents >= 0).sum()) if isinstance(documents, torch.Tensor) else -1
+
+    @property
+    def micro(self) -> int:
+        """Which of its rank's batches of the same step it is, from 0."""
+        return 0 if (step := self._in_step()) is None else step.micro
+
+    @property
+    def step_num_tokens(self) -> int:
+        """The number of real tokens of the whole step."""
+        return self.num_tokens if (step := self._in_step()) is None else step.num_tokens
+
+    @property
+    def step_num_supervised(self) -> int:
+        """The number of targets of the whole step that count in the loss."""
+        return self.num_supervised if (step := self._in_step()) is None else step.num_supervised
+
+    def _in_step(self) -> StepNumbers | None:
+        """What the batch knows of its step, counted when it is first asked for."""
+        if isinstance(self.step, _Uncounted):
+            self.step = self.step.count()
+        return self.step
+
+    def __getstate__(self) -> dict[str, Any]:
+        """To another process goes what was counted, not what counts."""
+        if isinstance(self.step, _Uncounted) and self.step.steps.whole is not None:
+            self._in_step()
+        return self.__dict__
 
     @property
     def padding_fraction(self) -> float:
@@ -135,7 +185,7 @@ class Batch(dict[str, Any]):
                 f"with multiple_of={2 * cp_size!r}, and split what it returns"
             )
         rank, size = self.chunked.check(cp_rank, cp_size)
-        inputs, part, held = self["input_ids"], copy.copy(self), dict(self)
+        inputs, part, held = self["input_ids"], self.map_tensors(lambda tensor: tensor), dict(self)
         if "labels" in self:
             held["shift_labels"] = self["labels"].reshape(-1).roll(-1).view_as(inputs)  # a document begins ignored
         cells = self.chunked.cells(rank, size, inputs.device)
@@ -149,13 +199,28 @@ class Batch(dict[str, Any]):
 
     def map_tensors(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Self:
         """Return the same batch with `function` applied to each tensor."""
-        mapped = copy.copy(self)
+        mapped = type(self).__new__(type(self))
+        mapped.__dict__.update(self.__dict__)
         mapped.update({k: function(v) if isinstance(v, torch.Tensor) else v for k, v in self.items()})
         return mapped
 
 
 def _rows_of(value: Any) -> int:
     return len(value) if isinstance(value, torch.Tensor) else 0
+
+
+def with_steps(batches: Sequence[AnyBatch], rows: Any, collator: Any) -> list[AnyBatch]:
+    """Return batches that know the steps which the rows they were made of belong to, as `collator` counts them.
+
+    What is no `Batch`, or made of rows without steps, is returned as it is.
+    """
+    steps = rows.steps if isinstance(rows, Parcel | RaggedBatch) else rows
+    if not isinstance(steps, Steps) or not any(isinstance(batch, Batch) for batch in batches):
+        return list(batches)
+    for number, batch in enumerate(batches):
+        if isinstance(batch, Batch):
+            batch.step = _Uncounted(steps.part(number, number + 1), collator)
+    return list(batches)
 
 
 def _shown(value: Any) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.arguments import check_choices, check_counts, check_flag
-from fastcollate.collate.batch import Batch
+from fastcollate.collate.batch import Batch, with_steps
 from fastcollate.collate.device_kernels import FilledPacks, PacksBuild
 from fastcollate.collate.kernels import Stretches, outside
 from fastcollate.collate.packed_rows.cells import describe_cells, place_tokens
@@ -126,7 +126,7 @@ class PackingCollator:
 
     def __call__(self, rows: RaggedBatch | Sequence[Any]) -> Batch:
         """Return the packed batch of `rows`; see the class."""
-        return self.collate(rows, new_arrays)[0]
+        return with_steps(self.collate(rows, new_arrays), rows, self)[0]
 
     def __repr__(self) -> str:
         arguments = (f"{name}={value!r}" for name, value in vars(self).items() if not name.startswith("_"))
@@ -180,6 +180,17 @@ class PackingCollator:
             supervised = self._count(arrays["labels"], layout)
         build = self._build(parcel, layout, supervised)
         return {**arrays, **self._boundaries(parcel, layout)}, FilledPacks(self._names, build)
+
+    def count(self, parcel: Parcel) -> tuple[IntArray, IntArray]:
+        """Return the tokens and the targets that each batch of a parcel would have, int64[C] both."""
+        parcel, layout = self._lay_out(parcel)
+        if layout is None:
+            parts = [self.count(part) for part in parcel.singles()]
+            return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+        supervised = self._num_supervised(parcel, layout, self._runs(parcel, layout))
+        if supervised is None:
+            supervised = self.fill(parcel, new_arrays)[1].build.num_supervised
+        return layout.num_tokens, np.array(supervised)
 
     def _count(self, labels: IntArray, layout: PackLayout) -> list[int]:
         """The labels of each batch that count in the loss."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from fastcollate.arguments import check_choices, check_count, check_counts, check_flags
-from fastcollate.collate.batch import Batch
+from fastcollate.collate.batch import Batch, with_steps
 from fastcollate.collate.device_kernels import RowsBuild
 from fastcollate.collate.kernels import fill_batches, join_sequences
 from fastcollate.collate.one_batch import PlainRows
@@ -127,7 +127,7 @@ class PaddingCollator:
 
     def __call__(self, rows: RaggedBatch | Sequence[Any]) -> Built:
         """Return the padded batch of `rows`; see the class."""
-        return self.collate(rows, new_arrays)[0]
+        return with_steps(self.collate(rows, new_arrays), rows, self)[0]
 
     def __repr__(self) -> str:
         arguments = (f"{name}={value!r}" for name, value in vars(self).items() if not name.startswith("_"))
@@ -186,12 +186,15 @@ class PaddingCollator:
             sources["rows"] = (*places, layout.sequences)
         if runs is not None:
             sources["runs"] = (runs.starts, runs.stops)
-        supervised = self._num_supervised(parcel, layout, runs)
-        if supervised is None:
-            supervised = self._count(self._fill(parcel, layout, runs, ["labels"], new_arrays)["labels"], layout)
-        filled = self._filled(parcel, layout, supervised)
+        filled = self._filled(parcel, layout, self._supervised(parcel, layout, runs))
         build = RowsBuild(filled, layout.shift, self.pad_token_id, self._unlabelled)
         return Staged(stage_arrays(sources, allocate), build)
+
+    def count(self, rows: Parcel) -> tuple[IntArray, IntArray]:
+        """Return the tokens and the targets that each batch of a parcel would have, int64[C] both."""
+        parcel, layout = self._lay_out(rows)
+        runs = self._runs(parcel, layout)
+        return layout.num_tokens(), np.array(self._supervised(parcel, layout, runs))
 
     @property
     def _marked(self) -> int | None:
@@ -264,6 +267,12 @@ class PaddingCollator:
         targets = None if runs is None else (runs.starts, runs.stops)
         fill_batches(parcel, layout, arrays, targets, pad=self.pad_token_id, unlabelled=self._unlabelled)
         return arrays
+
+    def _supervised(self, parcel: Parcel, layout: RowLayout, runs: Runs | None) -> list[int]:
+        supervised = self._num_supervised(parcel, layout, runs)
+        if supervised is None:
+            supervised = self._count(self._fill(parcel, layout, runs, ["labels"], new_arrays)["labels"], layout)
+        return supervised
 
     def _num_supervised(self, parcel: Parcel, layout: RowLayout, runs: Runs | None) -> list[int] | None:
         """The labels of each batch that count in the loss; None if only the labels can tell."""

@@ -56,6 +56,22 @@ class BucketedDataset(PlannedDataset[RowBuckets | TokenBuckets]):
             first step rather than hours later; it costs a pass over the lengths.
         groups: Whether the records of a group, such as a preference pair, come in one batch and are never torn
             apart; the corpus needs a column `group`. A batch may then have fewer rows. False by default.
+        accumulate: The number of consecutive batches of each rank that one step of the optimizer has, one by
+            default. The batches of a step are alike on all ranks, and the largest come first. A run resumed with
+            as many batches a step, such as 4 ranks x 8 after 8 ranks x 4, keeps every step; with another number
+            steps are formed anew, from a step's end on.
+
+    Every collated batch knows its step before the first forward and without asking another rank. The loss of one
+    large batch, whatever its parts, over averaging data-parallel ranks:
+
+        dataset = BucketedDataset(store, max_tokens=16_384, accumulate=4)
+        loader = StreamLoader(dataset, PaddingCollator(pad, shift_labels=True), device="cuda")
+        for batch in loader:
+            logits = model(batch["input_ids"], batch["attention_mask"])
+            loss = cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), reduction="sum")
+            (loss / batch.step_num_supervised * world_size).backward()
+            if batch.micro == dataset.accumulate - 1:
+                optimizer.step(), optimizer.zero_grad()
 
     Raises:
         PlanError: Arguments that make no plan for this corpus.
@@ -90,8 +106,10 @@ class BucketedDataset(PlannedDataset[RowBuckets | TokenBuckets]):
         lanes: int = 1,
         longest_first: bool = False,
         groups: bool = False,
+        accumulate: int = 1,
     ) -> None:
         whole, world = as_corpus(corpus, error=PlanError), find_world(rank, world_size)
+        accumulate = check_count("accumulate", accumulate, 1, most=2**20, error=PlanError)
         records = whole.at_epoch(check_count("seed", seed, error=PlanError), 0)
         plan = plan_buckets(
             whole.length_histogram(),
@@ -104,10 +122,10 @@ class BucketedDataset(PlannedDataset[RowBuckets | TokenBuckets]):
             seed=seed,
             window=window,
             drop_last=drop_last,
-            group=world.size,
+            group=world.size * accumulate,
             shuffle_block=block_of(whole, shuffle_block),
             lanes=lanes,
             longest_first=longest_first,
             groups=find_groups(whole, groups),
         )
-        super().__init__(whole, plan, records, world)
+        super().__init__(whole, plan, records, world, accumulate)

@@ -49,6 +49,8 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
             packs are dealt as they come.
         groups: Whether the records of a group, such as a preference pair, come in one pack and are never torn
             apart; the corpus needs a column `group`. False by default.
+        accumulate: The number of consecutive batches of each rank that one step of the optimizer has, one by
+            default; see `BucketedDataset`.
 
     Raises:
         PlanError: Arguments that make no plan for this corpus; a record that is too long is named.
@@ -83,8 +85,10 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
         rank: int | None = None,
         world_size: int | None = None,
         balance: int | None = 24_576,
+        accumulate: int = 1,
     ) -> None:
         whole, world = as_corpus(corpus, error=PlanError), find_world(rank, world_size)
+        accumulate = check_count("accumulate", accumulate, 1, most=2**20, error=PlanError)
         records = whole.at_epoch(check_count("seed", seed, error=PlanError), 0)
         plan = plan_packs(
             whole.length_histogram(),
@@ -99,8 +103,8 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
             drop_last=drop_last,
             shuffle_block=block_of(whole, shuffle_block),
             lanes=lanes,
-            group=world.size,
+            group=world.size * accumulate,
             balance=balance,
             groups=find_groups(whole, groups),
         )
-        super().__init__(whole, plan, records, world)
+        super().__init__(whole, plan, records, world, accumulate)

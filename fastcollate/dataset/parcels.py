@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.corpus.corpus import Records, find_in
-from fastcollate.plan.shares import Share
-from fastcollate.ragged import Found, IntArray, Parcel, Scattered
+from fastcollate.plan.shares import InSteps, Share
+from fastcollate.ragged import Found, IntArray, Parcel, Scattered, Steps, WholeSteps
 
 __all__ = ["CELLS", "cut_parcels", "find_rows"]
 
 CELLS = 1 << 17  # of a parcel at most: some MB, which soon come
+_CELLS_COUNTED = 1 << 20  # that are laid out at once to be counted
 _LEAST = 1 << 11  # cells that a batch counts as, so that not too many tiny ones wait for each other
 
 
@@ -24,6 +26,7 @@ def find_rows(
     *,
     per_token: Collection[str] = (),
     max_length: int | None = None,
+    whole: Records | None = None,
 ) -> Parcel:
     """Return the batches of a share with their rows where the records lie: whole records, or documents of packs.
 
@@ -33,6 +36,7 @@ def find_rows(
         columns: The columns to find beside the tokens.
         per_token: Those of the columns that are cut with the tokens.
         max_length: The tokens that longer records are cut to; by default they stay whole.
+        whole: The records in which what other ranks have of the steps is found; by default `records`.
     """
     ids, pieces = share.record_ids, share.pieces
     real = ids >= 0
@@ -45,12 +49,30 @@ def find_rows(
         found.columns,
         share.packs,
         share.pack_edges,
+        steps=None
+        if share.steps is None
+        else _steps_of(whole or records, share.steps, columns, per_token, max_length),
     )
     if pieces is not None:
         return parcel.cut(pieces.begins, pieces.lengths, per_token)
     if max_length is not None and int(parcel.tokens.lengths.max(initial=0)) > max_length:
         return parcel.cut(0, np.minimum(parcel.tokens.lengths, max_length), per_token)
     return parcel
+
+
+def _steps_of(
+    records: Records, steps: InSteps, beside: Collection[str], per_token: Collection[str], max_length: int | None
+) -> Steps:
+    """The steps of a share, whose batches over all ranks are found when they are counted."""
+
+    def find(collator: Any) -> Iterator[Parcel]:
+        known = getattr(collator, "columns", ())
+        columns = [name for name in beside if name in known]
+        for share in steps.whole():
+            whole = find_rows(records, share, columns, per_token=per_token, max_length=max_length)
+            yield from cut_parcels(whole, _CELLS_COUNTED)
+
+    return Steps(steps.micro, steps.home, WholeSteps(find, steps.size))
 
 
 def cut_parcels(parcel: Parcel, cells: int = CELLS) -> Iterator[Parcel]:

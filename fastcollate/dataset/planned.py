@@ -39,7 +39,7 @@ AnyPlan = TypeVar("AnyPlan", bound=WindowedPlan[Any])
 class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
     """What datasets over a plan share: a position that moves with what their latest pass delivers."""
 
-    def __init__(self, corpus: Corpus, plan: AnyPlan, records: Records, world: World) -> None:
+    def __init__(self, corpus: Corpus, plan: AnyPlan, records: Records, world: World, accumulate: int = 1) -> None:
         if isinstance(corpus, Mixture) and not plan.shuffle:
             warnings.warn(
                 "shuffle=False delivers the sources of a mixture one after another: shuffle to mix their records",
@@ -50,7 +50,8 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         self.seed = plan.seed
         self._plan, self._records = plan, records  # of the epoch that was asked for last, if any was
         self._world = world
-        self._place = SharedPosition(Position(0, 0, world.size))
+        self.accumulate = accumulate
+        self._place = SharedPosition(Position(0, 0, world.size * accumulate))
         self._fingerprint = {"corpus": corpus.fingerprint, **plan.fingerprint()}
         self._columns = corpus.columns
 
@@ -96,8 +97,8 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
 
     def __len__(self) -> int:
         """Return the batches of an epoch on this rank; with `max_tokens` or packs the first call plans it."""
-        batches, size = self._plan_at(self._next()).num_batches, self._world.size
-        return batches // size if self._plan.drop_last else -(-batches // size)
+        batches, size = self._plan_at(self._next()).num_batches, self._step_size
+        return (batches // size if self._plan.drop_last else -(-batches // size)) * self.accumulate
 
     def __iter__(self) -> Iterator[RaggedBatch]:
         """Yield the batches of this rank, and of this worker if it is one, from the position on.
@@ -117,6 +118,8 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             run, info = self.begin(), get_worker_info()
             worker, num_workers = (0, 1) if info is None else (info.id, info.num_workers)
             parcels = self.parcels(run.start, worker=worker, num_workers=num_workers)
+            if info is not None and self.accumulate == 1:
+                parcels = map(Parcel.uncounted, parcels)
             for batch in chain.from_iterable(parcel.side_by_side().batches() for parcel in parcels):
                 run.deliver()
                 yield batch
@@ -141,6 +144,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         num_workers: int = 1,
         cells: int = CELLS,
         counts: ReadCounts | None = None,
+        counter: Any = None,
     ) -> Iterator[Parcel]:
         """Return the batches of a pass of this rank, or every `num_workers`-th of them; the position stays.
 
@@ -151,6 +155,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             num_workers: How many share the pass; one by default.
             cells: The cells of a parcel at most, unless it is one batch; 131,072 by default.
             counts: What reading from a disk or an object store is added to; by default nobody counts.
+            counter: The collator that counts at once what steps have; by default whoever collates a batch does.
         """
         plan, records = self._plan_at(start), self._records
         known = self._columns
@@ -164,12 +169,17 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             world_size=self._world.size,
             worker=worker,
             num_workers=num_workers,
+            accumulate=self.accumulate,
+            begin=start.begin,
             most=_MOST_AT_ONCE if knows_places(records) else _MOST_GATHERED,
         )
         read, shares = read_in_time(self.corpus, records, shares, beside, counts)
         longest = getattr(plan, "max_length", None)
-        found = (find_rows(read, share, beside, per_token=per_token, max_length=longest) for share in shares)
-        parcels = chain.from_iterable(cut_parcels(parcel, cells) for parcel in found)
+        found = (
+            find_rows(read, share, beside, per_token=per_token, max_length=longest, whole=records)
+            for share in shares
+        )
+        parcels = chain.from_iterable(cut_parcels(parcel.counted(counter), cells) for parcel in found)
         return checked(parcels, records, start, worker=worker, num_workers=num_workers)
 
     def finish(self, run: Pass) -> None:
@@ -241,9 +251,13 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
 
         Raises:
             StateError: `state` is no state of this library.
-            StateMismatchError: `state` was taken over other data, arguments or seed; the field is named.
+            StateMismatchError: `state` was taken over other data, arguments or seed; the field is named. Or it was
+            taken in the middle of a step, and steps have another number of batches now.
         """
-        position = check_state(state, seed=self.seed, fingerprint=self._fingerprint)
+        ranks = {"world_size": self._ask_world().size, "accumulate": self.accumulate}
+        position = check_state(state, seed=self.seed, fingerprint=self._fingerprint, **ranks)
+        if "step" not in state:  # of a run whose steps have one batch a rank: one ended there
+            position = position._replace(begin=position.batch)
         if position.landmark.window > self._plan.num_windows:
             raise StateError(f"the state's landmark is {position.landmark}: the plan has fewer windows")
         self._place.move(position, loaded=True)
@@ -258,7 +272,8 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         """
         state = self._state(self._next())
         compared = {name: state[name] for name in ("epoch", "batch", "group", "seed")} | self._fingerprint
-        check_agreement({**compared, "world_size": self.world_size}, self.rank, self.world_size)
+        compared |= {"world_size": self.world_size, "accumulate": self.accumulate}
+        check_agreement(compared, self.rank, self.world_size)
 
     def __getstate__(self) -> dict[str, Any]:
         """To another process go the world as it is known here and the position; it reads records of its own."""
@@ -282,17 +297,26 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
 
     def _settled(self, position: Position) -> Position:
         """The start of the next epoch, for a position at the end of one."""
-        rest = self._world.size - 1 if self._plan.drop_last else 0  # a step that lacks a batch is dropped
-        if position.batch == 0 or self._plan_at(position).has_batch(position.batch + rest):
+        rest = self._step_size - 1 if self._plan.drop_last else 0  # a step that lacks a batch is dropped
+        if position.batch == 0 or self._plan_at(position).has_batch(position.step_begin(self._step_size) + rest):
             return position
         return Position(position.epoch + 1, 0, position.group)
 
     def _state(self, position: Position) -> dict[str, Any]:
         must_count = self._plan.must_count
+        step = None if self.accumulate == 1 else self._step_size
+        first, batch = position.step_begin(self._step_size), position.batch
         if must_count:
-            batch, landmark = self._plan_at(position).place(position.batch)
-            position = position._replace(batch=batch, landmark=landmark)
-        return make_state(position, seed=self.seed, fingerprint=self._fingerprint, must_count=must_count)
+            placed, landmark = self._plan_at(position).place(first)
+            batch = batch if first < batch else placed
+            position = position._replace(batch=batch, landmark=landmark, begin=min(first, batch))
+        return make_state(
+            position, seed=self.seed, fingerprint=self._fingerprint, must_count=must_count, step=step
+        )
+
+    @property
+    def _step_size(self) -> int:
+        return self._world.size * self.accumulate
 
     def _ask_world(self) -> World:
         """The world; what is known only now makes the steps of a run that has not begun."""
@@ -300,11 +324,11 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             return self._world  # the main process asked; what a worker finds around itself may be nobody's
         before, self._world = self._world, self._world.asked_again()
         if before.size != self._world.size:
-            self._place.regroup(before.size, self._world.size)
+            self._place.regroup(before.size * self.accumulate, self._step_size)
         return self._world
 
     def _plan_at(self, position: Position) -> AnyPlan:
-        epoch, _, group, landmark = position
+        epoch, _, group, landmark, _ = position
         plan = self._plan
         if (epoch, group) != (plan.epoch, plan.group) or (landmark.window and not plan.knows(landmark)):
             self._records = self.corpus.at_epoch(self.seed, epoch)

@@ -21,17 +21,17 @@ _MOST_WORKERS = 256
 # process; it is believed while nobody has moved the position since.
 _NOTE = [("moves", np.int64), ("team", np.int64), ("epoch", np.int64), ("process", np.int64), ("stage", np.int64)]
 _BLOCK = np.dtype(
-    [("position", np.int64, 6), ("moves", np.int64), ("loads", np.int64), ("notes", _NOTE, _MOST_WORKERS)]
+    [("position", np.int64, 7), ("moves", np.int64), ("loads", np.int64), ("notes", _NOTE, _MOST_WORKERS)]
 )
 BEGUN, GIVING, ENDED = 0, 1, 2  # stages of a worker's pass: nothing made yet, a batch made, all made
-BATCH, GROUP, MOVES, LOADS = 1, 2, 6, 7  # their places in the block
+BATCH, GROUP, MOVES, LOADS = 1, 2, 7, 8  # their places in the block
 
 
 class SharedBlock:
     """A tensor that crosses process borders, and the numbers in it: a position, counts, and notes of workers.
 
     Attributes:
-        numbers: The position as six numbers, then the counts at `MOVES` and `LOADS`, then the notes.
+        numbers: The position as seven numbers, then the counts at `MOVES` and `LOADS`, then the notes.
     """
 
     def __init__(self, memory: torch.Tensor) -> None:
@@ -53,8 +53,8 @@ class SharedBlock:
 
     def position(self) -> Position:
         """Return the position that was set, or reached since."""
-        epoch, batch, group, *landmark = self.numbers[:MOVES].tolist()
-        return Position(epoch, batch, group, Landmark(*landmark))
+        epoch, batch, group, *landmark, begin = self.numbers[:MOVES].tolist()
+        return Position(epoch, batch, group, Landmark(*landmark), begin)
 
     def next_position(self) -> tuple[Position, bool]:
         """Return where the next pass begins, and whether that is after passes of workers."""
@@ -65,7 +65,7 @@ class SharedBlock:
 
     def move(self, position: Position) -> None:
         """Set the position; what workers noted before is void."""
-        self.numbers[:MOVES] = [*position[:3], *position.landmark]
+        self.numbers[:MOVES] = [*position[:3], *position.landmark, position.begin]
         self.numbers[MOVES] += 1
 
     def note_of(self, worker: int) -> Any:

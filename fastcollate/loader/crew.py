@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from fastcollate.collate.staged import Allocator
@@ -32,6 +33,7 @@ class Reading:
         collate_fn: What makes a batch; None where rows are sent.
         shares: Whether it fills memory that the main process shares.
         start: Where the pass begins, unless the worker is told another place.
+        counter: The collator that counts what the steps of batches have, wherever it makes them; None if none can.
     """
 
     dataset: PlannedDataset[Any]
@@ -39,6 +41,7 @@ class Reading:
     collate_fn: Any
     shares: bool
     start: Position
+    counter: Any = None
 
     def __call__(self, worker: int, num_workers: int, *told: Any) -> Iterator[Any]:
         """Yield parcels, or the batches of each, or what fills them in memory that `told` allocates first."""
@@ -49,7 +52,10 @@ class Reading:
             "num_workers": num_workers,
             "cells": _CELLS if self.shares else CELLS,
         }
-        parcels = self.dataset.parcels(start, columns=self.columns, **share)
+        counter = self.counter if self.dataset.accumulate > 1 else None  # it costs time, and few ask
+        parcels = self.dataset.parcels(start, columns=self.columns, counter=counter, **share)
+        if counter is None:
+            parcels = map(Parcel.uncounted, parcels)
         if allocate is not None:
             return self._filled(parcels, allocate)
         rows = map(Parcel.side_by_side, parcels)
@@ -59,14 +65,17 @@ class Reading:
 
     def _filled(self, parcels: Iterator[Parcel], allocate: Allocator) -> Iterator[Any]:
         for parcel in parcels:
-            yield from all_or_each(lambda part: (*self.collate_fn.fill(part, allocate), len(part)), parcel)
+            yield from all_or_each(partial(self._fill, allocate), parcel)
+
+    def _fill(self, allocate: Allocator, part: Parcel) -> tuple[Any, ...]:
+        return *self.collate_fn.fill(part, allocate), len(part), part.steps
 
     def given(self) -> dict[str, Any] | None:
         """Return all that the items follow from, beside the start: equal as long as nobody changed it.
 
         None where that is not known: of a function, a corpus or a class that is not ours.
         """
-        dataset, collate_fn = self.dataset, self.collate_fn
+        dataset, collate_fn = self.dataset, self.collate_fn or self.counter
         parts = [dataset, dataset.corpus] if collate_fn is None else [dataset, dataset.corpus, collate_fn]
         if not all(type(part).__module__.startswith("fastcollate.") for part in parts):
             return None

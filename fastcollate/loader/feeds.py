@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from fastcollate.collate.batch import with_steps
 from fastcollate.collate.staged import Allocator, Staged, new_arrays
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.dataset.position import Pass
@@ -71,6 +72,11 @@ class Feed:
     num_workers: int
     timeout: float
 
+    @property
+    def counter(self) -> Any:
+        """The collator, if it can count what steps have."""
+        return self.collate_fn if self.fills and hasattr(self.collate_fn, "count") else None
+
     def read(self, run: Pass, crew: Crew, counts: ReadCounts) -> WorkerPool | Iterator[Parcel]:
         """Return what is read in a pass: parcels of rows, or a pool whose workers read them.
 
@@ -81,7 +87,7 @@ class Feed:
             return self.dataset.parcels(run.start, columns=self.columns, counts=counts)
         made_here = self.fills and not self.shares
         collate_fn = None if made_here else self.collate_fn
-        reading = Reading(self.dataset, self.columns, collate_fn, self.shares, run.start)
+        reading = Reading(self.dataset, self.columns, collate_fn, self.shares, run.start, self.counter)
         return crew.begin(reading, workers=self.num_workers, timeout=self.timeout)
 
     def send(
@@ -141,7 +147,7 @@ class Feed:
         def sent(part: Parcel) -> OnDevice:
             copied = _sent(partial(make, part), copier, stats)
             _check_made(self.collate_fn, copied.item, len(part))
-            return copied
+            return copied._replace(item=with_steps(copied.item, part, self.collate_fn))
 
         yield from all_or_each(sent, parcel)
 
@@ -149,10 +155,10 @@ class Feed:
         """The batches that workers filled, as many at a time as have come."""
 
         def unpack(filled: Any) -> Iterator[Any]:
-            arrays, build, count = filled
+            arrays, build, count, steps = filled
             made = build.batches(arrays)
             _check_made(self.collate_fn, made, count)
-            return iter(made)
+            return iter(with_steps(made, steps, self.collate_fn))
 
         pool.unpack = unpack
         while True:

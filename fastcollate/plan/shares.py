@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from fastcollate.ragged import IntArray, Packs
 
-__all__ = ["Pieces", "Share", "cut_stream", "fitting"]
+__all__ = ["InSteps", "Pieces", "Share", "cut_stream", "fitting"]
 
 
 class Pieces(NamedTuple):
@@ -26,6 +27,26 @@ class Pieces(NamedTuple):
         return Pieces(*(column[chosen] for column in self))
 
 
+class InSteps(NamedTuple):
+    """`InSteps` says which steps the batches of a share belong to, and what these steps have over all ranks.
+
+    Attributes:
+        micro: Which of its rank's batches of the step each is, from 0: int64[C].
+        home: The number of each batch's step, from 0: int64[C].
+        size: The batches of a step over all ranks.
+        whole: Returns all batches of these steps as shares, `size` for each step, one step after another.
+    """
+
+    micro: IntArray
+    home: IntArray
+    size: int
+    whole: Callable[[], list[Share]]
+
+    def part(self, first: int, last: int) -> InSteps:
+        """Return those of the batches from `first` to `last`."""
+        return self._replace(micro=self.micro[first:last], home=self.home[first:last])
+
+
 class Share(NamedTuple):
     """A `Share` names the records of some consecutive batches of one worker of one rank.
 
@@ -38,6 +59,7 @@ class Share(NamedTuple):
         pieces: The documents, where rows are documents of packs; else None.
         packs: The packs of all batches, numbered through; None where a row is a row.
         pack_edges: The packs of each batch, int64[C+1]; None where a row is a row.
+        steps: Which steps the batches belong to; None where each batch is a step of its own.
     """
 
     record_ids: IntArray
@@ -46,6 +68,7 @@ class Share(NamedTuple):
     pieces: Pieces | None = None
     packs: Packs | None = None
     pack_edges: IntArray | None = None
+    steps: InSteps | None = None
 
     @property
     def real_ids(self) -> IntArray:
@@ -68,6 +91,7 @@ class Share(NamedTuple):
             None if self.pieces is None else self.pieces.at(rows),
             packs,
             pack_edges,
+            None if self.steps is None else self.steps.part(first, last),
         )
 
     @classmethod

@@ -80,17 +80,28 @@ class Landmarks:
 class Position(NamedTuple):
     """A `Position` counts the global batches delivered in `epoch`, planned in steps of `group` batches.
 
-    `landmark` is where the plan's window around them begins: from there on nothing before need be counted.
+    `landmark` is where the plan's window around them begins: from there on nothing before need be counted. Steps
+    of the optimizer are counted from global batch `begin` on.
     """
 
     epoch: int
     batch: int
     group: int
     landmark: Landmark = Landmark()
+    begin: int = 0
+
+    def step_begin(self, size: int) -> int:
+        """Return the global batch with which the step of `size` batches began that is under way, or begins."""
+        return self.begin + (self.batch - self.begin) // size * size
 
 
 def make_state(
-    position: Position, *, seed: int, fingerprint: Mapping[str, Any], must_count: bool = False
+    position: Position,
+    *,
+    seed: int,
+    fingerprint: Mapping[str, Any],
+    must_count: bool = False,
+    step: int | None = None,
 ) -> dict[str, Any]:
     """Return the state_dict of a position.
 
@@ -100,11 +111,14 @@ def make_state(
         fingerprint: The names of the data and the arguments, field by field.
         must_count: Whether lengths decide how many batches there are; then the state holds the position's
             landmark, after the epoch and the group that it is true of.
+        step: How many batches a step has, where a rank has several of them; then the state holds it, and how many
+            batches of the latest step were delivered.
 
     >>> make_state(Position(2, 40, 4), seed=7, fingerprint={"records": 9})
     {'version': 2, 'epoch': 2, 'batch': 40, 'group': 4, 'landmark': None, 'seed': 7, 'fingerprint': {'records': 9}}
     """
-    epoch, batch, group, landmark = position
+    epoch, batch, group, landmark, begin = position
+    steps = {} if step is None else {"step": [step, (batch - begin) % step]}
     return {
         "version": VERSION,
         "epoch": epoch,
@@ -113,11 +127,26 @@ def make_state(
         "landmark": [epoch, group, *landmark] if must_count else None,
         "seed": seed,
         "fingerprint": dict(fingerprint),
+        **steps,
     }
 
 
-def check_state(state: Mapping[str, Any], *, seed: int, fingerprint: Mapping[str, Any]) -> Position:
+def check_state(
+    state: Mapping[str, Any],
+    *,
+    seed: int,
+    fingerprint: Mapping[str, Any],
+    world_size: int = 1,
+    accumulate: int = 1,
+) -> Position:
     """Return the position in `state`, if it was taken over the same data with the same arguments.
+
+    Args:
+        state: What `make_state` returned.
+        seed: The plan's seed.
+        fingerprint: The names of the data and the arguments, field by field.
+        world_size: The number of ranks now.
+        accumulate: The batches of a rank's step now.
 
     Raises:
         StateError: not a state, or one that was changed since it was taken.
@@ -137,7 +166,29 @@ def check_state(state: Mapping[str, Any], *, seed: int, fingerprint: Mapping[str
                 f"the state was taken with {name} {then.get(name)!r}, this dataset has {now.get(name)!r}: "
                 "resume with the same data and arguments, or start a new run"
             )
-    return Position(epoch, batch, group, _check_landmark(state["landmark"], epoch, batch, group))
+    begin = _check_step(state["step"], batch, world_size, accumulate) if "step" in state else 0
+    return Position(epoch, batch, group, _check_landmark(state["landmark"], epoch, batch, group), begin)
+
+
+def _check_step(noted: Any, batch: int, world_size: int, accumulate: int) -> int:
+    """The global batch that the step under way began with."""
+    numbers: list[int] = list(noted) if isinstance(noted, list | tuple) else []
+    if not all(type(number) is int for number in numbers):
+        numbers = []
+    if len(numbers) != 2 or not 0 <= numbers[1] < numbers[0] or numbers[1] > batch:
+        raise StateError(f"the state's step is {noted!r}: it was changed since it was taken")
+    size, given = numbers
+    if given and size != world_size * accumulate:
+        raise StateMismatchError(
+            f"the state was taken after {given} of the {size} batches of a step, this dataset has steps of "
+            f"{world_size * accumulate} (world_size x accumulate): resume with as many, or from a step's end"
+        )
+    if given % world_size:
+        raise StateMismatchError(
+            f"the state was taken after {given} of the {size} batches of a step, which {world_size} ranks cannot "
+            "have delivered: resume with a world_size that divides them, or from a step's end"
+        )
+    return batch - given
 
 
 def _check_fields(state: Any) -> None:
@@ -149,7 +200,7 @@ def _check_fields(state: Any) -> None:
             f"the state has version {state['version']!r}, this fastcollate reads {VERSION}: "
             f"resume with the version that took it, or begin the epoch anew: set_epoch({state.get('epoch', 0)!r})"
         )
-    if set(state) != set(_FIELDS):
+    if set(state) - {"step"} != set(_FIELDS):
         raise StateError(
             f"not a fastcollate state: it has {sorted(map(str, state))}, a state has {sorted(_FIELDS)}"
         )

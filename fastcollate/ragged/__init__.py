@@ -36,8 +36,9 @@ The words:
     window    A window is the records at consecutive places of an epoch's order, which are planned together.
     landmark  A landmark says at which batch of the epoch, and at which token, a window begins.
     rank      A rank is one of the processes that train together, and its number among these.
-    step      A step is the batches that all ranks take at the same time, one each and alike in cost.
-    group     The group is the number of batches in a planned step: how many ranks there were when the run began.
+    step      A step is the batches of one step of the optimizer over all ranks, alike in cost: one or more each.
+    micro     A micro-batch is one of the batches that a rank takes in the same step, and their number from 0.
+    group     The group is the number of batches in a planned step, as many as when the run began.
     pass      A pass is one iteration over a dataset or loader: the rest of an epoch, from a position on.
     position  A position says how far a run is: its epoch, and how many batches of it all ranks together delivered.
     state     A state is a position as JSON, with the seed and the fingerprint of the data and arguments.
@@ -65,6 +66,7 @@ from fastcollate.ragged.ragged import (
 from fastcollate.ragged.ragged_batch import Column, RaggedBatch
 from fastcollate.ragged.scattered import Found, Scattered
 from fastcollate.ragged.span import Span, bounds_at
+from fastcollate.ragged.steps import StepNumbers, Steps, WholeSteps
 
 __all__ = [
     "Capacity",
@@ -79,6 +81,9 @@ __all__ = [
     "Rows",
     "Scattered",
     "Span",
+    "StepNumbers",
+    "Steps",
+    "WholeSteps",
     "bounds_at",
     "new_array",
     "offsets_of",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from fastcollate.ragged.packs import Packs
 from fastcollate.ragged.ragged import IntArray, Rows
 from fastcollate.ragged.ragged_batch import RaggedBatch
 from fastcollate.ragged.scattered import Scattered
+from fastcollate.ragged.steps import Steps
 
 __all__ = ["Parcel"]
 
@@ -31,6 +32,7 @@ class Parcel:
         packs: The packs of all batches, numbered through; None where a row is a row.
         pack_edges: The packs of each batch, int64[C+1], as `edges` are its documents; None where there are none.
         cuts: The tokens of its record that lie before each row, int64[R], where rows are pieces; else None.
+        steps: Which steps the batches belong to; None where each is a step of its own, or nobody knows.
     """
 
     tokens: Scattered
@@ -41,6 +43,7 @@ class Parcel:
     packs: Packs | None = None
     pack_edges: IntArray | None = None
     cuts: IntArray | None = None
+    steps: Steps | None = None
 
     @classmethod
     def of(cls, batch: RaggedBatch) -> Self:
@@ -55,6 +58,7 @@ class Parcel:
             packs,
             None if packs is None else np.array([0, len(packs.used)]),
             batch.cuts,
+            batch.steps,
         )
 
     def __len__(self) -> int:
@@ -91,6 +95,7 @@ class Parcel:
             packs,
             pack_edges,
             None if self.cuts is None else self.cuts[rows],
+            None if self.steps is None else self.steps.part(first, last),
         )
 
     def cut(self, begins: IntArray | int, lengths: IntArray, per_token: Collection[str]) -> Self:
@@ -107,6 +112,16 @@ class Parcel:
         }
         cuts = self.cuts if isinstance(begins, int) else begins if self.cuts is None else self.cuts + begins
         return replace(self, tokens=self.tokens.cut(begins, lengths), columns=columns, cuts=cuts)
+
+    def counted(self, collator: Any) -> Self:
+        """Return the same batches knowing what their steps have, as `collator` counts it; as they are for None."""
+        if self.steps is None or collator is None:
+            return self
+        return replace(self, steps=self.steps.counted(collator))
+
+    def uncounted(self) -> Self:
+        """Return the same batches for another process, where nobody can count what their steps have."""
+        return self if self.steps is None else replace(self, steps=self.steps.uncounted())
 
     def with_rows(self, batch: RaggedBatch) -> Self:
         """Return the same batches with the tokens, columns and cuts that the rows have in `batch`."""
@@ -136,6 +151,7 @@ class Parcel:
                 if self.packs is None or pack_edges is None
                 else self.packs.part(pack_edges[number], pack_edges[number + 1]),
                 None if self.cuts is None else self.cuts[begin:end],
+                None if self.steps is None else self.steps.part(number, number + 1),
             )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastcollate.errors import InputError
 from fastcollate.ragged.packs import Packs
 from fastcollate.ragged.ragged import IntArray, Ragged, Rows
+from fastcollate.ragged.steps import Steps
 
 __all__ = ["Column", "RaggedBatch"]
 
@@ -44,6 +45,7 @@ class RaggedBatch:
         packs: Which rows are documents of one pack, and where in it each lies; None where a row is a row.
         cuts: The tokens of its record that lie before each row, int64[B], where rows are pieces of records; else
             None.
+        steps: Which step the batch belongs to; None where it is a step of its own, or nobody knows.
 
     >>> from fastcollate import Ragged
     >>> batch = RaggedBatch.from_ragged(Ragged.from_rows([[1, 2, 3], [4]]))
@@ -57,6 +59,7 @@ class RaggedBatch:
     width: int | None = None
     packs: Packs | None = None
     cuts: IntArray | None = None
+    steps: Steps | None = None
 
     @classmethod
     def from_ragged(
