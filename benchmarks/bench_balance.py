@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks.harness.corpora import DISTRIBUTIONS
-from fastcollate.plan.balance import work_of
-from fastcollate.plan.pack_plan import PackPlan
+from fastcollate.plan.pack_plans.balance import work_of
+from fastcollate.plan.pack_plans.pack_plan import PackPlan
 from fastcollate.plan.planning import plan_packs
 
 BALANCE = 24_576  # of a model of 7 billion parameters

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from fastcollate.corpus.mixture import mix as mix
     from fastcollate.corpus.recognised import open_corpus as open_corpus
     from fastcollate.dataset.bucketed import BucketedDataset as BucketedDataset
-    from fastcollate.dataset.meshes import from_mesh as from_mesh
     from fastcollate.dataset.packed import PackedDataset as PackedDataset
+    from fastcollate.dataset.processes.meshes import from_mesh as from_mesh
     from fastcollate.device.copier import prefetch_to_device as prefetch_to_device
     from fastcollate.errors import CollateError as CollateError
     from fastcollate.errors import EncodingError as EncodingError
@@ -57,7 +57,7 @@ _HOMES = {
     "collate.padding": ("PaddingCollator",),
     "collate.preferences": ("PreferenceCollator",),
     "dataset.bucketed": ("BucketedDataset",),
-    "dataset.meshes": ("from_mesh",),
+    "dataset.processes.meshes": ("from_mesh",),
     "dataset.packed": ("PackedDataset",),
     "device.copier": ("prefetch_to_device",),
     "errors": (

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fastcollate.plan.buckets.row_buckets import RowBuckets
 from fastcollate.plan.buckets.token_buckets import TokenBuckets
-from fastcollate.plan.pack_plan import BestFitPacks, WrappedPacks
+from fastcollate.plan.pack_plans.pack_plan import BestFitPacks, WrappedPacks
 
 ANY, MANY = st.integers(1, 100), st.integers(9, 100)  # records of a window; the least batches of rows need 9
 

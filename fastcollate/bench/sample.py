@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastcollate.corpus.corpus import RaggedCorpus
-from fastcollate.corpus.mapped_corpus import MappedCorpus
+from fastcollate.corpus.mapped.mapped_corpus import MappedCorpus
 from fastcollate.errors import InputError
 from fastcollate.ragged import IntArray
 from fastcollate.store.reader import TokenStore

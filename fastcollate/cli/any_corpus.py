@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from fastcollate.cli.setting_pairs import add_storage_options
-from fastcollate.corpus.mapped_corpus import MappedCorpus
+from fastcollate.corpus.mapped.mapped_corpus import MappedCorpus
 from fastcollate.corpus.recognised import open_corpus
 from fastcollate.store.reader import TokenStore
 

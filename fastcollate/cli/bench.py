@@ -25,7 +25,7 @@ from fastcollate.reports.text import announced, print_json
 
 if TYPE_CHECKING:
     from fastcollate.corpus.corpus import RaggedCorpus
-    from fastcollate.corpus.mapped_corpus import MappedCorpus
+    from fastcollate.corpus.mapped.mapped_corpus import MappedCorpus
     from fastcollate.loader.stream import StreamLoader
     from fastcollate.store.reader import TokenStore
 

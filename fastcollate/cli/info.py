@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastcollate.cli.any_corpus import add_corpus, opened
-from fastcollate.corpus.mapped_corpus import MappedCorpus
+from fastcollate.corpus.mapped.mapped_corpus import MappedCorpus
 from fastcollate.plan.sorting import default_block
 from fastcollate.pretokenize.telling import told
 from fastcollate.ragged import IntArray

@@ -6,7 +6,7 @@ from typing import Any
 from fastcollate.arguments import check_count
 from fastcollate.cli.any_corpus import add_corpus, opened
 from fastcollate.corpus.corpus import block_of
-from fastcollate.corpus.mapped_corpus import MappedCorpus
+from fastcollate.corpus.mapped.mapped_corpus import MappedCorpus
 from fastcollate.errors import PlanError, plural
 from fastcollate.plan.planning import plan_buckets, plan_packs
 from fastcollate.reports.idle_time import USUAL, WANTED, IdleTime, picture, window_that_would_do

@@ -12,8 +12,8 @@ from fastcollate.pretokenize.recipe import Overlong, Unsupervised
 from fastcollate.pretokenize.run import prepare
 from fastcollate.pretokenize.telling import told
 from fastcollate.pretokenize.work import EngineName
-from fastcollate.reports.account_shown import account_shown
-from fastcollate.reports.account_summary import account_numbers, account_words
+from fastcollate.reports.accounts.account_shown import account_shown
+from fastcollate.reports.accounts.account_summary import account_numbers, account_words
 from fastcollate.reports.logged import logged
 from fastcollate.reports.store_numbers import EACH_A_LINE, store_numbers
 from fastcollate.reports.text import file_size, print_fields, print_json, printable

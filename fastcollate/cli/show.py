@@ -3,7 +3,7 @@ from __future__ import annotations
 import argparse
 
 from fastcollate.cli.any_corpus import add_corpus, opened
-from fastcollate.corpus.mapped_corpus import MappedCorpus
+from fastcollate.corpus.mapped.mapped_corpus import MappedCorpus
 from fastcollate.errors import InputError, plural
 from fastcollate.reports.text import print_json, uses_colour
 from fastcollate.reports.transcript import Part, as_colours, as_facts, as_marked, parts_of

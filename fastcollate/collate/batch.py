@@ -20,7 +20,7 @@ class _Uncounted(NamedTuple):
     steps: Steps
     collator: Any
 
-    def count(self) -> StepNumbers:
+    def found(self) -> StepNumbers:
         """Return it.
 
         Raises:
@@ -127,7 +127,7 @@ class Batch(dict[str, Any]):
     def _in_step(self) -> StepNumbers | None:
         """What the batch knows of its step, counted when it is first asked for."""
         if isinstance(self.step, _Uncounted):
-            self.step = self.step.count()
+            self.step = self.step.found()
         return self.step
 
     def __getstate__(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from fastcollate.collate.batch import Batch, with_steps
 from fastcollate.collate.device_kernels import FilledPacks, PacksBuild
 from fastcollate.collate.kernels import Stretches, outside
 from fastcollate.collate.packed_rows.cells import describe_cells, place_tokens
-from fastcollate.collate.packed_rows.cu_seqlens import boundary_counts, cu_seqlens_of
+from fastcollate.collate.packed_rows.cu_seqlens import boundary_counts, cu_seqlens_of, longest_documents
 from fastcollate.collate.packed_rows.fixed import check_capacity
 from fastcollate.collate.packed_rows.pack_layout import PackLayout, lay_out_flat, lay_out_packs
 from fastcollate.collate.packed_rows.zigzag import chunked_batches
@@ -245,27 +245,17 @@ class PackingCollator:
             columns=layout.columns,
             pad_token_id=self.pad_token_id,
             ignore_index=self.ignore_index,
-            document_ids=self._has_document_ids,
+            document_ids=self.keys == "plain",
             attention_mask=self.attention_mask,
             keys=self.keys,
             documents=layout.counts.tolist(),
             boundaries=boundary_counts(layout, self._capacity),
             chunked=chunked_batches(layout, parcel.tokens.lengths, self.multiple_of),
-            longest=self._longest(parcel, layout),
+            longest=longest_documents(parcel, layout, self._capacity),
             record_ids=parcel.record_ids,
             num_tokens=layout.num_tokens.tolist(),
             num_supervised=supervised,
         )
-
-    def _longest(self, parcel: Parcel, layout: PackLayout) -> list[int]:
-        """The most cells that a document of each batch has, or may have where all batches have one shape."""
-        if self.total is not None:
-            width = self.total if parcel.packs is None or parcel.widths is None else parcel.packs.width
-            return [width] * len(layout.rows)
-        lengths = parcel.tokens.lengths if layout.padded is None else layout.padded
-        longest = np.maximum.reduceat(np.append(lengths, 1), layout.edges[:-1])
-        found: list[int] = np.where(layout.counts, longest, self.multiple_of).tolist()
-        return found
 
     def _boundaries(self, parcel: Parcel, layout: PackLayout) -> dict[str, NDArray[np.int32]]:
         """Where the documents of flat batches begin, by name."""
@@ -295,12 +285,8 @@ class PackingCollator:
     @property
     def _names(self) -> list[str]:
         """The tensors of a batch that have a value for each cell."""
-        beside = {"document_ids": self._has_document_ids, "attention_mask": self.attention_mask}
+        beside = {"document_ids": self.keys == "plain", "attention_mask": self.attention_mask}
         return ["input_ids", "labels", "position_ids", *(name for name, wanted in beside.items() if wanted)]
-
-    @property
-    def _has_document_ids(self) -> bool:
-        return self.keys == "plain"
 
     def _num_supervised(self, parcel: Parcel, layout: PackLayout, runs: Runs | None) -> list[int] | None:
         """The labels of each batch that count in the loss; None if only the labels can tell."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from fastcollate.corpus.row_checks import check_labels, check_spans
 from fastcollate.errors import FastCollateError, InputError
 from fastcollate.plan.sorting import default_block
 from fastcollate.ragged import Column, Found, IntArray, Ragged, RaggedBatch, Rows, Scattered, bounds_at
@@ -98,7 +99,6 @@ class Corpus(Protocol):
         ...
 
 
-_NO_TARGET = -100  # what a label is where the loss has nothing to learn
 _MEMBERS = ("__len__", "at_epoch", "columns", "eot_token_id", "fingerprint", "length_histogram")
 
 
@@ -149,9 +149,9 @@ class RaggedCorpus:
         if used.dtype == np.int64 and len(used) and int(used.min()) < 0:
             raise InputError(f"a record holds the token id {used.min()}: token ids are numbered from 0")
         if labels is not None:
-            _check_labels(labels)
+            check_labels(labels)
         if spans is not None:
-            _check_spans(spans, self._lengths)
+            check_spans(spans, self._lengths)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -254,32 +254,6 @@ def block_of(corpus: Corpus, shuffle_block: int | None) -> int:
     if shuffle_block is not None:
         return shuffle_block
     return default_block(token_bytes(corpus), len(corpus))
-
-
-def _check_labels(labels: Ragged) -> None:
-    values = labels.compact().values.astype(np.int64, copy=False)
-    wrong = np.flatnonzero((values < 0) & (values != _NO_TARGET))
-    if len(wrong):
-        raise InputError(
-            f"labels hold {values[wrong[0]]}: a label is a token id, or {_NO_TARGET} where there is no target"
-        )
-
-
-def _check_spans(spans: Ragged, lengths: IntArray) -> None:
-    """Each record's spans are pairs that rise from 0 to its length."""
-    flat = spans.compact()
-    values = flat.values.astype(np.int64)
-    owner = np.repeat(np.arange(len(flat)), flat.lengths)
-    falls = np.flatnonzero((np.diff(values) < 0) & (owner[1:] == owner[:-1]))
-    outside = np.flatnonzero((values < 0) | (values > lengths[owner]))
-    odd = np.flatnonzero(flat.lengths % 2)
-    wrong = [*odd[:1], *owner[falls[:1]], *owner[outside[:1]]]
-    if wrong:
-        record = int(min(wrong))
-        raise InputError(
-            f"record {record} has spans {flat[record].tolist()}: they are (start, stop) pairs that rise from 0 to "
-            f"its {lengths[record]} tokens"
-        )
 
 
 def _chosen(rows: Ragged, indices: IntArray) -> Scattered:

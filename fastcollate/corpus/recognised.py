@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from fastcollate.arguments import check_count
-from fastcollate.corpus.mapped_corpus import MappedCorpus
-from fastcollate.corpus.mapped_rows import Layout
+from fastcollate.corpus.mapped.mapped_corpus import MappedCorpus
+from fastcollate.corpus.mapped.mapped_rows import Layout
 from fastcollate.errors import InputError, StoreError
 from fastcollate.storage.local import storage_errors
 from fastcollate.store.manifest import MANIFEST, is_store_file

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastcollate.corpus.ahead import ReadAhead, is_slow
 from fastcollate.corpus.corpus import Corpus, Records, token_bytes
+from fastcollate.corpus.mixture import Mixture
 from fastcollate.corpus.paged_in import PagedIn
 from fastcollate.plan.order import WindowedPlan
 from fastcollate.plan.shares import Share
@@ -40,7 +41,12 @@ def is_beyond_memory(corpus: Corpus) -> bool:
 
 
 def tell_how_it_is_read(corpus: Corpus, plan: WindowedPlan[Any]) -> None:
-    """Say once that a corpus is read ahead; and warn where each record is a read of its own."""
+    """Say once that a corpus is read ahead; and warn of orders in which nobody would want it."""
+    if isinstance(corpus, Mixture) and not plan.shuffle:
+        warnings.warn(
+            "shuffle=False delivers the sources of a mixture one after another: shuffle to mix their records",
+            stacklevel=4,
+        )
     if not is_beyond_memory(corpus):
         return
     size, records = token_bytes(corpus), max(1, len(corpus))

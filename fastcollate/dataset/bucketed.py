@@ -8,7 +8,7 @@ from fastcollate.arguments import check_count
 from fastcollate.corpus.corpus import Corpus, as_corpus, block_of
 from fastcollate.dataset.grouping import find_groups
 from fastcollate.dataset.planned import PlannedDataset
-from fastcollate.dataset.world import find_world
+from fastcollate.dataset.processes.world import find_world
 from fastcollate.errors import PlanError
 from fastcollate.plan.buckets.row_buckets import RowBuckets
 from fastcollate.plan.buckets.token_buckets import TokenBuckets
@@ -109,7 +109,6 @@ class BucketedDataset(PlannedDataset[RowBuckets | TokenBuckets]):
         accumulate: int = 1,
     ) -> None:
         whole, world = as_corpus(corpus, error=PlanError), find_world(rank, world_size)
-        accumulate = check_count("accumulate", accumulate, 1, most=2**20, error=PlanError)
         records = whole.at_epoch(check_count("seed", seed, error=PlanError), 0)
         plan = plan_buckets(
             whole.length_histogram(),
@@ -122,10 +121,10 @@ class BucketedDataset(PlannedDataset[RowBuckets | TokenBuckets]):
             seed=seed,
             window=window,
             drop_last=drop_last,
-            group=world.size * accumulate,
+            group=world.size * check_count("accumulate", accumulate, 1, most=2**20, error=PlanError),
             shuffle_block=block_of(whole, shuffle_block),
             lanes=lanes,
             longest_first=longest_first,
             groups=find_groups(whole, groups),
         )
-        super().__init__(whole, plan, records, world, accumulate)
+        super().__init__(whole, plan, records, world, int(accumulate))

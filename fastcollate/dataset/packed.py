@@ -8,9 +8,9 @@ from fastcollate.arguments import check_count
 from fastcollate.corpus.corpus import Corpus, as_corpus, block_of
 from fastcollate.dataset.grouping import find_groups
 from fastcollate.dataset.planned import PlannedDataset
-from fastcollate.dataset.world import find_world
+from fastcollate.dataset.processes.world import find_world
 from fastcollate.errors import PlanError
-from fastcollate.plan.pack_plan import BestFitPacks, WrappedPacks
+from fastcollate.plan.pack_plans.pack_plan import BestFitPacks, WrappedPacks
 from fastcollate.plan.planning import plan_packs
 from fastcollate.ragged import Ragged
 
@@ -88,7 +88,6 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
         accumulate: int = 1,
     ) -> None:
         whole, world = as_corpus(corpus, error=PlanError), find_world(rank, world_size)
-        accumulate = check_count("accumulate", accumulate, 1, most=2**20, error=PlanError)
         records = whole.at_epoch(check_count("seed", seed, error=PlanError), 0)
         plan = plan_packs(
             whole.length_histogram(),
@@ -103,8 +102,8 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
             drop_last=drop_last,
             shuffle_block=block_of(whole, shuffle_block),
             lanes=lanes,
-            group=world.size * accumulate,
+            group=world.size * check_count("accumulate", accumulate, 1, most=2**20, error=PlanError),
             balance=balance,
             groups=find_groups(whole, groups),
         )
-        super().__init__(whole, plan, records, world, accumulate)
+        super().__init__(whole, plan, records, world, int(accumulate))

@@ -8,15 +8,46 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.corpus import Records, find_in
+from fastcollate.corpus.corpus import Corpus, Records, find_in
+from fastcollate.dataset.announced import read_in_time
+from fastcollate.plan.order import WindowedPlan
 from fastcollate.plan.shares import InSteps, Share
 from fastcollate.ragged import Found, IntArray, Parcel, Scattered, Steps, WholeSteps
+from fastcollate.storage.read_counts import ReadCounts
 
-__all__ = ["CELLS", "cut_parcels", "find_rows"]
+__all__ = ["CELLS", "cut_parcels", "find_rows", "found_in_time"]
 
 CELLS = 1 << 17  # of a parcel at most: some MB, which soon come
 _CELLS_COUNTED = 1 << 20  # that are laid out at once to be counted
 _LEAST = 1 << 11  # cells that a batch counts as, so that not too many tiny ones wait for each other
+
+
+def found_in_time(
+    corpus: Corpus,
+    plan: WindowedPlan[Any],
+    records: Records,
+    shares: Iterator[Share],
+    *,
+    columns: Collection[str] | None,
+    counts: ReadCounts | None,
+) -> Iterator[Parcel]:
+    """Yield the batches of the shares of a pass with their rows where these lie, or read ahead of use.
+
+    Args:
+        corpus: What is read.
+        plan: The plan of the epoch.
+        records: The records of the epoch.
+        shares: What the pass takes of them.
+        columns: What to find beside the tokens, as far as the corpus has it; None for all it has.
+        counts: What reading from a disk or an object store is added to; None where nobody counts.
+    """
+    known, longest = corpus.columns, getattr(plan, "max_length", None)
+    # weights are gathered for whoever learns, so that nobody who knows none of them passes them over
+    beside = [name for name in known if columns is None or name in columns or (columns and name == "weights")]
+    per_token = [name for name in beside if known[name].per == "token"]
+    read, shares = read_in_time(corpus, records, shares, beside, counts)
+    for share in shares:
+        yield find_rows(read, share, beside, per_token=per_token, max_length=longest, whole=records)
 
 
 def find_rows(

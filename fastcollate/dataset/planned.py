@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Collection, Iterator
 from itertools import chain
 from typing import Any, Generic, Self, TypeVar
@@ -12,20 +11,20 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from fastcollate.arguments import check_count
 from fastcollate.corpus.corpus import Corpus, Records, knows_places
-from fastcollate.corpus.mixture import Mixture
 from fastcollate.corpus.unread import UNREAD
-from fastcollate.dataset.agreement import check_agreement
-from fastcollate.dataset.announced import read_in_time, tell_how_it_is_read
+from fastcollate.dataset.announced import tell_how_it_is_read
 from fastcollate.dataset.checked import checked
-from fastcollate.dataset.parcels import CELLS, cut_parcels, find_rows
+from fastcollate.dataset.parcels import CELLS, cut_parcels, found_in_time
 from fastcollate.dataset.position import Pass, SharedPosition
-from fastcollate.dataset.readers import check_reader
-from fastcollate.dataset.world import World
+from fastcollate.dataset.processes.agreement import check_agreement
+from fastcollate.dataset.processes.readers import check_reader
+from fastcollate.dataset.processes.world import World
+from fastcollate.dataset.states import WORKERS_KNOW, check_not_begun, no_batches, position_in, state_at
 from fastcollate.errors import PlanError, StateError
 from fastcollate.plan.capacities.within import within
 from fastcollate.plan.order import Landmark, WindowedPlan
 from fastcollate.plan.ranks import rank_shares
-from fastcollate.plan.state import Position, check_state, make_state
+from fastcollate.plan.state import Position
 from fastcollate.ragged import Parcel, RaggedBatch
 from fastcollate.storage.read_counts import ReadCounts
 
@@ -40,11 +39,6 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
     """What datasets over a plan share: a position that moves with what their latest pass delivers."""
 
     def __init__(self, corpus: Corpus, plan: AnyPlan, records: Records, world: World, accumulate: int = 1) -> None:
-        if isinstance(corpus, Mixture) and not plan.shuffle:
-            warnings.warn(
-                "shuffle=False delivers the sources of a mixture one after another: shuffle to mix their records",
-                stacklevel=3,
-            )
         tell_how_it_is_read(corpus, plan)
         self.corpus = corpus
         self.seed = plan.seed
@@ -53,7 +47,6 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         self.accumulate = accumulate
         self._place = SharedPosition(Position(0, 0, world.size * accumulate))
         self._fingerprint = {"corpus": corpus.fingerprint, **plan.fingerprint()}
-        self._columns = corpus.columns
 
     def __repr__(self) -> str:
         given = {name: value for name, value in self._plan.fingerprint().items() if value is not None}
@@ -158,10 +151,6 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             counter: The collator that counts at once what steps have; by default whoever collates a batch does.
         """
         plan, records = self._plan_at(start), self._records
-        known = self._columns
-        # weights are gathered for whoever learns, so that nobody who knows none of them passes them over
-        beside = [name for name in known if columns is None or name in columns or (columns and name == "weights")]
-        per_token = [name for name in beside if known[name].per == "token"]
         shares = rank_shares(
             plan,
             start=start.batch,
@@ -173,12 +162,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             begin=start.begin,
             most=_MOST_AT_ONCE if knows_places(records) else _MOST_GATHERED,
         )
-        read, shares = read_in_time(self.corpus, records, shares, beside, counts)
-        longest = getattr(plan, "max_length", None)
-        found = (
-            find_rows(read, share, beside, per_token=per_token, max_length=longest, whole=records)
-            for share in shares
-        )
+        found = found_in_time(self.corpus, plan, records, shares, columns=columns, counts=counts)
         parcels = chain.from_iterable(cut_parcels(parcel.counted(counter), cells) for parcel in found)
         return checked(parcels, records, start, worker=worker, num_workers=num_workers)
 
@@ -189,10 +173,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             PlanError: The epoch has no batches.
         """
         if not run.delivered and not run.start.batch and not len(self):
-            raise PlanError(
-                f"the epoch has no batches: {self._plan.num_records} records do not fill a step of "
-                f"{self._world.size} rank(s), and drop_last=True drops the rest; make batches smaller or keep it"
-            )
+            raise no_batches(self._plan.num_records, self._world.size)
         run.finish()
 
     def plan_for(self, collate_fn: Any) -> None:
@@ -207,9 +188,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         plan = within(self._plan, getattr(collate_fn, "capacity", None), self.corpus.length_histogram())
         fingerprint = {"corpus": self.corpus.fingerprint, **plan.fingerprint()}
         if fingerprint != self._fingerprint:
-            if self._place.reached().batch:
-                begun = f"the epoch has begun with batches that were not planned for {collate_fn!r:.200}"
-                raise StateError(f"{begun}: call plan_for, or make the StreamLoader, before load_state_dict")
+            check_not_begun(self._place.reached(), collate_fn)
             self._plan, self._fingerprint = plan, fingerprint
 
     def set_epoch(self, epoch: int) -> None:
@@ -232,11 +211,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
                 half-way: they alone know how far they are, and nobody how much of it was delivered.
         """
         if self._place.workers_iterate:
-            raise StateError(
-                "DataLoader workers iterate this dataset, and the main process does not know how many of their "
-                "batches were delivered: take the state of a StreamLoader or of torchdata's StatefulDataLoader, "
-                "or say where the next pass begins by set_epoch"
-            )
+            raise StateError(WORKERS_KNOW)
         return self._state(self._place.reached())
 
     def state_of(self, run: Pass) -> dict[str, Any]:
@@ -255,11 +230,7 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             taken in the middle of a step, and steps have another number of batches now.
         """
         ranks = {"world_size": self._ask_world().size, "accumulate": self.accumulate}
-        position = check_state(state, seed=self.seed, fingerprint=self._fingerprint, **ranks)
-        if "step" not in state:  # of a run whose steps have one batch a rank: one ended there
-            position = position._replace(begin=position.batch)
-        if position.landmark.window > self._plan.num_windows:
-            raise StateError(f"the state's landmark is {position.landmark}: the plan has fewer windows")
+        position = position_in(state, self._plan, fingerprint=self._fingerprint, **ranks)
         self._place.move(position, loaded=True)
 
     def check_ranks(self) -> None:
@@ -303,16 +274,9 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         return Position(position.epoch + 1, 0, position.group)
 
     def _state(self, position: Position) -> dict[str, Any]:
-        must_count = self._plan.must_count
-        step = None if self.accumulate == 1 else self._step_size
-        first, batch = position.step_begin(self._step_size), position.batch
-        if must_count:
-            placed, landmark = self._plan_at(position).place(first)
-            batch = batch if first < batch else placed
-            position = position._replace(batch=batch, landmark=landmark, begin=min(first, batch))
-        return make_state(
-            position, seed=self.seed, fingerprint=self._fingerprint, must_count=must_count, step=step
-        )
+        plan = self._plan_at(position) if self._plan.must_count else self._plan
+        ranks = {"step": self._step_size, "accumulate": self.accumulate}
+        return state_at(position, plan, fingerprint=self._fingerprint, **ranks)
 
     @property
     def _step_size(self) -> int:

@@ -15,7 +15,7 @@ from fastcollate.plan.grouped.group_buckets import GroupBuckets
 from fastcollate.plan.grouped.group_packs import GroupPacks
 from fastcollate.plan.grouped.groups import Groups
 from fastcollate.plan.order import Lengths
-from fastcollate.plan.pack_plan import BestFitPacks, WrappedPacks
+from fastcollate.plan.pack_plans.pack_plan import BestFitPacks, WrappedPacks
 from fastcollate.plan.widths import choose_widths
 from fastcollate.ragged import IntArray
 

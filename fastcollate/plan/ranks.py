@@ -165,9 +165,7 @@ def _turns(
     """What the worker takes, in its order: batches of a window, and alone what waited or was dealt anew."""
     size, each = ranks.size, ranks.accumulate
     first = begin + (start - begin) // size * size
-    given = -(
-        (start - first) // ranks.world_size
-    )  # the rank's batches so far: of a step begun before, less than 0
+    given = -((start - first) // ranks.world_size)  # the rank's batches: of a step begun before, less than 0
     waiting, rows, keys = list[AnyBatch](), np.arange(0), np.arange(0)
     for base, window in plan.windows(first):
         skipped, held = max(0, first - base), len(waiting)
@@ -175,11 +173,7 @@ def _turns(
         rows = np.concatenate([rows, window.real_rows[skipped:]])
         keys = np.concatenate([keys, window.starts[skipped:]])
         steps, full = len(rows) // size, len(rows) // size * size
-        order = np.arange(full).reshape(steps, size)
-        if each > 1:  # the largest batches have the first rows of a window
-            order = np.take_along_axis(
-                order, np.argsort(keys[:full].reshape(steps, size), axis=1, kind="stable"), 1
-            )
+        order = _largest_first(keys[:full].reshape(steps, size), sort=each > 1)
         numbers = order[:, ranks.slots].ravel()
         uneven = _uneven_steps(rows[:full].reshape(steps, size))
         ahead = np.arange(steps * each)
@@ -202,6 +196,12 @@ def _turns(
         for micro in range(each):
             if given + micro >= 0 and (given + micro) % ranks.num_workers == ranks.worker:
                 yield _dealt(waiting, ranks, micro, plan, anew=True)
+
+
+def _largest_first(keys: IntArray, *, sort: bool) -> IntArray:
+    """int64[steps, group]: the numbers of batches, each step's largest first: those have a window's first rows."""
+    order = np.arange(keys.size).reshape(keys.shape)
+    return np.take_along_axis(order, np.argsort(keys, axis=1, kind="stable"), 1) if sort else order
 
 
 def _dealt(

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.plan.balance import work_of
 from fastcollate.plan.order import Landmark
-from fastcollate.plan.pack_plan import PackedWindow, PackPlan
+from fastcollate.plan.pack_plans.balance import work_of
+from fastcollate.plan.pack_plans.pack_plan import PackPlan
+from fastcollate.plan.pack_plans.pack_window import PackedWindow
 from fastcollate.ragged import IntArray, offsets_of
 from fastcollate.reports.lengths import bar
 from fastcollate.reports.text import columns

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastcollate.corpus.mapped_corpus import MappedCorpus
+from fastcollate.corpus.mapped.mapped_corpus import MappedCorpus
 from fastcollate.reports.lengths import histogram, in_words, print_histogram, summarise
 from fastcollate.reports.text import file_size, print_fields, print_json, rejections
 

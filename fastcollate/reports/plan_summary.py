@@ -11,7 +11,7 @@ import numpy as np
 
 from fastcollate.plan.buckets.bucket_plan import Buckets
 from fastcollate.plan.buckets.bucket_window import BucketWindow
-from fastcollate.plan.pack_plan import PackPlan
+from fastcollate.plan.pack_plans.pack_plan import PackPlan
 from fastcollate.ragged import IntArray
 from fastcollate.reports.idle_time import IdleTime
 

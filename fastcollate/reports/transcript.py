@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.mapped_corpus import MappedCorpus
+from fastcollate.corpus.mapped.mapped_corpus import MappedCorpus
 from fastcollate.errors import plural
 from fastcollate.reports.chat_marks import ChatMarks, chat_marks, marks_of_store
 from fastcollate.reports.text import can_print, printable

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from numpy.typing import NDArray
+
 from fastcollate.arguments import check_count
 from fastcollate.errors import InputError, StoreError
 from fastcollate.ragged import offsets_of
@@ -57,6 +59,10 @@ class Opened(NamedTuple):
     shards: list[Shard]
     dictionaries: Dictionaries
     far: FarTokens | None = None
+
+    def groups(self) -> list[NDArray[Any]]:
+        """Return the group that each record has in its shard, shard by shard."""
+        return [shard.beside("group").values for shard in self.shards]
 
 
 def open_store(path: Path | str, options: Options) -> Opened:

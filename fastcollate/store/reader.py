@@ -31,10 +31,9 @@ class TokenStore:
     """A `TokenStore` maps a pretokenised corpus on disk, or reads one in an object store; opening reads no tokens.
 
     `len` is the number of records, and `store[i]` are the tokens of record `i` as a read-only view of the file;
-    negative numbers count from the end. A store goes into any dataset, and its views by `split` do too.
-
-    Of a store in an object store the index, all but the tokens, is copied to this machine once. Tokens come in
-    blocks that are checked; what fails is tried again until the `timeout` of `storage_options` has passed.
+    negative numbers count from the end. A store goes into any dataset, and its views by `split` do too. Of one in
+    an object store the index, all but the tokens, is copied to this machine once. Tokens come in blocks that are
+    checked; what fails is tried again until the `timeout` of `storage_options` has passed.
 
     Args:
         path: The directory that `prepare` or a `StoreWriter` made, or the URL of a prefix: `s3://bucket/store`,
@@ -46,9 +45,8 @@ class TokenStore:
             nothing is read outside. A copy of the store in another process checks as much.
         fingerprint: The fingerprint that the store must have, 64 hex digits; by default any store will do. A store
             that grew since opens as it was at that fingerprint, with the records that it had then.
-        cache_dir: The directory that keeps what an object store gave, for all processes that are given it.
-            By default the index alone is kept, in `$FASTCOLLATE_CACHE_DIR`, else in `fastcollate` in
-            `$XDG_CACHE_HOME` or `~/.cache`.
+        cache_dir: The directory that keeps what an object store gave, for all processes that are given it. By
+            default the index alone is kept, in `$FASTCOLLATE_CACHE_DIR`, `$XDG_CACHE_HOME` or `~/.cache`.
         cache_bytes: The bytes of tokens that `cache_dir` keeps at most, those read last; by default all it holds.
         storage_options: Settings of the object store, as `prepare` takes them; by default the environment's alone.
 
@@ -93,22 +91,21 @@ class TokenStore:
     def _records(self) -> ShardedRecords:
         chosen: range | IntArray = range(self.manifest.records)
         grouped = self._parts and "group" in self.manifest.columns
-        groups = [shard.beside("group").values for shard in self._opened.shards] if grouped else []
+        groups = self._opened.groups() if grouped else []
         for part in self._parts:
             chosen = records_of_part(part, chosen, units_of(groups) if grouped else None)
         return ShardedRecords.of(self._opened.shards, chosen, self._opened.far)
 
     def groups(self) -> IntArray:
         """Return the number of each record's group, one over all shards, int64[N]; -1 is none."""
-        found = [shard.beside("group").values for shard in self._opened.shards]
-        return group_numbers(found, self._records.chosen)
+        return group_numbers(self._opened.groups(), self._records.chosen)
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, index: int) -> NDArray[Any]:
         """The tokens of record `index`, uint16|uint32, as a view of the file."""
-        return self._records.row(self._number(index))
+        return self._records.row(self._checked(index))
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return (self[i] for i in range(len(self)))
@@ -153,10 +150,10 @@ class TokenStore:
     @cached_property
     def fingerprint(self) -> str:
         """64 hex digits that change with any byte of the data, or with the view taken of it."""
-        whole = self.manifest.fingerprint
         if self._count == self.manifest.records:
-            return whole
-        return hashlib.sha256(f"{whole}:{name_of(self._records.chosen, self._parts)}".encode()).hexdigest()
+            return self.manifest.fingerprint
+        view = f"{self.manifest.fingerprint}:{name_of(self._records.chosen, self._parts)}"
+        return hashlib.sha256(view.encode()).hexdigest()
 
     @cached_property
     def lengths(self) -> IntArray:
@@ -188,10 +185,10 @@ class TokenStore:
 
     @cached_property
     def _histogram(self) -> tuple[IntArray, IntArray]:
-        if self._count == self.manifest.records:
-            pairs = np.array(self.manifest.lengths, np.int64)
-            return pairs[:, 0], pairs[:, 1]
-        return np.unique(self.lengths, return_counts=True)
+        if self._count < self.manifest.records:
+            return np.unique(self.lengths, return_counts=True)
+        lengths, counts = np.array(self.manifest.lengths, np.int64).T
+        return lengths, counts
 
     def take(self, indices: ArrayLike) -> Ragged:
         """Return some of the records side by side, copied.
@@ -293,9 +290,9 @@ class TokenStore:
         return view
 
     def _locate(self, index: int) -> tuple[Shard, int]:
-        return self._records.locate(self._number(index))
+        return self._records.locate(self._checked(index))
 
-    def _number(self, index: int) -> int:
+    def _checked(self, index: int) -> int:
         if not isinstance(index, int | np.integer):
             raise InputError(f"record {index!r} of a store: give one number; take([...]) copies several records")
         if not -self._count <= index < self._count:

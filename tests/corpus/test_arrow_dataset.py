@@ -126,7 +126,7 @@ def test_any_lists_of_integers_in_many_record_batches_are_read(tmp_path, write, 
 def test_nothing_is_copied(tmp_path, monkeypatch):
     maps = []
     monkeypatch.setattr(
-        "fastcollate.corpus.mapped_files.map_file", lambda path: maps.append(map_file(path)) or maps[-1]
+        "fastcollate.corpus.mapped.mapped_files.map_file", lambda path: maps.append(map_file(path)) or maps[-1]
     )
     corpus = open_corpus(write_stream(tmp_path / "a.arrow", table_of(ROWS, labels=labels_of(ROWS))))
     assert np.shares_memory(corpus[17], maps[0].data)

@@ -15,7 +15,7 @@ import json, warnings
 import torch.distributed as dist
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from fastcollate import BucketedDataset, Ragged, from_mesh
-from fastcollate.dataset import meshes
+from fastcollate.dataset.processes import meshes
 rows = Ragged.from_rows([[1] * (i % 9 + 1) for i in range(100)])
 def ids(**ranks):
     batches = BucketedDataset(rows, batch_size=4, **ranks)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plans import Known, fields, global_batches, pack_plans, rows_of
 
-from fastcollate.plan.balance import balance_packs, work_of
-from fastcollate.plan.pack_plan import BestFitPacks
+from fastcollate.plan.pack_plans.balance import balance_packs, work_of
+from fastcollate.plan.pack_plans.pack_plan import BestFitPacks
 from fastcollate.plan.shares import Pieces
 from fastcollate.ragged import offsets_of
 

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from plans import Known, fields, global_batches
 
 from fastcollate import PlanError
-from fastcollate.plan.best_fit import best_fit_decreasing
 from fastcollate.plan.buckets.token_buckets import TokenBuckets
 from fastcollate.plan.capacities.bundles import bundled_best_fit
 from fastcollate.plan.capacities.within import within
-from fastcollate.plan.pack_plan import BestFitPacks, WrappedPacks
+from fastcollate.plan.pack_plans.best_fit import best_fit_decreasing
+from fastcollate.plan.pack_plans.pack_plan import BestFitPacks, WrappedPacks
 from fastcollate.ragged import Capacity
 
 

@@ -11,7 +11,7 @@ from plans import Known, fields, global_batches, pack_plans
 from fastcollate import BucketedDataset, Ragged
 from fastcollate.plan.buckets.row_buckets import RowBuckets
 from fastcollate.plan.buckets.token_buckets import TokenBuckets
-from fastcollate.plan.pack_plan import BestFitPacks, WrappedPacks
+from fastcollate.plan.pack_plans.pack_plan import BestFitPacks, WrappedPacks
 from fastcollate.plan.ranks import rank_batches
 from fastcollate.plan.shares import fitting
 

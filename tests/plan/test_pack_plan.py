@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plans import global_batches, pack_plans
 
-from fastcollate.plan.best_fit import best_fit_decreasing
-from fastcollate.plan.pack_plan import BestFitPacks, WrappedPacks
+from fastcollate.plan.pack_plans.best_fit import best_fit_decreasing
+from fastcollate.plan.pack_plans.pack_plan import BestFitPacks, WrappedPacks
 
 
 def slow_best_fit(lengths, capacity):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from plans import Known, fields, global_batches
 
-from fastcollate.plan.pack_plan import BestFitPacks, WrappedPacks
+from fastcollate.plan.pack_plans.pack_plan import BestFitPacks, WrappedPacks
 
 
 class Counted(Known):
@@ -27,7 +27,7 @@ class Counted(Known):
 )
 def test_an_epoch_asks_for_each_length_once(monkeypatch, strategy, together):
     """Also where documents go on in the next window, or through several small ones."""
-    monkeypatch.setattr("fastcollate.plan.pack_plan.TOGETHER", together)
+    monkeypatch.setattr("fastcollate.plan.pack_plans.pack_plan.TOGETHER", together)
     records = Counted(np.arange(200) * 7919 % 83 + 1)
     plan = strategy(**fields(records, window=10, group=2), length=50, batch_size=2)
     assert len(global_batches(plan)) == plan.num_batches
@@ -36,7 +36,7 @@ def test_an_epoch_asks_for_each_length_once(monkeypatch, strategy, together):
 
 @pytest.mark.parametrize("together", [1, 25, 65_536])
 def test_windows_read_in_any_order_have_the_same_documents(monkeypatch, together):
-    monkeypatch.setattr("fastcollate.plan.pack_plan.TOGETHER", together)
+    monkeypatch.setattr("fastcollate.plan.pack_plans.pack_plan.TOGETHER", together)
     plan = WrappedPacks(**fields(Known(np.arange(1, 98)), window=10), length=50, batch_size=2)
     for number in (0, 1, 0, 9, 3, 2, 9, 8, 4):
         records = plan.order(*plan.bounds(number))

@@ -10,7 +10,7 @@ from plans import Known, global_batches
 from fastcollate import PlanError
 from fastcollate.plan.buckets.row_buckets import RowBuckets
 from fastcollate.plan.buckets.token_buckets import TokenBuckets
-from fastcollate.plan.pack_plan import BestFitPacks, WrappedPacks
+from fastcollate.plan.pack_plans.pack_plan import BestFitPacks, WrappedPacks
 from fastcollate.plan.planning import check_world, plan_buckets, plan_packs
 from fastcollate.plan.state import Landmark
 

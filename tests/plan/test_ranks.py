@@ -11,7 +11,7 @@ from plans import Known, any_plans, fields, global_batches, rows_of
 from fastcollate.plan.buckets.row_buckets import RowBuckets
 from fastcollate.plan.buckets.token_buckets import TokenBuckets
 from fastcollate.plan.order import PlannedBatch
-from fastcollate.plan.pack_plan import PackPlan
+from fastcollate.plan.pack_plans.pack_plan import PackPlan
 from fastcollate.plan.ranks import deal_rows, rank_batches, rank_shares
 
 

@@ -9,7 +9,7 @@ from fastcollate.pretokenize.account import Account
 from fastcollate.pretokenize.parts.effort import Effort
 from fastcollate.pretokenize.parts.tasks import Task
 from fastcollate.pretokenize.parts.writing import Finished, Step
-from fastcollate.reports.account_shown import account_line, account_shown
+from fastcollate.reports.accounts.account_shown import account_line, account_shown
 from fastcollate.store.shards.entries import ShardEntry
 from fastcollate.store.shards_writer import Written
 

@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.collate.packed_rows.pack_layout import PackLayout
-from fastcollate.ragged import Capacity, IntArray, offsets_of
+from fastcollate.ragged import Capacity, IntArray, Parcel, offsets_of
 
-__all__ = ["boundary_counts", "cu_seqlens_of"]
+__all__ = ["boundary_counts", "cu_seqlens_of", "longest_documents"]
 
 
 def boundary_counts(layout: PackLayout, capacity: Capacity) -> list[int]:
@@ -33,6 +33,17 @@ def cu_seqlens_of(layout: PackLayout, lengths: IntArray, capacity: Capacity) -> 
         found["cu_seqlens_padded"] = _added_up(
             layout, lengths if layout.padded is None else layout.padded, capacity
         )
+    return found
+
+
+def longest_documents(parcel: Parcel, layout: PackLayout, capacity: Capacity) -> list[int]:
+    """Return the most cells that a document of each batch has, or may have where all batches have one shape."""
+    if capacity.total is not None:
+        width = capacity.total if parcel.packs is None or parcel.widths is None else parcel.packs.width
+        return [width] * len(layout.rows)
+    lengths = parcel.tokens.lengths if layout.padded is None else layout.padded
+    longest = np.maximum.reduceat(np.append(lengths, 1), layout.edges[:-1])
+    found: list[int] = np.where(layout.counts, longest, capacity.multiple_of).tolist()
     return found
 
 

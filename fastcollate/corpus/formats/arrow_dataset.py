@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.copied_rows import Arrays
 from fastcollate.corpus.formats.columns.index_files import beside, index_of
 from fastcollate.corpus.formats.columns.list_columns import Lists, token_lists
 from fastcollate.corpus.formats.columns.token_columns import token_columns
-from fastcollate.corpus.mapped_files import broken, check_dtype, first_bytes, whole_file
-from fastcollate.corpus.mapped_rows import Layout, Piece, rows_in_bytes
+from fastcollate.corpus.mapped.copied_rows import Arrays
+from fastcollate.corpus.mapped.mapped_files import broken, check_dtype, first_bytes, whole_file
+from fastcollate.corpus.mapped.mapped_rows import Layout, Piece, rows_in_bytes
 from fastcollate.errors import StoreError
 from fastcollate.ragged import IntArray
 

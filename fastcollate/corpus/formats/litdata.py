@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastcollate.corpus.copied_rows import Arrays, CopiedRows
 from fastcollate.corpus.formats.columns.index_files import beside, index_of, listed
 from fastcollate.corpus.formats.columns.samples import Places, check_samples, column_places, sample_edges
 from fastcollate.corpus.formats.columns.token_columns import TokenColumns, token_columns
-from fastcollate.corpus.mapped_files import broken, check_dtype, whole_file
-from fastcollate.corpus.mapped_rows import Layout, MappedRows, Piece, rows_in_bytes
+from fastcollate.corpus.mapped.copied_rows import Arrays, CopiedRows
+from fastcollate.corpus.mapped.mapped_files import broken, check_dtype, whole_file
+from fastcollate.corpus.mapped.mapped_rows import Layout, MappedRows, Piece, rows_in_bytes
 from fastcollate.errors import StoreError
 
 __all__ = ["claims", "layout_of"]

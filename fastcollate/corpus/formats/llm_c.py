@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.end_cuts import cut_streams
-from fastcollate.corpus.mapped_files import broken, check_dtype, first_bytes, viewed, whole_file
-from fastcollate.corpus.mapped_rows import Layout
-from fastcollate.corpus.series import check_series, files_at
+from fastcollate.corpus.mapped.end_cuts import cut_streams
+from fastcollate.corpus.mapped.mapped_files import broken, check_dtype, first_bytes, viewed, whole_file
+from fastcollate.corpus.mapped.mapped_rows import Layout
+from fastcollate.corpus.mapped.series import check_series, files_at
 from fastcollate.errors import StoreError, StoreVersionError
 
 __all__ = ["claims", "layout_of"]

@@ -19,9 +19,9 @@ from fastcollate.corpus.formats.columns.index_files import beside, index_of, lis
 from fastcollate.corpus.formats.columns.mds_arrays import MdsColumn, mds_arrays
 from fastcollate.corpus.formats.columns.samples import column_places, sample_edges
 from fastcollate.corpus.formats.columns.token_columns import token_columns
-from fastcollate.corpus.hashed_files import HashedFile
-from fastcollate.corpus.mapped_files import broken, whole_file
-from fastcollate.corpus.mapped_rows import Layout, Piece, rows_in_bytes
+from fastcollate.corpus.mapped.hashed_files import HashedFile
+from fastcollate.corpus.mapped.mapped_files import broken, whole_file
+from fastcollate.corpus.mapped.mapped_rows import Layout, Piece, rows_in_bytes
 from fastcollate.errors import StoreError
 
 __all__ = ["claims", "layout_of"]

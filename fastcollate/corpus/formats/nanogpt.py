@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fastcollate.corpus.end_cuts import cut_streams
-from fastcollate.corpus.mapped_files import named_dtype, viewed, whole_file
-from fastcollate.corpus.mapped_rows import Layout, as_tokens
-from fastcollate.corpus.series import check_series, files_at
+from fastcollate.corpus.mapped.end_cuts import cut_streams
+from fastcollate.corpus.mapped.mapped_files import named_dtype, viewed, whole_file
+from fastcollate.corpus.mapped.mapped_rows import Layout, as_tokens
+from fastcollate.corpus.mapped.series import check_series, files_at
 from fastcollate.errors import InputError
 
 __all__ = ["claims", "layout_of"]

@@ -14,11 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.end_cuts import cut_streams
 from fastcollate.corpus.formats.columns.npy_arrays import Extent, npy_array
-from fastcollate.corpus.mapped_files import broken, check_dtype, first_bytes, named_dtype, viewed, whole_file
-from fastcollate.corpus.mapped_rows import Layout, MappedRows, Piece, as_tokens
-from fastcollate.corpus.series import check_series, files_at
+from fastcollate.corpus.mapped.end_cuts import cut_streams
+from fastcollate.corpus.mapped.mapped_files import (
+    broken,
+    check_dtype,
+    first_bytes,
+    named_dtype,
+    viewed,
+    whole_file,
+)
+from fastcollate.corpus.mapped.mapped_rows import Layout, MappedRows, Piece, as_tokens
+from fastcollate.corpus.mapped.series import check_series, files_at
 from fastcollate.errors import InputError
 from fastcollate.ragged import IntArray
 

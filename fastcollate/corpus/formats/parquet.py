@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from fastcollate.corpus.formats.columns.list_columns import Lists, token_lists
 from fastcollate.corpus.formats.columns.token_columns import TokenColumns, token_columns
-from fastcollate.corpus.mapped_files import broken, check_dtype, first_bytes
-from fastcollate.corpus.mapped_rows import Layout, MappedRows, Piece
-from fastcollate.corpus.series import natural
+from fastcollate.corpus.mapped.mapped_files import broken, check_dtype, first_bytes
+from fastcollate.corpus.mapped.mapped_rows import Layout, MappedRows, Piece
+from fastcollate.corpus.mapped.series import natural
 from fastcollate.errors import LimitError, StoreError
 from fastcollate.ragged import IntArray, offsets_of, rows_between
 

@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.copied_rows import Arrays, CopiedRows
 from fastcollate.corpus.formats.columns.npy_arrays import Extent, NpyArray, npy_array
 from fastcollate.corpus.formats.columns.tar_members import tar_members
 from fastcollate.corpus.formats.columns.token_columns import token_columns
-from fastcollate.corpus.mapped_files import broken, check_dtype, first_bytes, whole_file
-from fastcollate.corpus.mapped_rows import Layout, MappedRows, Piece, rows_in_bytes
-from fastcollate.corpus.series import natural
+from fastcollate.corpus.mapped.copied_rows import Arrays, CopiedRows
+from fastcollate.corpus.mapped.mapped_files import broken, check_dtype, first_bytes, whole_file
+from fastcollate.corpus.mapped.mapped_rows import Layout, MappedRows, Piece, rows_in_bytes
+from fastcollate.corpus.mapped.series import natural
 from fastcollate.errors import StoreError
 
 __all__ = ["claims", "layout_of"]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastcollate.plan.best_fit import best_fit_decreasing
+from fastcollate.plan.pack_plans.best_fit import best_fit_decreasing
 from fastcollate.plan.sorting import longest_first
 from fastcollate.ragged import IntArray
 

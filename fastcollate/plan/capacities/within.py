@@ -12,7 +12,7 @@ from fastcollate.plan.buckets.token_buckets import TokenBuckets
 from fastcollate.plan.grouped.group_buckets import GroupBuckets
 from fastcollate.plan.grouped.group_packs import GroupPacks
 from fastcollate.plan.order import WindowedPlan
-from fastcollate.plan.pack_plan import PackPlan, WrappedPacks
+from fastcollate.plan.pack_plans.pack_plan import PackPlan, WrappedPacks
 from fastcollate.ragged import Capacity, IntArray
 
 __all__ = ["within"]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastcollate.plan.grouped.groups import Groups
-from fastcollate.plan.pack_plan import BestFitPacks
+from fastcollate.plan.pack_plans.pack_plan import BestFitPacks
 from fastcollate.plan.shares import Pieces
 from fastcollate.ragged import IntArray, offsets_of
 

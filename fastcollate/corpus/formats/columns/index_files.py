@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fastcollate.corpus.mapped_files import broken
+from fastcollate.corpus.mapped.mapped_files import broken
 from fastcollate.errors import UnsafeStoreError
 from fastcollate.storage.local import storage_errors
 

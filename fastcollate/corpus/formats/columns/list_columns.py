@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastcollate.corpus.formats.columns.token_columns import TokenColumns, unpadded
-from fastcollate.corpus.mapped_files import broken
+from fastcollate.corpus.mapped.mapped_files import broken
 from fastcollate.errors import StoreError
 from fastcollate.ragged import IntArray, offsets_of
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.copied_rows import Arrays
 from fastcollate.corpus.formats.columns.samples import Places, check_samples, numbers_at
-from fastcollate.corpus.mapped_files import check_dtype, named_dtype
+from fastcollate.corpus.mapped.copied_rows import Arrays
+from fastcollate.corpus.mapped.mapped_files import check_dtype, named_dtype
 from fastcollate.errors import InputError, StoreError
 from fastcollate.ragged import IntArray
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.mapped_files import broken
+from fastcollate.corpus.mapped.mapped_files import broken
 from fastcollate.errors import StoreError
 
 __all__ = ["Extent", "NpyArray", "npy_array"]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.mapped_files import broken, viewed
+from fastcollate.corpus.mapped.mapped_files import broken, viewed
 from fastcollate.ragged import IntArray
 
 __all__ = ["Places", "check_samples", "column_places", "numbers_at", "sample_edges"]

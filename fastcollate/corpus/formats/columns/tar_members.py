@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.mapped_files import broken
+from fastcollate.corpus.mapped.mapped_files import broken
 
 __all__ = ["TarMember", "tar_members"]
 

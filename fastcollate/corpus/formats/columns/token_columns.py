@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.mapped_files import broken
+from fastcollate.corpus.mapped.mapped_files import broken
 from fastcollate.errors import StoreError
 from fastcollate.ragged import IntArray, offsets_of
 

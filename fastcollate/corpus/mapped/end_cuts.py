@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.mapped_rows import MappedRows, Piece
+from fastcollate.corpus.mapped.mapped_rows import MappedRows, Piece
 from fastcollate.errors import InputError
 from fastcollate.ragged import IntArray
 

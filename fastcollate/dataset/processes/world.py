@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch.distributed
 
-from fastcollate.dataset.meshes import warn_of_meshes
+from fastcollate.dataset.processes.meshes import warn_of_meshes
 from fastcollate.errors import PlanError
 from fastcollate.plan.planning import check_world
 

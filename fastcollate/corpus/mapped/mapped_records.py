@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastcollate.corpus.copied_rows import CopiedRows
-from fastcollate.corpus.hashed_files import HashedFile
-from fastcollate.corpus.mapped_rows import Layout, MappedRows, Piece
+from fastcollate.corpus.mapped.copied_rows import CopiedRows
+from fastcollate.corpus.mapped.hashed_files import HashedFile
+from fastcollate.corpus.mapped.mapped_rows import Layout, MappedRows, Piece
 from fastcollate.ragged import Found, IntArray, RaggedBatch, Rows, Scattered, offsets_of, places_by_home
 from fastcollate.storage.local import MappedFile
 

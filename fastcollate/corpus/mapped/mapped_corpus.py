@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastcollate.arguments import check_count
-from fastcollate.corpus.copied_rows import CopiedRows
-from fastcollate.corpus.mapped_files import opened_file
-from fastcollate.corpus.mapped_records import MappedRecords
-from fastcollate.corpus.mapped_rows import Layout, MappedRows, check_piece
+from fastcollate.corpus.mapped.copied_rows import CopiedRows
+from fastcollate.corpus.mapped.mapped_files import opened_file
+from fastcollate.corpus.mapped.mapped_records import MappedRecords
+from fastcollate.corpus.mapped.mapped_rows import Layout, MappedRows, check_piece
 from fastcollate.errors import InputError, StoreChangedError, StoreError
 from fastcollate.ragged import Column, IntArray, Ragged, row_numbers
 from fastcollate.store.splitting import Part, part_sizes, records_of_part

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.copied_rows import Arrays, CopiedRows
-from fastcollate.corpus.hashed_files import HashedFile
-from fastcollate.corpus.mapped_files import broken
+from fastcollate.corpus.mapped.copied_rows import Arrays, CopiedRows
+from fastcollate.corpus.mapped.hashed_files import HashedFile
+from fastcollate.corpus.mapped.mapped_files import broken
 from fastcollate.errors import StoreError
 from fastcollate.ragged import IntArray, Ragged, Rows
 
