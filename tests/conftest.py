@@ -1,3 +1,4 @@
+import os
 import signal
 from itertools import count
 
@@ -11,6 +12,7 @@ settings.register_profile("any machine", deadline=None)  # pytest's timeout find
 settings.load_profile("any machine")
 
 NUMBERS = count()
+os.environ.pop("PYTEST_ADDOPTS", None)  # they are this run's, not those of a pytest that a test starts
 
 
 @pytest.fixture(scope="session", autouse=True)
