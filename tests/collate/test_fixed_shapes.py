@@ -192,3 +192,18 @@ def test_a_model_is_compiled_once_for_all_steps():
 @pytest.mark.slow
 def test_a_model_is_compiled_once_for_five_hundred_steps():
     assert compiled_steps(500) == 1
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_packs_of_several_ranks_keep_within_a_capacity(store, batch_size, lanes):
+    """Those of equal work, too, of which the last are dealt out document by document."""
+    collate = PackingCollator(256, layout="flat", total=512 * batch_size, documents=12 * batch_size, multiple_of=8)
+    seen = []
+    for rank in range(5):
+        ranks = {"rank": rank, "world_size": 5, "window": 300, "lanes": lanes}
+        loader = StreamLoader(PackedDataset(store, length=512, batch_size=batch_size, **ranks), collate)
+        for batch in loader:
+            assert batch["input_ids"].shape == (1, 512 * batch_size)
+            seen += [record for record in batch.record_ids.tolist() if record >= 0]
+    assert sorted(seen) == list(range(len(store)))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastcollate.plan.grouped.groups import Groups
+from fastcollate.plan.pack_plans.balance import work_of
 from fastcollate.plan.pack_plans.pack_plan import BestFitPacks
 from fastcollate.plan.shares import Pieces
 from fastcollate.ragged import IntArray, offsets_of
@@ -48,14 +49,20 @@ class GroupPacks(BestFitPacks):
         """
         self.groups.check(self.lengths_at, self.length, "tokens, padding counted")
 
-    def fill_packs(self, number: int) -> tuple[Pieces, IntArray]:
-        """Return the documents of window `number`, pack by pack, and where each pack begins: int64[P+1]."""
-        whole, edges = super().fill_packs(number)
-        records, sizes = self.groups.members(whole.records)
-        pieces = Pieces(records, np.zeros(len(records), np.int64), self.records.lengths_at(records))
-        return pieces, offsets_of(sizes)[edges]
+    def work(self, pieces: Pieces, balance: int) -> IntArray:
+        """Return what the documents of each group cost together, int64[D]."""
+        return self.groups.lengths(
+            pieces.records, lambda ids: work_of(self.records.lengths_at(ids), balance), np.add
+        )
+
+    def members(self, pieces: Pieces, edges: IntArray) -> tuple[Pieces, IntArray]:
+        """Return the documents of the groups in packs, and where each pack begins: int64[P+1]."""
+        records, sizes = self.groups.members(pieces.records)
+        documents = Pieces(records, np.zeros(len(records), np.int64), self.records.lengths_at(records))
+        return documents, offsets_of(sizes)[edges]
 
     @property
-    def most_of_a_pack(self) -> int:
-        """How many groups a pack has at most, where its documents are limited."""
-        return max(1, super().most_of_a_pack // self.groups.largest)
+    def most_of_a_pack(self) -> int | None:
+        """How many groups a pack has at most; None for any number."""
+        most = super().most_of_a_pack
+        return None if most is None else max(1, most // self.groups.largest)

@@ -28,7 +28,15 @@ def work_of(lengths: IntArray, balance: int) -> IntArray:
 
 
 def balance_packs(
-    pieces: Pieces, edges: IntArray, work: IntArray, *, group: int, batch_size: int, length: int
+    pieces: Pieces,
+    edges: IntArray,
+    work: IntArray,
+    *,
+    group: int,
+    batch_size: int,
+    length: int,
+    multiple_of: int = 1,
+    most: int | None = None,
 ) -> tuple[Pieces, IntArray]:
     """Return the documents with packs in an order in which the batches of each step cost as much: see `edges`.
 
@@ -44,7 +52,9 @@ def balance_packs(
         work: What each document costs: int64[D].
         group: The batches of a step.
         batch_size: The packs of a batch.
-        length: The tokens of a pack.
+        length: The cells of a pack.
+        multiple_of: The number that the cells of each document are rounded up to a multiple of.
+        most: The documents of a pack at most; None for any number.
     """
     before, counts = offsets_of(work), edges[1:] - edges[:-1]
     order = np.argsort(before[edges[:-1]] - before[edges[1:]], kind="stable")
@@ -52,7 +62,8 @@ def balance_packs(
     rest, order = np.sort(order[whole:]), order[:whole]
     documents = rows_between(edges[rest], counts[rest])
     packs = np.arange(len(rest)).repeat(counts[rest])
-    packs = _deal_documents(pieces.lengths[documents], work[documents], packs, group, length)
+    cells = -(-pieces.lengths[documents] // multiple_of) * multiple_of
+    packs = _deal_documents(cells, work[documents], packs, min(group, len(documents)), (length, most))
     last = documents[np.argsort(packs, kind="stable")]
     places = np.concatenate([rows_between(edges[order], counts[order]), last])
     counts = np.concatenate([counts[order], np.bincount(packs)])
@@ -76,15 +87,16 @@ def _there_and_back(packs: int, group: int, batch_size: int) -> IntArray:
     return np.concatenate([taken.ravel(), rounds[full:].T.ravel(), np.arange(rounds.size, packs)])
 
 
-def _deal_documents(lengths: IntArray, work: IntArray, packs: IntArray, group: int, room: int) -> IntArray:
-    """int64[D]: a new pack of at most `room` tokens for each document, of `group` packs, none of which is empty.
+def _deal_documents(
+    cells: IntArray, work: IntArray, packs: IntArray, count: int, room: tuple[int, int | None]
+) -> IntArray:
+    """int64[D]: a new pack for each document, of `count` packs with `room` for so many cells, and documents.
 
     Where there are fewer documents than packs, each is a pack. Else, the costliest documents first, each pack in
     turn gets one, the lightest pack the costliest. Where a pack then is too full, `packs` are halved instead.
     """
-    count = min(group, len(lengths))
     order = np.argsort(-work, kind="stable")
-    loads, found = np.zeros(count, np.int64), np.empty(len(lengths), np.int64)
+    loads, found = np.zeros(count, np.int64), np.empty(len(cells), np.int64)
     for first in range(0, min(len(order), count * _ROUNDS), count):
         documents = order[first : first + count]
         lightest = np.argsort(loads, kind="stable")[: len(documents)]
@@ -92,7 +104,8 @@ def _deal_documents(lengths: IntArray, work: IntArray, packs: IntArray, group: i
         loads[lightest] += work[documents]
     rest = order[count * _ROUNDS :]
     found[rest] = np.arange(len(rest)) % count
-    if int(np.bincount(found, lengths, count).max()) <= room:
+    most, held = room[1], int(np.bincount(found).max())
+    if int(np.bincount(found, cells, count).max()) <= room[0] and (most is None or held <= most):
         return found
     return _halve(work, packs, count)
 

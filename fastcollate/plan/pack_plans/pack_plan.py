@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 
@@ -69,7 +69,9 @@ class PackPlan(WindowedPlan[PackedBatch]):
         """Return the batches of window `number`, in global order."""
         if self.lanes > 1:
             return self._window_of_lanes(number)
-        whole, starts, stops, full = self._in_steps(*self._balanced(number, *self.fill_packs(number)))
+        whole, starts, stops, full = self._in_steps(
+            *self.members(*self._balanced(number, *self.fill_packs(number)))
+        )
         order = self.shuffled(number, np.array([full]))
         if not (self.drop_last and number == self.num_windows - 1):
             order = np.append(order, np.arange(len(order), len(starts)))
@@ -90,9 +92,7 @@ class PackPlan(WindowedPlan[PackedBatch]):
         each = self.unit // self.lanes
         lanes = [self.fill_packs(number * self.lanes + lane) for lane in range(self.lanes)]
         if self.balance is not None and self.group > 1 and all(len(edges) > 1 for _, edges in lanes):
-            balanced = partial(balance_packs, group=each, batch_size=self.batch_size, length=self.length)
-            balance = self.balance
-            lanes = [balanced(pieces, edges, work_of(pieces.lengths, balance)) for pieces, edges in lanes]
+            lanes = [self._dealt(*lane, group=each) for lane in lanes]
         units = min(len(edges) - 1 for _, edges in lanes) // (each * self.batch_size)
         taken, left = split_lanes(lanes, units * each * self.batch_size)
         order = self.shuffled(number, np.array([units]))
@@ -102,7 +102,7 @@ class PackPlan(WindowedPlan[PackedBatch]):
         _, rest_starts, rest_stops, full = self._in_steps(*left)
         if self.drop_last and number == self.num_windows - 1:
             rest_starts, rest_stops = rest_starts[: full * self.group], rest_stops[: full * self.group]
-        pieces, edges = join_packs([taken, left])
+        pieces, edges = self.members(*join_packs([taken, left]))
         before = len(taken[1]) - 1
         packs = Packs.of(pieces.lengths, edges, self.length)
         whole = PackedBatch(pieces.records, self.length, pieces, packs)
@@ -118,9 +118,32 @@ class PackPlan(WindowedPlan[PackedBatch]):
             pieces = pieces.at(slice(int(edges[-1])))
         if len(edges) == 1:
             return pieces, edges
-        work = work_of(pieces.lengths, self.balance)
-        sizes = {"group": self.group, "batch_size": self.batch_size, "length": self.length}
-        return balance_packs(pieces, edges, work, **sizes)
+        return self._dealt(pieces, edges, group=self.group)
+
+    def _dealt(self, pieces: Pieces, edges: IntArray, *, group: int) -> tuple[Pieces, IntArray]:
+        return balance_packs(
+            pieces,
+            edges,
+            self.work(pieces, self.balance or 1),
+            group=group,
+            batch_size=self.batch_size,
+            length=self.length,
+            multiple_of=self.multiple_of,
+            most=self.most_of_a_pack,
+        )
+
+    def work(self, pieces: Pieces, balance: int) -> IntArray:
+        """Return what each of `pieces` costs, int64[D]; see `work_of`."""
+        return work_of(pieces.lengths, balance)
+
+    def members(self, pieces: Pieces, edges: IntArray) -> tuple[Pieces, IntArray]:
+        """Return the documents of packs, and where each pack begins, where pieces stand for several documents."""
+        return pieces, edges
+
+    @property
+    def most_of_a_pack(self) -> int | None:
+        """How many pieces a pack has at most; None for any number."""
+        return None
 
     def documents(self, number: int) -> Pieces:
         """Return the documents of part `number` in the epoch's order, whole."""
@@ -174,12 +197,12 @@ class BestFitPacks(PackPlan):
         """The pack of each document, longest first, and how many packs there are."""
         if self.max_documents is None:
             return best_fit_decreasing(lengths, self.length)
-        return bundled_best_fit(lengths, self.length, self.most_of_a_pack)
+        return bundled_best_fit(lengths, self.length, self.most_of_a_pack or 1)
 
     @property
-    def most_of_a_pack(self) -> int:
-        """How many documents a pack has at most, where they are limited."""
-        return (self.max_documents or 1) // self.batch_size
+    def most_of_a_pack(self) -> int | None:
+        """How many documents a pack has at most; None for any number."""
+        return None if self.max_documents is None else self.max_documents // self.batch_size
 
 
 @dataclass(frozen=True, kw_only=True)
