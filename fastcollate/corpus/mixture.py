@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, Never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcollate.corpus.ahead import SlowRecords, is_slow
 from fastcollate.corpus.corpus import (
     Corpus,
-    Records,
-    RecordsOfFiles,
     as_corpus,
-    find_in,
-    knows_places,
     token_bytes,
 )
-from fastcollate.corpus.paged_in import PagedIn
+from fastcollate.corpus.mixture_records import MixtureRecords
 from fastcollate.errors import InputError
-from fastcollate.plan.permutation import Permutations, Purpose, derive_key
-from fastcollate.ragged import Column, Found, IntArray, RaggedBatch, places_by_home
-from fastcollate.storage.local import MappedFile
-from fastcollate.storage.read_counts import ReadCounts
-from fastcollate.store.shards.background import Unverified
+from fastcollate.plan.permutation import Purpose, derive_key
+from fastcollate.ragged import Column, IntArray
+from fastcollate.store.shards.dictionaries import Dictionaries
 
 __all__ = ["Mixture", "mix"]
 
@@ -208,88 +201,33 @@ class Mixture:
         together = sum(len(corpus) for corpus, _ in self.sources)
         raise IndexError(f"record {record_id} of a mixture whose sources have {together} records together")
 
+    @cached_property
+    def _dictionaries(self) -> Dictionaries:
+        """The strings of columns, numbered through all sources; sources of text alone are asked."""
+        corpora: list[Any] = [source.corpus for source in self.sources]
+        return Dictionaries([corpus.words for corpus in corpora])
+
+    def words(self, name: str) -> list[str]:
+        """Return the strings that the numbers of a column stand for, as a store's `words` does.
+
+        Raises:
+            InputError: There is no such column of strings.
+        """
+        if not (name in self.columns and self.columns[name].is_text):
+            raise InputError(f"the mixture has no column of strings {name!r}: its columns are {[*self.columns]}")
+        return self._dictionaries.words(name)
+
     def at_epoch(self, seed: int, epoch: int) -> MixtureRecords:
         """Return the records of one epoch, a pure function of (seed, epoch)."""
-        keys = [derive_key(seed, epoch, Purpose.CHOICE, number) for number in range(len(self.sources))]
-        return MixtureRecords(self, [source.corpus.at_epoch(seed, epoch) for source in self.sources], keys)
-
-
-class MixtureRecords:
-    """The records of a mixture in one epoch, numbered from 0 source after source."""
-
-    def __init__(self, mixture: Mixture, records: list[Records], keys: list[int]) -> None:
-        self._records = records
-        sizes = [len(source.corpus) for source in mixture.sources]
-        self._sizes = np.maximum(sizes, 1)  # nobody asks for a record of an empty source
-        self._begins = np.cumsum([0, *mixture.counts])
-        self._bases = np.cumsum([0, *sizes])
-        self._whole = np.array(mixture.counts) // self._sizes  # epochs of each source that are not a part of it
-        self._choice = Permutations(self._sizes, keys)
-
-    @property
-    def copies(self) -> bool:
-        """Whether to look records up is to copy some of them."""
-        return not all(map(knows_places, self._records))
-
-    def lengths_at(self, indices: IntArray) -> IntArray:
-        """Return the tokens of the records `indices: int64[M]`, int64[M]."""
-        out = np.empty(len(indices), np.int64)
-        sources, rows = self.locate(indices)
-        for number, places in places_by_home(sources):
-            out[places] = self._records[number].lengths_at(rows[places])
-        return out
-
-    def find(self, indices: IntArray, columns: Collection[str] = ()) -> Found:
-        """Return where the records `indices: int64[R]` lie in their sources, with the `columns` asked for."""
-        return self._found(indices, lambda source, rows: find_in(self._records[source], rows, columns))
-
-    def is_slow(self) -> bool:
-        """Return whether any source is worth reading ahead."""
-        return any(map(is_slow, self._records))
-
-    def read(self, indices: IntArray, columns: Collection[str], counts: ReadCounts) -> Found:
-        """Return what `find` returns, with the rows in memory of their own, whatever source they come from."""
-        return self._found(indices, lambda source, rows: self._readers[source].read(rows, columns, counts))
-
-    @cached_property
-    def _readers(self) -> list[SlowRecords]:
-        """The sources; those that are views of mapped files are paged in."""
-        return [each if isinstance(each, SlowRecords) else PagedIn(each) for each in self._records]
-
-    def _found(self, indices: IntArray, look_up: Callable[[int, IntArray], Found]) -> Found:
-        """What `look_up(source, rows)` returns for the sources that have some of the records, as one."""
-        sources, rows = self.locate(indices)
-        parts = [(places, look_up(number, rows[places])) for number, places in places_by_home(sources)]
-        if not parts:
-            return look_up(0, indices)
-        return Found.merged(len(indices), parts)._replace(record_ids=rows + self._bases[sources])
-
-    def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:
-        """Return the records `indices: int64[B]` as a batch, with the `columns` asked for."""
-        return self.find(indices, columns).batch()
-
-    def unverified(self) -> list[Unverified]:
-        """Return the files of all sources that were not hashed yet."""
-        return [shard for records in self._of_files() for shard in records.unverified()]
-
-    def mapped(self) -> Iterator[MappedFile]:
-        """Return the files that the records of all sources were read from so far, unless they are trusted."""
-        for records in self._of_files():
-            yield from records.mapped()
-
-    def _of_files(self) -> list[RecordsOfFiles]:
-        return [records for records in self._records if isinstance(records, RecordsOfFiles)]
-
-    def locate(self, indices: IntArray) -> tuple[IntArray, IntArray]:
-        """Return the number of each record's source, and its number in that source: int64[M] both.
-
-        Beyond the whole epochs of a source its records are a part of it, another one each epoch.
-
-        Args:
-            indices: The records: int64[M].
-        """
-        sources = np.searchsorted(self._begins, indices, side="right") - 1
-        turns, rows = np.divmod(indices - self._begins[sources], self._sizes[sources])
-        chosen = np.flatnonzero(turns == self._whole[sources])
-        rows[chosen] = self._choice.at(sources[chosen], rows[chosen])
-        return sources, rows
+        numbers = range(len(self.sources))
+        return MixtureRecords(
+            [source.corpus.at_epoch(seed, epoch) for source in self.sources],
+            [len(source.corpus) for source in self.sources],
+            self.counts,
+            [derive_key(seed, epoch, Purpose.CHOICE, number) for number in numbers],
+            {
+                name: [self._dictionaries.table(name, number) for number in numbers]
+                for name, column in self.columns.items()
+                if column.is_text
+            },
+        )

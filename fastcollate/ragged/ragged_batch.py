@@ -22,11 +22,12 @@ class Column(NamedTuple):
 
     A column per `"token"` has one value for each token, one per `"record"` a single value for each record, and
     one per `"span"` one for each span; `spans` themselves are flat (start, stop) pairs of token positions within
-    the record.
+    the record. Where `is_text`, values are the numbers of strings, which the corpus's `words` returns.
     """
 
     dtype: str
     per: Literal["token", "span", "record"]
+    is_text: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

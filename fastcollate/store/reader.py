@@ -141,10 +141,7 @@ class TokenStore:
     @cached_property
     def columns(self) -> Mapping[str, Column]:
         """What the store has beside its tokens, by name; strings are int32 numbers, which `words` turns back."""
-        named = {
-            name: Column("int32" if column.dtype == STRING else column.dtype, column.per)
-            for name, column in self.manifest.columns.items()
-        }
+        named = {name: column.as_read() for name, column in self.manifest.columns.items()}
         return {"spans": Column("uint32", "span"), **named} if self.has_spans else named
 
     @cached_property

@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import write_store
 
-from fastcollate import BucketedDataset, InputError, PaddingCollator, Ragged, StateMismatchError, StoreWriter, mix
+from fastcollate import (
+    BucketedDataset,
+    InputError,
+    PaddingCollator,
+    Ragged,
+    StateMismatchError,
+    StoreWriter,
+    TokenStore,
+    mix,
+)
 from fastcollate.corpus.corpus import RaggedCorpus
 from fastcollate.plan.permutation import Purpose, derive_key, permute
 
@@ -188,3 +197,22 @@ def test_an_unshuffled_mixture_says_that_its_sources_come_one_after_another(stor
         dataset = BucketedDataset(mix([(stores[0], 1), (stores[1], 1)]), batch_size=8, window=8, shuffle=False)
     first = next(iter(dataset)).record_ids
     assert int(first.max()) < len(stores[0])
+
+
+def test_strings_of_several_stores_have_one_numbering(tmp_path):
+    """Each store numbers its own strings from 0: a number alone would mean another string in each."""
+    kinds = [["a", "b", "a"], ["b", "c"], ["c", "a", "d"]]
+    stores = []
+    for number, each in enumerate(kinds):
+        with StoreWriter(tmp_path / str(number), encoding="bytes", records_per_shard=2) as writer:
+            writer.append(Ragged.from_rows([[i + 1] for i in range(len(each))]), columns={"kind": each})
+        stores.append(TokenStore(tmp_path / str(number)))
+    mixture = mix([(store, 2) for store in stores])
+    words, seen = mixture.words("kind"), {}
+    assert sorted(words) == ["a", "b", "c", "d"]
+    for batch in BucketedDataset(mixture, batch_size=3):
+        for record, row in zip(batch.record_ids.tolist(), batch.columns["kind"], strict=True):
+            seen[record] = words[int(row[0])]
+    assert [seen[record] for record in range(8)] == [kind for each in kinds for kind in each]
+    with pytest.raises(InputError, match="no column of strings 'spans'"):
+        mixture.words("spans")

@@ -86,7 +86,7 @@ def test_what_was_written_is_read(tmp_path_factory, corpus, layout, records_per_
     assert store.columns == {
         "spans": Column("uint32", "span"),
         "flag": Column("uint8", "record"),
-        "kind": Column("int32", "record"),
+        "kind": Column("int32", "record", is_text=True),
         "labels": Column("int64", "token"),
         "score": Column("float64", "record"),
         **{name: column for name, (column, value) in usual.items() if set(corpus[name]) - {value}},

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fastcollate.ragged import Column
+
 __all__ = [
     "BASE",
     "DTYPES",
@@ -51,6 +53,11 @@ class ColumnEntry:
 
     dtype: str
     per: Literal["token", "span", "record"]
+
+    def as_read(self) -> Column:
+        """Return what readers see, strings as int32 numbers."""
+        is_text = self.dtype == STRING
+        return Column("int32" if is_text else self.dtype, self.per, is_text)
 
 
 def is_column_name(name: object) -> bool:
