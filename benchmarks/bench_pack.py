@@ -75,7 +75,7 @@ def test_against_trls_packer(race, figure, written, name):
         )
 
     def ours():
-        return [batch.joined() for batch in dataset]
+        return [batch.tokens.to_ragged().values for batch in dataset]
 
     at_once, in_thousands, packed = theirs(batch_size=WINDOW), theirs(), ours()
     held = np.bincount(np.concatenate(packed), minlength=256)

@@ -12,7 +12,8 @@ settings.register_profile("any machine", deadline=None)  # pytest's timeout find
 settings.load_profile("any machine")
 
 NUMBERS = count()
-os.environ.pop("PYTEST_ADDOPTS", None)  # they are this run's, not those of a pytest that a test starts
+for name in [name for name in os.environ if name == "PYTEST_ADDOPTS" or name.startswith("PYTEST_XDIST_")]:
+    del os.environ[name]  # they are this run's, not those of a pytest that a test starts
 
 
 @pytest.fixture(scope="session", autouse=True)

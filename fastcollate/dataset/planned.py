@@ -177,15 +177,15 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
         run.finish()
 
     def plan_for(self, collate_fn: Any) -> None:
-        """Plan batches that a collator of a fixed capacity holds, such as one with `documents` or `multiple_of`.
-
-        A `StreamLoader` does it. For a `DataLoader` call it yourself, before a state is loaded.
+        """Plan batches that a collator of a fixed capacity holds; before a `DataLoader` call it yourself.
 
         Raises:
             PlanError: Not every batch is sure to fit; the argument that is too small is named.
             StateError: The epoch has begun with other batches.
         """
-        plan = within(self._plan, getattr(collate_fn, "capacity", None), self.corpus.length_histogram())
+        if (capacity := getattr(collate_fn, "capacity", None)) is None:
+            return  # without a look at the corpus, which another process opens when it reads
+        plan = within(self._plan, capacity, self.corpus.length_histogram())
         fingerprint = {"corpus": self.corpus.fingerprint, **plan.fingerprint()}
         if fingerprint != self._fingerprint:
             check_not_begun(self._place.reached(), collate_fn)

@@ -39,6 +39,7 @@ def test_info_shows_the_store_and_its_lengths(store):
         "shards       1\n"
         f"on disk      {size / 1000:.2f} kB\n"
         "lengths      min 151, median 158, mean 157.0, p99 162, max 162\n"
+        "shuffle      every record alone by default\n"
         "rejected     none\n"
         f"fingerprint  {TokenStore(store).fingerprint}\n"
         "\n"

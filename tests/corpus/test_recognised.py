@@ -54,7 +54,9 @@ def test_what_is_unknown_is_told(tmp_path, place):
 
 @pytest.mark.parametrize("url", ["https://x.org/a.bin", "hf://x/y"])
 def test_what_is_elsewhere_is_told(url):
-    with pytest.raises(StoreError, match="remote stores cannot be read yet; copy the directory to a local disk"):
+    with pytest.raises(
+        StoreError, match=r"stores are in directories, or at s3://, gs:// or az://: copy it to one of them"
+    ):
         open_corpus(url)
 
 

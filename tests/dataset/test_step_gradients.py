@@ -62,7 +62,7 @@ def train(rank, path, kind, rendezvous, results):
 def test_the_gradient_of_a_step_is_that_of_one_large_batch(store, tmp_path, kind):
     path, results = str(store.path), str(tmp_path / "gradients")
     mp.start_processes(
-        train, (path, kind, str(tmp_path / "rendezvous"), results), nprocs=RANKS, start_method="fork"
+        train, (path, kind, str(tmp_path / "rendezvous"), results), nprocs=RANKS, start_method="spawn"
     )
     found = torch.load(results)
     make, collator = KINDS[kind]

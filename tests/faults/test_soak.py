@@ -59,8 +59,8 @@ class Failing(PaddingCollator):
     """A collator that fails at its third batch."""
 
     def collate(self, parcel, allocate):
-        self.count = getattr(self, "count", 0) + len(parcel)
-        if self.count > 3:
+        self.made = getattr(self, "made", 0) + len(parcel)
+        if self.made > 3:
             raise ValueError("a collator of somebody else")
         return super().collate(parcel, allocate)
 

@@ -14,7 +14,7 @@ from stores import contents
 from fastcollate import BucketedDataset, StoreError, StoreWriteError, TokenStore, merge, prepare
 from fastcollate.pretokenize.parts import tasks
 
-KILLS = int(os.environ.get("FASTCOLLATE_KILLS", "200")) // 4
+KILLS = int(os.environ.get("FASTCOLLATE_KILLS", "80")) // 4
 OPTIONS = {"encoding": "bytes", "template": "text", "workers": 1, "on_error": "skip", "keep_columns": ["kind"]}
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 

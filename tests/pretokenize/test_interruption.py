@@ -20,7 +20,7 @@ from fastcollate import (
 )
 from fastcollate.pretokenize.parts import tasks
 
-KILLS = int(os.environ.get("FASTCOLLATE_KILLS", "200"))
+KILLS = int(os.environ.get("FASTCOLLATE_KILLS", "80"))
 OPTIONS = {"encoding": "bytes", "template": "text", "workers": 1, "on_error": "skip", "keep_columns": ["kind"]}
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 

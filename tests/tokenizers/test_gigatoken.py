@@ -1,5 +1,6 @@
 """The fast engine gives the ids that tiktoken gives, or tiktoken gives them."""
 
+import os
 import unicodedata
 from itertools import product
 
@@ -105,7 +106,10 @@ def test_what_people_write_is_not_doubtful():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_no_other_character_is_taken_for_different_ones(name):
-    """Every code point between characters of every class that a pattern knows."""
+    """Every code point between characters of every class that a pattern knows.
+
+    Of all vocabularies but GPT-2's every seventh, unless `FASTCOLLATE_SWEEP=1` asks for all.
+    """
     around = ["a", "A", "1", " ", "\n", "!", "'s", "'S", "/", "\u0301", "\u00a0", "\r"]
     contexts = [
         *product(around, around),
@@ -117,7 +121,8 @@ def test_no_other_character_is_taken_for_different_ones(name):
         ("  ", "  "),
     ]
     new = gigatoken_loader(PAIRS, known_pattern(PATTERNS[name]).scheme)
-    codes = [*range(0x40000), *range(0x40000, 0x110000, 97), *range(0xE0000, 0xE1000)]
+    step = 1 if name == "gpt2" or os.environ.get("FASTCOLLATE_SWEEP") else 7
+    codes = [*range(0, 0x40000, step), *range(0x40000, 0x110000, 97), *range(0xE0000, 0xE1000, step)]
     characters = [chr(code) for code in codes]
     doubted = set(doubtful(characters))
     letters = [letter for i, letter in enumerate(characters) if i not in doubted]

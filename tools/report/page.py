@@ -20,6 +20,8 @@ TOPICS = (
     "limits",
     "train",
     "beyond_memory",
+    "object_storage",
+    "foreign",
 )
 UNNAMED = "all topics"  # of a file from before its rows named theirs
 LOOK = """\
