@@ -131,7 +131,7 @@ def test_a_store_replaced_under_spawned_workers_is_our_error(tmp_path, monkeypat
     write_store(tmp_path / "s", [4] * 9)
     with pytest.raises(StoreChangedError, match="was replaced by another store"):
         list(other)
-    with pytest.raises(StoreChangedError, match="bytes where it had .* while it was read"):
+    with pytest.raises(StoreChangedError, match=r"bytes where it had .* while it was read"):
         list(loader)
 
 
