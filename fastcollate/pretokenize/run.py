@@ -67,8 +67,7 @@ def prepare(
     Args:
         source: A path, glob, folder or URL, a list of these, `"-"` for standard input, a table, or an iterable of
             dicts. Files are JSON, JSON Lines, Parquet, Arrow, CSV, TSV or plain text, also compressed.
-        output: The directory to make, or the URL of a prefix in an object store such as `s3://bucket/store`. Of
-            a store there what is returned knows its manifest alone.
+        output: The directory to make, or the URL of a prefix in an object store such as `s3://bucket/store`.
         encoding: The encoding's name (`"gpt2"` by default), a file of one, a `tiktoken.Encoding` or a `Tokenizer`.
         template: The name of a built-in template, the path of a template's file, a `PromptTemplate` or any
             `Template`; by default the first records tell which one.
