@@ -20,6 +20,7 @@ def arrow_table(columns: Mapping[str, Sequence[tuple[NDArray[Any], IntArray]]]) 
         columns: The chunks of each column by name, equally many rows in each: the values side by side, and where
             each row begins and the last one ends, int64[N+1].
 
+    >>> import numpy as np
     >>> arrow_table({"input_ids": [(np.array([1, 2, 3]), np.array([0, 2, 3]))]}).to_pylist()
     [{'input_ids': [1, 2]}, {'input_ids': [3]}]
     """
