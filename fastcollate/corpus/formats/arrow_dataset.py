@@ -119,7 +119,7 @@ def _batches(file: Path, data: NDArray[np.uint8]) -> Iterator[Any]:
 
 def _arrays(file: Path, data: NDArray[np.uint8], lists: Lists, heads: IntArray, kept: IntArray) -> Arrays:
     """Return where lists lie in the bytes of the file, without their padding."""
-    dtype = np.dtype(lists.values.type.to_pandas_dtype())
+    dtype = np.dtype(str(lists.values.type))
     buffer, at = lists.values.buffers()[-1], 0
     if len(lists.values):
         at = buffer.address - data.ctypes.data

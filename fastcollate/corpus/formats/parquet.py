@@ -82,7 +82,7 @@ def _planned(file: Path, dtype: Any) -> _Plan:
     with _opened(file) as table:
         names = token_columns(file, table.schema_arrow.names, has_mask=True)
         if dtype is not None and hasattr(kind := table.schema_arrow.field(names.tokens).type, "value_type"):
-            check_dtype(dtype, kind.value_type.to_pandas_dtype(), file)
+            check_dtype(dtype, str(kind.value_type), file)
         groups = [table.metadata.row_group(i) for i in range(table.metadata.num_row_groups)]
         leaves = [
             table.metadata.schema.column(i).path.partition(".")[0] for i in range(len(table.metadata.schema))
