@@ -185,6 +185,11 @@ def plan_packs(
 
 
 def _plan_group_buckets(groups: Groups, sizes: tuple[int, int], common: dict[str, Any]) -> GroupBuckets:
+    if common["lanes"] > 1:
+        raise PlanError(
+            f"lanes is {common['lanes']} with groups=True: the lanes of buckets are cut record by record, which "
+            "would tear groups apart; leave lanes out, or use a PackedDataset, which keeps groups whole in lanes"
+        )
     common |= {"groups": groups, "num_records": len(groups)}
     plan = GroupBuckets(batch_size=sizes[0], max_tokens=sizes[1], **common)
     plan.check()

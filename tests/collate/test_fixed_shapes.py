@@ -207,3 +207,11 @@ def test_packs_of_several_ranks_keep_within_a_capacity(store, batch_size, lanes)
             assert batch["input_ids"].shape == (1, 512 * batch_size)
             seen += [record for record in batch.record_ids.tolist() if record >= 0]
     assert sorted(seen) == list(range(len(store)))
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_buckets_in_lanes_have_the_shapes_that_were_said(store, lanes):
+    collate = PackingCollator(256, layout="flat", total=1600, documents=9, multiple_of=8)
+    dataset = BucketedDataset(store, max_tokens=1600, buckets=4, window=300, lanes=lanes)
+    dataset.plan_for(collate)
+    assert {(len(batch), batch.width) for batch in dataset} <= set(dataset.shapes)

@@ -191,3 +191,25 @@ def test_a_group_that_no_batch_holds_is_refused(make, message):
     corpus = corpus_of([2, 3, 4, 4, 5, 2])
     with pytest.raises(PlanError, match=message):
         make(corpus, groups=True)
+
+
+@corpora
+@pytest.mark.parametrize("lanes", [2, 3])
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_lanes_of_packs_keep_groups_whole(corpus, lanes, world_size):
+    groups, seen = corpus.groups(), []
+    for rank in range(world_size):
+        dataset = SHAPES["packs"](corpus, lanes=lanes, accumulate=2, rank=rank, world_size=world_size)
+        for batch in dataset:
+            records = batch.record_ids[batch.record_ids >= 0]
+            assert sorted(records) == np.flatnonzero(np.isin(groups, groups[records])).tolist()
+            seen += records.tolist()
+    assert sorted(seen) == list(range(len(groups)))
+
+
+@pytest.mark.parametrize("shape", ["rows", "tokens", "static"])
+def test_lanes_of_buckets_would_tear_groups_apart(shape):
+    with pytest.raises(
+        PlanError, match=r"lanes is 2 with groups=True: .* leave lanes out, or use a PackedDataset"
+    ):
+        SHAPES[shape](PAIRS, lanes=2)

@@ -140,7 +140,8 @@ class TokenBuckets(Buckets):
         widths = self.widths_for(np.append(longest, np.repeat(lengths[left][firsts], self.group)))
         starts = np.append(starts[order], cuts[:, :-1].ravel())
         stops = np.append(stops[order], cuts[:, 1:].ravel())
-        rows = self.max_tokens // widths if self.static else np.maximum(stops - starts, 1)
+        rooms = [self.room(width) for width in widths.tolist()] if self.static else 1
+        rows = np.maximum(stops - starts, rooms)
         return BucketWindow(np.append(ids, ids[left]), starts, stops, rows, widths), np.array([len(starts)])
 
     def _greedy_steps(self, lengths: IntArray, ends: list[int]) -> tuple[IntArray, IntArray]:
