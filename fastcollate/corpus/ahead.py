@@ -11,11 +11,11 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from fastcollate.corpus.corpus import Records, find_in
+from fastcollate.corpus.corpus import Records
 from fastcollate.ragged import Found, IntArray, RaggedBatch
 from fastcollate.storage.read_counts import ReadCounts
 
-__all__ = ["ReadAhead", "SlowRecords", "is_slow", "read_in"]
+__all__ = ["ReadAhead", "SlowRecords", "is_slow"]
 
 _THREADS = 2  # one reads while another one copies; what a thread reads it asks for many ranges at a time
 
@@ -49,13 +49,6 @@ class SlowRecords(Records, Protocol):
 def is_slow(records: Records) -> bool:
     """Return whether records are worth reading ahead."""
     return isinstance(records, SlowRecords) and records.is_slow()
-
-
-def read_in(records: Records, indices: IntArray, columns: Collection[str], counts: ReadCounts) -> Found:
-    """Return records, those of slow ones in memory of their own; what memory holds is found where it lies."""
-    if isinstance(records, SlowRecords) and records.is_slow():
-        return records.read(indices, columns, counts)
-    return find_in(records, indices, columns)
 
 
 class _Portion(NamedTuple):
