@@ -14,7 +14,7 @@ from math import lcm
 
 import numpy as np
 
-from fastcollate.plan.shares import Pieces
+from fastcollate.plan.shares import Pieces, dealt_evenly
 from fastcollate.ragged import IntArray, offsets_of
 
 PackList = tuple[Pieces, IntArray]  # documents, pack by pack, and where each pack begins: int64[P+1]
@@ -99,8 +99,7 @@ def deal_lanes(begins: IntArray, ends: IntArray, unit: int) -> tuple[IntArray, I
     >>> deal_lanes(np.array([7, 17]), np.array([10, 19]), 4)
     (array([ 7,  8, 17, 18]), array([ 8, 10, 18, 19]))
     """
-    each = unit // len(begins)
-    cuts = begins[:, None] + np.arange(each + 1) * (ends - begins)[:, None] // each
+    cuts = dealt_evenly(begins, ends - begins, unit // len(begins))
     return cuts[:, :-1].ravel(), cuts[:, 1:].ravel()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastcollate.ragged import IntArray, Packs
 
-__all__ = ["InSteps", "Pieces", "Share", "cut_stream", "fitting"]
+__all__ = ["InSteps", "Pieces", "Share", "cut_stream", "dealt_evenly", "fitting"]
 
 
 class Pieces(NamedTuple):
@@ -99,6 +99,21 @@ class Share(NamedTuple):
         """Return the share of batches that have these packs; see the attributes."""
         widths = np.full(len(pack_edges) - 1, packs.width)
         return cls(pieces.records, packs.edges[pack_edges], widths, pieces, packs, pack_edges)
+
+
+def dealt_evenly(begins: IntArray, sizes: IntArray, parts: int) -> IntArray:
+    """Return where each part of each range begins, and where the range ends, int64[M, parts+1].
+
+    Args:
+        begins: Where each range begins, int64[M].
+        sizes: How long each is, int64[M].
+        parts: How many parts each range is cut into, which differ by one at most.
+
+    >>> dealt_evenly(np.array([0, 10]), np.array([4, 5]), 2)
+    array([[ 0,  2,  4],
+           [10, 12, 15]])
+    """
+    return begins[:, None] + np.arange(parts + 1) * sizes[:, None] // parts
 
 
 def fitting(documents: Pieces, length: int, overlong: str) -> Pieces:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fastcollate.plan.buckets.bucket_plan import Buckets
 from fastcollate.plan.buckets.bucket_window import BucketWindow
 from fastcollate.plan.lanes import cut_lanes, deal_lanes, in_lanes
+from fastcollate.plan.shares import dealt_evenly
 from fastcollate.plan.sorting import longest_first
 from fastcollate.plan.state import Landmark
 from fastcollate.ragged import IntArray, rows_between
@@ -111,7 +112,7 @@ class TokenBuckets(Buckets):
         """
         firsts, capacities = self._greedy_steps(lengths, ends)
         sizes = np.diff(firsts, append=len(lengths))
-        cuts = firsts[:, None] + np.arange(self.group + 1) * sizes[:, None] // self.group
+        cuts = dealt_evenly(firsts, sizes, self.group)
         return Steps(cuts[:, :-1], cuts[:, 1:], capacities, sizes < capacities * self.group)
 
     def _cut_lanes(self, number: int) -> tuple[BucketWindow, IntArray]:
@@ -135,7 +136,7 @@ class TokenBuckets(Buckets):
         if at_end:
             kept = int((sizes == capacities * self.group).sum())
             firsts, capacities, sizes = firsts[:kept], capacities[:kept], sizes[:kept]
-        cuts = len(ids) + firsts[:, None] + np.arange(self.group + 1) * sizes[:, None] // self.group
+        cuts = dealt_evenly(len(ids) + firsts, sizes, self.group)
         longest = np.repeat(lengths[starts].reshape(-1, self.unit).max(axis=1), self.unit)[order]
         widths = self.widths_for(np.append(longest, np.repeat(lengths[left][firsts], self.group)))
         starts = np.append(starts[order], cuts[:, :-1].ravel())

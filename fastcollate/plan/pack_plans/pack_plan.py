@@ -14,7 +14,7 @@ from fastcollate.plan.order import TOGETHER, Landmark, WindowedPlan
 from fastcollate.plan.pack_plans.balance import balance_packs, work_of
 from fastcollate.plan.pack_plans.best_fit import best_fit_decreasing
 from fastcollate.plan.pack_plans.pack_window import PackedBatch, PackedWindow
-from fastcollate.plan.shares import Pieces, cut_stream, fitting
+from fastcollate.plan.shares import Pieces, cut_stream, dealt_evenly, fitting
 from fastcollate.plan.sorting import longest_first, shuffle_packs
 from fastcollate.ragged import IntArray, Packs
 
@@ -83,7 +83,7 @@ class PackPlan(WindowedPlan[PackedBatch]):
         count, step = len(packs.used), self.packs_of_a_step
         firsts = np.arange(-(-count // step)) * step
         sizes = np.minimum(count - firsts, step)
-        cuts = firsts[:, None] + np.arange(self.group + 1) * sizes[:, None] // self.group
+        cuts = dealt_evenly(firsts, sizes, self.group)
         whole = PackedBatch(pieces.records, self.length, pieces, packs)
         return whole, cuts[:, :-1].ravel(), cuts[:, 1:].ravel(), count // step
 
