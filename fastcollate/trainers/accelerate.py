@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import copy
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,6 +12,7 @@ from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.errors import InputError
 from fastcollate.loader.stream import StreamLoader
 from fastcollate.trainers.framework import compare_ranks, framework
+from fastcollate.trainers.given import Evaluation
 
 __all__ = ["PreparedLoader", "prepare_loader"]
 
@@ -45,8 +45,6 @@ def prepare_loader(accelerator: Any, loader: StreamLoader, *, evaluation: bool =
             "with device=accelerator.device"
         )
     compare_ranks(loader.dataset)
-    if evaluation:
-        loader = copy(loader)  # whatever else reads the dataset stays where it is
     prepared = PreparedLoader(loader, accelerator.gradient_state, evaluation=evaluation)
     if not evaluation:
         accelerator.register_for_checkpointing(prepared)
@@ -59,16 +57,19 @@ class PreparedLoader:
     Args:
         loader: The loader.
         gradient_state: What accelerate is told by: `accelerator.gradient_state`.
-        evaluation: Whether every pass is epoch 0, from its start.
+        evaluation: Whether every pass is epoch 0, from its start, whatever else reads the dataset.
 
     Attributes:
-        loader: The loader.
+        loader: The loader, or the copy of it that evaluation reads.
     """
 
     def __init__(self, loader: StreamLoader, gradient_state: Any, *, evaluation: bool = False) -> None:
-        self.loader = loader
+        self.loader: StreamLoader = loader
+        self._passes: StreamLoader | Evaluation = loader
+        if evaluation:
+            self._passes = Evaluation(loader)
+            self.loader = self._passes.loader
         self._gradient_state = gradient_state
-        self._evaluation = evaluation
 
     def __repr__(self) -> str:
         return f"PreparedLoader({self.loader!r})"
@@ -79,14 +80,11 @@ class PreparedLoader:
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the batches of the current epoch that are left, or of the next one."""
-        if self._evaluation:
-            self.loader.close()  # a pass that was left is forgotten
-            self.loader.dataset.set_epoch(0)
         told = framework("accelerate.data_loader").DataLoaderStateMixin()
         told.gradient_state = self._gradient_state
         told.begin()
         try:
-            for batch in self.loader:  # after the last batch the dataset is at the next epoch
+            for batch in self._passes:  # after the last batch the dataset is at the next epoch
                 told.end_of_dataloader = self.loader.dataset.epoch != self.loader.epoch
                 yield batch
         finally:

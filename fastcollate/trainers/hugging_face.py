@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from fastcollate.collate.packing import PackingCollator
@@ -104,7 +103,7 @@ def _evaluation(trainer: Any, dataset: PlannedDataset[Any]) -> _Evaluation:
     """The loader of an evaluation set, made once; its position is its own, should it be trained on, too."""
     made: dict[int, tuple[Any, _Evaluation]] = vars(trainer).setdefault("_stream_evaluations", {})
     if id(dataset) not in made:
-        loader = _loader(trainer, copy.copy(dataset))
+        loader = _loader(trainer, dataset)
         made[id(dataset)] = dataset, _Evaluation(loader, trainer.accelerator.gradient_state, evaluation=True)
     return made[id(dataset)][1]
 
