@@ -9,12 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.corpus.ahead import SlowRecords, is_slow
-from fastcollate.corpus.corpus import (
-    Records,
-    RecordsOfFiles,
-    find_in,
-    knows_places,
-)
+from fastcollate.corpus.corpus import Records, RecordsOfFiles, find_in, knows_places
 from fastcollate.corpus.paged_in import PagedIn
 from fastcollate.plan.permutation import Permutations
 from fastcollate.ragged import Found, IntArray, RaggedBatch, Rows, Scattered, places_by_home

@@ -17,6 +17,7 @@ from fastcollate.ragged import (
     MergedRows,
     RaggedBatch,
     Scattered,
+    address_of,
     new_array,
     offsets_of,
     rows_between,
@@ -68,7 +69,7 @@ class PagedIn:
 
     def _read(self, rows: Scattered, counts: ReadCounts) -> Scattered:
         for buffer in rows.buffers:
-            address = _address_of(buffer)
+            address = address_of(buffer)
             if address not in self._advised:
                 self._advised.add(address)
                 advise_random(address, buffer.nbytes)
@@ -122,7 +123,7 @@ class _Pages(NamedTuple):
     @classmethod
     def of(cls, merged: MergedRows, buffers: Sequence[NDArray[Any]]) -> Self:
         """Return the pages of stretches of some arrays."""
-        at = np.array([_address_of(buffer) for buffer in buffers])
+        at = np.array([address_of(buffer) for buffer in buffers])
         sizes = np.array([buffer.itemsize for buffer in buffers])[merged.homes]
         begins = (at[merged.homes] + merged.begins * sizes) // PAGE * PAGE
         ends = -(-(at[merged.homes] + merged.ends * sizes) // PAGE) * PAGE
@@ -147,7 +148,7 @@ class _Pages(NamedTuple):
 
     def wait(self, chunk: slice) -> None:
         """Look at a byte of each page; NumPy lets go of the interpreter while it takes them."""
-        base = _address_of(self.lowest)
+        base = address_of(self.lowest)
         counts = (self.ends[chunk] - self.begins[chunk]) // PAGE
         bytes_of_pages = np.maximum(rows_between(self.begins[chunk] // PAGE, counts) * PAGE - base, 0)
         whole = as_strided(self.lowest.view(np.uint8), (int(bytes_of_pages.max()) + 1,), (1,), writeable=False)
@@ -165,8 +166,3 @@ def _copy(buffers: Sequence[NDArray[Any]], merged: MergedRows, first: int, last:
         joined = np.frombuffer(b"".join([view[begin:end] for begin, end in bounds]), buffer.dtype)
         out[at : at + len(joined)] = joined
         at += len(joined)
-
-
-def _address_of(array: NDArray[Any]) -> int:
-    """Return where in memory an array begins."""
-    return int(array.__array_interface__["data"][0])

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.collate.staged import Wanted
+from fastcollate.ragged import address_of
 from fastcollate.storage.pages import Pages
 
 __all__ = ["Place", "SlotReader", "SlotWriter", "Slots", "can_share", "new_slots"]
@@ -105,10 +106,10 @@ class SlotWriter:
 
     def place_of(self, raw: memoryview) -> Place | None:
         """Return where bytes lie, if that is in a slot of the item that is being made."""
-        address = np.frombuffer(raw, np.uint8).__array_interface__["data"][0]
+        address = address_of(np.frombuffer(raw, np.uint8))
         for number in self._taken:
             begin, block = self._slots[number]
-            before = address - block.__array_interface__["data"][0]
+            before = address - address_of(block)
             if before >= 0 and before + len(raw) <= len(block):
                 return number, begin, len(block), before, len(raw)
         return None

@@ -49,7 +49,7 @@ The words:
 """
 
 from fastcollate.ragged.capacity import Capacity
-from fastcollate.ragged.memory import new_array
+from fastcollate.ragged.memory import address_of, new_array
 from fastcollate.ragged.merged_rows import MergedRows
 from fastcollate.ragged.packs import Packs
 from fastcollate.ragged.parcel import Parcel
@@ -59,11 +59,11 @@ from fastcollate.ragged.ragged import (
     Rows,
     offsets_of,
     places_by_home,
-    row_numbers,
     rows_between,
     steps_between,
 )
-from fastcollate.ragged.ragged_batch import Column, RaggedBatch
+from fastcollate.ragged.ragged_batch import Column, RaggedBatch, inside_spans
+from fastcollate.ragged.row_numbers import record_number, row_numbers
 from fastcollate.ragged.scattered import Found, Scattered
 from fastcollate.ragged.span import Span, bounds_at
 from fastcollate.ragged.steps import StepNumbers, Steps, WholeSteps
@@ -84,10 +84,13 @@ __all__ = [
     "StepNumbers",
     "Steps",
     "WholeSteps",
+    "address_of",
     "bounds_at",
+    "inside_spans",
     "new_array",
     "offsets_of",
     "places_by_home",
+    "record_number",
     "row_numbers",
     "rows_between",
     "steps_between",

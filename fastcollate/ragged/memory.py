@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["new_array"]
+__all__ = ["address_of", "new_array"]
 
 _LEAST, _MOST = 1 << 16, 1 << 26  # bytes of an array whose memory is kept, and of all that is kept for the next
 
@@ -91,3 +91,8 @@ def new_array(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     kind = np.dtype(dtype)
     size = prod(shape, start=kind.itemsize)
     return np.empty(shape, kind) if size < _LEAST else _KEPT.array(shape, kind, size)
+
+
+def address_of(array: NDArray[Any]) -> int:
+    """Return where in memory an array begins; `array.ctypes.data` takes longer."""
+    return int(array.__array_interface__["data"][0])

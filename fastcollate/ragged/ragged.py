@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastcollate.errors import InputError
+from fastcollate.ragged.row_numbers import row_numbers
 
 __all__ = ["IntArray", "Ragged", "Rows", "offsets_of", "places_by_home", "rows_between", "steps_between"]
 
@@ -271,23 +272,3 @@ def places_by_home(homes: IntArray) -> Iterator[tuple[int, IntArray]]:
     grouped = homes[order]
     firsts = np.flatnonzero(np.diff(grouped, prepend=-1))
     yield from zip(grouped[firsts].tolist(), np.split(order, firsts[1:]), strict=True)
-
-
-def row_numbers(indices: ArrayLike, count: int) -> IntArray:
-    """Return checked numbers of rows, int64[M].
-
-    Args:
-        indices: The numbers to check.
-        count: How many rows there are.
-
-    Raises:
-        InputError: The numbers are no flat sequence of integers from 0 to `count - 1`.
-    """
-    try:
-        chosen = np.asarray(indices)
-    except ValueError:
-        chosen = np.zeros((0, 0))
-    flat = chosen.ndim == 1 and (chosen.dtype.kind in "iu" or not chosen.size)
-    if not flat or (chosen.size and not 0 <= int(chosen.min()) <= int(chosen.max()) < count):
-        raise InputError(f"take needs row numbers from 0 to {count - 1}; a mask becomes them by np.flatnonzero")
-    return chosen.astype(np.int64, copy=False)

@@ -154,3 +154,22 @@ class RaggedBatch:
     def laid_out(self, *, width: int | None, packs: Packs | None = None) -> RaggedBatch:
         """Return the same rows with the width, or the packs, that a plan gave them."""
         return RaggedBatch(self.tokens, self.record_ids, self.columns, width, packs, self.cuts)
+
+
+def inside_spans(spans: NDArray[Any], counts: IntArray, offsets: IntArray) -> NDArray[np.bool_]:
+    """Return which of the tokens of some rows lie in a span, bool[V].
+
+    Args:
+        spans: The spans of all rows side by side, start and stop by turns, counted from their row's first token.
+        counts: How many starts and stops each row has, int64[N].
+        offsets: Where the tokens of each row begin, and at the end where the last one stops, int64[N+1].
+
+    Of the rows [5 6 7] and [8], the first with the span (1, 3): edges [0 1 0 -1 0], summed up [0 1 1 0].
+
+    >>> inside_spans(np.array([1, 3]), np.array([2, 0]), np.array([0, 3, 4]))
+    array([False,  True,  True, False])
+    """
+    places = spans.astype(np.int64) + np.repeat(offsets[:-1], counts)
+    starts, stops = (np.bincount(ends, minlength=int(offsets[-1]) + 1) for ends in (places[::2], places[1::2]))
+    inside: NDArray[np.bool_] = np.cumsum(starts - stops)[:-1] > 0
+    return inside

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from fastcollate.ragged.memory import address_of
 from fastcollate.ragged.ragged import IntArray
 
 __all__ = ["Span", "bounds_at"]
@@ -45,7 +46,7 @@ class Span(NamedTuple):
         sizes = np.array([len(array) for array in arrays], np.int64)
         if len(arrays) == 1:
             return cls(arrays[0], np.zeros(1, np.int64), sizes)
-        first = np.array([array.__array_interface__["data"][0] for array in arrays])
+        first = np.array([address_of(array) for array in arrays])
         lowest = int(first.argmin())
         begins, odd = np.divmod(first - first[lowest], dtype.itemsize)
         count = int((begins + sizes).max())

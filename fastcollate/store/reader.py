@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastcollate.arguments import check_choice, check_count
 from fastcollate.errors import InputError
-from fastcollate.ragged import Column, IntArray, Ragged, row_numbers
+from fastcollate.ragged import Column, IntArray, Ragged, record_number, row_numbers
 from fastcollate.store.decoding import tokenizer_of
 from fastcollate.store.manifest import Manifest
 from fastcollate.store.opened import Opened, Options, Verify, check_all, check_cache, open_store, place_of
@@ -105,7 +105,7 @@ class TokenStore:
 
     def __getitem__(self, index: int) -> NDArray[Any]:
         """The tokens of record `index`, uint16|uint32, as a view of the file."""
-        return self._records.row(self._checked(index))
+        return self._records.row(record_number(index, self._count, of="store"))
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return (self[i] for i in range(len(self)))
@@ -287,11 +287,4 @@ class TokenStore:
         return view
 
     def _locate(self, index: int) -> tuple[Shard, int]:
-        return self._records.locate(self._checked(index))
-
-    def _checked(self, index: int) -> int:
-        if not isinstance(index, int | np.integer):
-            raise InputError(f"record {index!r} of a store: give one number; take([...]) copies several records")
-        if not -self._count <= index < self._count:
-            raise IndexError(f"record {index} of a store with {self._count} records")
-        return int(index) % self._count
+        return self._records.locate(record_number(index, self._count, of="store"))

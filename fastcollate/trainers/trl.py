@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastcollate.corpus.corpus import Corpus, as_corpus
 from fastcollate.errors import InputError
-from fastcollate.ragged import IntArray, Ragged
+from fastcollate.ragged import Ragged, inside_spans
 from fastcollate.store.reader import TokenStore
 from fastcollate.store.shards.arrow_arrays import arrow_table
 from fastcollate.trainers.framework import framework
@@ -76,18 +76,8 @@ class _Part(NamedTuple):
         tokens, offsets = self.tokens.values, self.tokens.offsets
         labels = (tokens if self.labels is None else self.labels.values).astype(np.int32)
         if self.spans is not None:
-            inside = _covered(self.spans, offsets, len(tokens))
-            labels[~inside] = _NO_TARGET
+            labels[~inside_spans(self.spans.values, self.spans.lengths, offsets)] = _NO_TARGET
         return labels
-
-
-def _covered(spans: Ragged, offsets: IntArray, count: int) -> NDArray[np.bool_]:
-    """Which of `count` tokens lie in a span; the tokens of a record begin at `offsets`."""
-    firsts = np.repeat(offsets[:-1], spans.lengths)
-    starts, stops = (spans.values.astype(np.int64) + firsts).reshape(-1, 2).T
-    edges = np.bincount(starts, minlength=count + 1) - np.bincount(stops, minlength=count + 1)
-    inside: NDArray[np.bool_] = edges[:-1].cumsum() > 0
-    return inside
 
 
 def _of_store(store: TokenStore) -> Iterator[_Part]:

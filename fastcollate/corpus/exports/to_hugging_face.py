@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fastcollate.errors import LimitError
-from fastcollate.ragged import IntArray, RaggedBatch, Rows, offsets_of
+from fastcollate.ragged import IntArray, RaggedBatch, inside_spans, offsets_of
 from fastcollate.storage.local import make_durable, replacing, write_whole
 from fastcollate.store.reader import TokenStore
 
@@ -79,19 +79,8 @@ def _columns(batch: RaggedBatch, columns: list[str]) -> list[NDArray[np.int32]]:
     beside = batch.columns[columns[0]]
     if columns[0] == "labels":
         return [tokens, beside.joined().astype(np.int32)]
-    return [tokens, np.where(_inside(batch.lengths, beside), tokens, np.int32(_NO_TARGET))]
-
-
-def _inside(lengths: IntArray, spans: Rows) -> NDArray[np.bool_]:
-    """Return which tokens lie in a span, bool[V].
-
-    Of lengths [3, 2] and spans [[1, 3], [0, 1]], tokens 1, 2 and 3 do: steps [0 1 0 0 -1 0] summed up.
-    """
-    offsets = offsets_of(lengths)
-    places = spans.joined().astype(np.int64) + np.repeat(offsets[:-1], spans.lengths)
-    starts, stops = (np.bincount(ends, minlength=int(offsets[-1]) + 1) for ends in (places[::2], places[1::2]))
-    found: NDArray[np.bool_] = np.cumsum(starts - stops)[:-1] > 0
-    return found
+    inside = inside_spans(beside.joined(), beside.lengths, offsets_of(batch.lengths))
+    return [tokens, np.where(inside, tokens, np.int32(_NO_TARGET))]
 
 
 def _listed(values: NDArray[np.int32], lengths: IntArray) -> pa.Array:

@@ -18,7 +18,7 @@ from fastcollate.corpus.mapped.mapped_files import opened_file
 from fastcollate.corpus.mapped.mapped_records import MappedRecords
 from fastcollate.corpus.mapped.mapped_rows import Layout, MappedRows, check_piece
 from fastcollate.errors import InputError, StoreChangedError, StoreError
-from fastcollate.ragged import Column, IntArray, Ragged, row_numbers
+from fastcollate.ragged import Column, IntArray, Ragged, record_number, row_numbers
 from fastcollate.store.splitting import Part, part_sizes, records_of_part
 from fastcollate.tokenizers.load import AnyEncoding, load_encoding
 
@@ -232,11 +232,7 @@ class MappedCorpus:
         return view
 
     def _locate(self, index: int) -> tuple[Any, int]:
-        if not isinstance(index, int | np.integer):
-            raise InputError(f"record {index!r} of a corpus: give one number; take([...]) copies several records")
-        if not -self._count <= index < self._count:
-            raise IndexError(f"record {index} of a corpus with {self._count} records")
-        return self._records.locate(int(index) % self._count)
+        return self._records.locate(record_number(index, self._count, of="corpus"))
 
 
 def _row(rows: MappedRows | CopiedRows, row: int) -> NDArray[Any]:

@@ -27,7 +27,7 @@ __all__ = ["BLOCK_BYTES", "FILE_BLOCKS", "BlockCache", "Blocks", "damaged"]
 
 log = logging.getLogger("fastcollate")
 
-BLOCK_BYTES = 16_384
+BLOCK_BYTES = 16_384  # of token values behind one checksum
 FILE_BLOCKS = 256  # blocks of one file
 _DATA_BYTES = FILE_BLOCKS * BLOCK_BYTES
 _HERE = b"\1"

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from fastcollate.errors import StoreCorruptError
 from fastcollate.storage.local import MappedFile
+from fastcollate.storage.network.block_cache import BLOCK_BYTES
 from fastcollate.store.remote.index_copy import IndexCopy
-from fastcollate.store.shards.hashes import BLOCK_BYTES
 from fastcollate.store.shards.mapped_arrays import Hashed, MappedArrays, ShardKind
 
 __all__ = ["CopiedArrays"]

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.errors import StoreCorruptError
+from fastcollate.ragged import address_of
 from fastcollate.storage.asked_pages import ask_for
-from fastcollate.store.shards.hashes import BLOCK_BYTES, block_checksums
+from fastcollate.storage.network.block_cache import BLOCK_BYTES
+from fastcollate.store.shards.hashes import block_checksums
 from fastcollate.store.shards.mapped_arrays import Hashed, MappedArrays
 
 __all__ = ["BackgroundCheck", "Unverified", "UnverifiedShard", "check_shard", "hash_of"]
@@ -167,7 +169,7 @@ def hash_of(
     """
     digest = hashlib.new(algorithm, usedforsecurity=False)
     for data in parts:
-        first = data.__array_interface__["data"][0]
+        first = address_of(data)
         for at in range(0, len(data), _SLICE):
             if is_closed():
                 return None

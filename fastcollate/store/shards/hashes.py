@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.storage.local import storage_errors
+from fastcollate.storage.network.block_cache import BLOCK_BYTES
 
-__all__ = ["BLOCK_BYTES", "HashingFile", "block_checksums", "changed", "file_hash", "index_hash"]
+__all__ = ["HashingFile", "block_checksums", "changed", "file_hash", "index_hash"]
 
-BLOCK_BYTES = 16_384  # of token values behind one checksum
 _MUCH = 1 << 20  # bytes, whose hash takes many times as long as a thread to start
 
 
