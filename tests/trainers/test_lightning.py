@@ -1,17 +1,12 @@
 """Lightning: two whole epochs in two orders on two processes, resumed at a step, evaluated in one order."""
 
 import json
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
+from scripts import run_script
 from tiny import STEPS, by_hand
-
-HERE = Path(__file__).parent
 
 # Lightning starts it once more for its second rank: the dataset is made before anybody knows of ranks.
 SCRIPT = """
@@ -85,17 +80,7 @@ def ranks(tmp_path_factory):
     if find_spec("lightning") is None:
         pytest.skip("pip install 'fastcollate[trainers]'")
     folder = tmp_path_factory.mktemp("lightning")
-    (folder / "script.py").write_text(SCRIPT)
-    paths = os.pathsep.join([str(HERE), str(HERE.parents[1])])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
-    done = subprocess.run(
-        [sys.executable, folder / "script.py", str(folder)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=280,
-        check=False,
-    )
+    done = run_script(SCRIPT, folder, seconds=280)
     if done.returncode == 77:
         pytest.skip("the torchvision that is here was built for another torch")
     assert done.returncode == 0, done.stderr[-3000:]

@@ -1,20 +1,15 @@
 """Ray: two workers train, one is killed, and both go on at the step of the checkpoint; Ray Data's columns."""
 
 import json
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
+from scripts import run_script
 from tiny import STEPS, by_hand
 
 from fastcollate import CollateError, PaddingCollator
 from fastcollate.trainers.ray_train import rows_of
-
-HERE = Path(__file__).parent
 
 SCRIPT = """
 import json, os, signal, sys, tempfile
@@ -89,17 +84,7 @@ def folder(tmp_path_factory):
     if find_spec("ray") is None:
         pytest.skip("pip install 'fastcollate[trainers]'")
     folder = tmp_path_factory.mktemp("ray")
-    (folder / "script.py").write_text(SCRIPT)
-    paths = os.pathsep.join([str(HERE), str(HERE.parents[1])])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
-    done = subprocess.run(
-        [sys.executable, folder / "script.py", str(folder)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=380,
-        check=False,
-    )
+    done = run_script(SCRIPT, folder, seconds=380)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
 
