@@ -123,7 +123,7 @@ def test_fields_say_where_things_are(out, gpt2):
 # Any records
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(
     st.lists(st.tuples(st.text(max_size=6), st.text(min_size=1, max_size=6)), min_size=1, max_size=6),
     st.booleans(),

@@ -60,6 +60,14 @@ def ray_workers(pid=None):
     return [pid for pid, command in descendants(pid) if command.startswith(b"ray::_answered")]
 
 
+def kill_one_at_work(pid=None):
+    """Wait for a process that is at a task, as between two tasks none is; kill it, and return its number."""
+    at_work = []
+    wait_until(lambda: at_work.extend(ray_workers(pid)) or at_work, limit=30)
+    os.kill(at_work[0], signal.SIGKILL)
+    return at_work[0]
+
+
 # The same bytes
 
 
@@ -71,10 +79,7 @@ def test_the_bytes_are_those_of_the_local_engine_though_workers_are_killed(ray, 
     def kill(count):
         done.append(count)
         if len(done) in (5, 20):
-            at_work = []  # nobody is, for a moment between two tasks
-            wait_until(lambda: at_work.extend(ray_workers()) or at_work, limit=30)
-            killed.append(at_work[0])
-            os.kill(killed[-1], signal.SIGKILL)
+            killed.append(kill_one_at_work())
 
     for name in ("killed", "again"):
         store = prepare(source, tmp_path / name, engine="ray", workers=2, progress=kill, **OPTIONS)
@@ -267,7 +272,7 @@ def test_ctrl_c_ends_tasks_and_ray_and_the_same_command_goes_on(ray, tmp_path):
         start_new_session=True,
     ) as process:
         wait_until(lambda: finished(out) > 20, limit=90)
-        os.kill(ray_workers(process.pid)[0], signal.SIGKILL)
+        kill_one_at_work(process.pid)
         before = finished(out)
         wait_until(lambda: finished(out) > before + 20, limit=60)
         started = [pid for pid, _ in descendants(process.pid)]
