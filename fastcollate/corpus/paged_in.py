@@ -88,7 +88,7 @@ def paged_in(rows: Scattered, counts: ReadCounts) -> Scattered:
     merged = MergedRows.of(rows.homes, rows.starts, rows.lengths)
     values, edges = new_array((int(merged.sizes.sum()),), rows.dtype), offsets_of(merged.sizes)
     if not len(merged.homes):
-        return Scattered([values], rows.dtype, None, merged.places, rows.lengths)
+        return Scattered([values], rows.dtype, None, merged.places, rows.lengths, bound=rows.bound)
     pages, before = _Pages.of(merged, rows.buffers), bytes_read_here()
     following = pages.chunks()
     pages.ask(following[0])
@@ -103,7 +103,7 @@ def paged_in(rows: Scattered, counts: ReadCounts) -> Scattered:
     counts.bytes_read += read
     counts.cache_hits += max(0, wanted - read)
     counts.bytes_used += int(rows.lengths.sum()) * rows.dtype.itemsize
-    return Scattered([values], rows.dtype, None, merged.places, rows.lengths)
+    return Scattered([values], rows.dtype, None, merged.places, rows.lengths, bound=rows.bound)
 
 
 class _Pages(NamedTuple):

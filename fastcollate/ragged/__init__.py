@@ -48,6 +48,7 @@ The words:
     slab      A slab is host memory, page-locked for CUDA, in which a batch lies while it is copied to a device.
 """
 
+from fastcollate.ragged.bound import Bound
 from fastcollate.ragged.capacity import Capacity
 from fastcollate.ragged.memory import address_of, new_array
 from fastcollate.ragged.merged_rows import MergedRows
@@ -69,6 +70,7 @@ from fastcollate.ragged.span import Span, bounds_at
 from fastcollate.ragged.steps import StepNumbers, Steps, WholeSteps
 
 __all__ = [
+    "Bound",
     "Capacity",
     "Column",
     "Found",

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fastcollate.ragged.bound import Bound
 from fastcollate.ragged.ragged import IntArray, Rows, offsets_of, steps_between
 from fastcollate.ragged.ragged_batch import RaggedBatch
 from fastcollate.ragged.span import Span
@@ -27,6 +28,7 @@ class Scattered(NamedTuple):
         starts: The place of each row's first value in its buffer, int64[R].
         lengths: The number of each row's values, int64[R].
         span: All the arrays as one view, where somebody asked for it once for many parts; see `spanned`.
+        bound: What all values are below, which is checked where they are copied; None where nobody knows.
 
     >>> buffers = [np.array([1, 2, 3]), np.array([7, 8])]
     >>> homes, starts, lengths = np.array([1, 0]), np.array([0, 1]), np.array([1, 2])
@@ -40,6 +42,7 @@ class Scattered(NamedTuple):
     starts: IntArray
     lengths: IntArray
     span: Span | None = None
+    bound: Bound | None = None
 
     @classmethod
     def of(cls, rows: Rows) -> Scattered:
@@ -63,7 +66,9 @@ class Scattered(NamedTuple):
             homes[places] = len(buffers) if rows.homes is None else rows.homes + len(buffers)
             starts[places], lengths[places] = rows.starts, rows.lengths
             buffers += rows.buffers
-        return Scattered(buffers, np.result_type(*(rows.dtype for _, rows in several)), homes, starts, lengths)
+        dtype = np.result_type(*(rows.dtype for _, rows in several))
+        bound = Bound.of_all(rows.bound for _, rows in several)
+        return Scattered(buffers, dtype, homes, starts, lengths, bound=bound)
 
     def at(self, chosen: IntArray | slice) -> Self:
         """Return the chosen rows."""
@@ -87,7 +92,17 @@ class Scattered(NamedTuple):
         Args:
             at: The place of each row, int64[R]; places rise, and rows do not overlap.
             cells: The length of the array.
+
+        Raises:
+            StoreCorruptError: A row has a value that is not below the bound.
         """
+        out = self._laid_out(at, cells)
+        if self.bound is not None:
+            self.bound.check(out, at, self.lengths)
+        return out
+
+    def _laid_out(self, at: IntArray, cells: int) -> NDArray[Any]:
+        """The same unchecked."""
         if len(at) == 0:
             return np.empty(cells, self.dtype)
         extents, span = steps_between(at, cells), self.spanned().span
@@ -129,7 +144,18 @@ class Scattered(NamedTuple):
         return Rows(self.buffers[0], self.starts, self.lengths) if self.homes is None else self.joined()
 
     def values_at(self, rows: IntArray, places: IntArray) -> IntArray:
-        """Return one value of each of some rows: `places[i]` values into row `rows[i]`, int64[M]."""
+        """Return one value of each of some rows: `places[i]` values into row `rows[i]`, int64[M].
+
+        Raises:
+            StoreCorruptError: One is not below the bound.
+        """
+        values = self._values_at(rows, places)
+        if self.bound is not None:
+            self.bound.check(values, np.arange(len(values)), np.ones(len(values), np.int64))
+        return values
+
+    def _values_at(self, rows: IntArray, places: IntArray) -> IntArray:
+        """The same unchecked."""
         where = self.starts[rows] + places
         if self.homes is None:
             found: NDArray[Any] = self.buffers[0][where]

@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.arguments import check_count
 from fastcollate.errors import InputError, StoreError
-from fastcollate.ragged import offsets_of
+from fastcollate.ragged import Bound, offsets_of
 from fastcollate.storage.storage import is_object_url
 from fastcollate.store.manifest import Manifest
 from fastcollate.store.remote.far_store import FarStore
@@ -63,6 +64,12 @@ class Opened(NamedTuple):
     def groups(self) -> list[NDArray[Any]]:
         """Return the group that each record has in its shard, shard by shard."""
         return [shard.beside("group").values for shard in self.shards]
+
+    def bound(self, path: str, verify: Verify) -> Bound | None:
+        """Return what token ids are checked against; None if nobody wants it, or the dtype holds no others."""
+        size = self.manifest.encoding.n_vocab
+        is_whole = size == 1 << 8 * np.dtype(self.manifest.dtype).itemsize
+        return None if is_whole or verify == "none" else Bound(size, path)
 
 
 def open_store(path: Path | str, options: Options) -> Opened:

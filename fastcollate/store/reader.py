@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastcollate.arguments import check_choice, check_count
 from fastcollate.errors import InputError
-from fastcollate.ragged import Column, IntArray, Ragged, record_number, row_numbers
+from fastcollate.ragged import Column, IntArray, Ragged, offsets_of, record_number, row_numbers
 from fastcollate.store.decoding import tokenizer_of
 from fastcollate.store.manifest import Manifest
 from fastcollate.store.opened import Opened, Options, Verify, check_all, check_cache, open_store, place_of
@@ -41,8 +41,9 @@ class TokenStore:
         verify: How much is checked. `"none"` trusts the files. `"index"` (the default) checks at once that each
             file is there and has its size; datasets hash all files in the background of their first epoch, and
             tell of any difference before its last batch. `"full"` hashes every byte before the store is used. With
-            each of these the boundaries of a shard's records are checked when the shard is first read, so that
-            nothing is read outside. A copy of the store in another process checks as much.
+            both, token ids are compared with the vocabulary when they are read; with each of the three the
+            boundaries of a shard's records are checked when it is first read, so that nothing is read outside. A
+            copy of the store in another process checks as much.
         fingerprint: The fingerprint that the store must have, 64 hex digits; by default any store will do. A store
             that grew since opens as it was at that fingerprint, with the records that it had then.
         cache_dir: The directory that keeps what an object store gave, for all processes that are given it. By
@@ -94,7 +95,8 @@ class TokenStore:
         groups = self._opened.groups() if grouped else []
         for part in self._parts:
             chosen = records_of_part(part, chosen, units_of(groups) if grouped else None)
-        return ShardedRecords.of(self._opened.shards, chosen, self._opened.far)
+        bound = self._opened.bound(str(self.path), self._options.verify)
+        return ShardedRecords.of(self._opened.shards, chosen, self._opened.far, bound)
 
     def groups(self) -> IntArray:
         """Return the number of each record's group, one over all shards, int64[N]; -1 is none."""
@@ -196,8 +198,10 @@ class TokenStore:
 
         Raises:
             InputError: The indices are no flat integers, or name a record that does not exist.
+            StoreCorruptError: A token id is outside the vocabulary.
         """
-        return self._records.gather(row_numbers(indices, len(self))).tokens.to_ragged()
+        rows = self._records.find(row_numbers(indices, len(self))).tokens.joined()
+        return Ragged(rows.values, offsets_of(rows.lengths))
 
     def spans(self, index: int) -> NDArray[np.uint32]:
         """Return the supervised (start, stop) token positions of record `index`, uint32[S, 2]."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.ragged import (
+    Bound,
     Found,
     IntArray,
     Ragged,
@@ -52,17 +53,25 @@ class ShardedRecords(NamedTuple):
         starts: The number of the first record of each shard in the whole, int64[S].
         chosen: The numbers in the whole of the records of a view, rising: a range, or int64[N].
         far: What reads the token ids, where they are not on this machine; None where they are.
+        bound: What all token ids are below; None where it is not checked.
     """
 
     shards: list[Shard]
     starts: IntArray
     chosen: range | IntArray
     far: FarTokens | None = None
+    bound: Bound | None = None
 
     @classmethod
-    def of(cls, shards: list[Shard], chosen: range | IntArray, far: FarTokens | None = None) -> ShardedRecords:
+    def of(
+        cls,
+        shards: list[Shard],
+        chosen: range | IntArray,
+        far: FarTokens | None = None,
+        bound: Bound | None = None,
+    ) -> ShardedRecords:
         """Return the `chosen` records of some shards."""
-        return cls(shards, offsets_of([shard.records for shard in shards])[:-1], chosen, far)
+        return cls(shards, offsets_of([shard.records for shard in shards])[:-1], chosen, far, bound)
 
     def locate(self, index: int) -> tuple[Shard, int]:
         """Return the shard of one record, and the record's place there."""
@@ -124,7 +133,7 @@ class ShardedRecords(NamedTuple):
             parts = {name: [(slice(None), _rows_at(_column(self.shards[0], name), indices))] for name in names}
         found = {name: Scattered.merged(len(indices), parts[name]) for name in names}
         tokens = found.pop("input_ids") if self.far is None else self.far.rows(*self.extents(indices), counts)
-        return Found(indices, tokens, found)
+        return Found(indices, tokens._replace(bound=self.bound), found)
 
     def extents(self, indices: IntArray) -> tuple[IntArray, IntArray, IntArray]:
         """Return where records `indices: int64[R]` lie: shard, first token and tokens of each, all int64[R]."""
