@@ -7,6 +7,7 @@ from benchmarks.harness.corpora import DISTRIBUTIONS
 from fastcollate.plan.pack_plans.balance import work_of
 from fastcollate.plan.pack_plans.pack_plan import PackPlan
 from fastcollate.plan.planning import plan_packs
+from fastcollate.reports.idle_time import IdleTime
 
 BALANCE = 24_576  # of a model of 7 billion parameters
 LONGEST = 8192
@@ -27,6 +28,17 @@ class Known:
 def drawn(law, records):
     mu, sigma, _ = DISTRIBUTIONS[law]
     return np.clip(np.random.default_rng(0).lognormal(mu, sigma, records), 8, LONGEST).astype(np.int64)
+
+
+class Answers(Known):
+    """The same, of which a part is the answer, drawn evenly."""
+
+    def __init__(self, lengths):
+        super().__init__(lengths)
+        self.targets = (lengths * np.random.default_rng(2).random(len(lengths))).astype(np.int64)
+
+    def supervised_at(self, indices):
+        return self.targets[indices]
 
 
 def planned(lengths, length, ranks, balance):
@@ -98,6 +110,23 @@ def test_ranks_wait_little(figure, full_size, law, length, ranks):
         assert ours <= (0.01 if len(costs) >= 20 else 0.02)
     theirs = dealt(first_fit(lengths, length), lengths, length, ranks)
     told(figure, f"{title}: first-fit multipack", theirs, lengths, length)
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+@pytest.mark.parametrize("law", LAWS)
+def test_targets_are_shared(figure, full_size, law, ranks):
+    records = Answers(drawn(law, 60_000 if full_size else 3_000))
+    histogram, spread = np.unique(records.lengths, return_counts=True), {}
+    for balance, name in ((None, "packs dealt at random"), (BALANCE, "by cost"), ("targets", "by targets")):
+        plan = plan_packs(histogram, records, length=LONGEST, group=ranks, balance=balance)
+        whole = IdleTime(BALANCE, records.targets)
+        for _, window in plan.windows():
+            whole.add(window, ranks)
+        spread[balance] = whole.facts()["supervised_spread"]
+        figure(f"supervised spread, {law}, packs of {LONGEST}, {ranks} ranks: {name}", spread[balance], "times")
+    assert spread["targets"] < spread[None]
+    if full_size:
+        assert spread["targets"] <= 1.1
 
 
 @pytest.mark.filterwarnings("default")  # what the peer's own imports warn of is no failure of ours

@@ -8,6 +8,7 @@ from fastcollate.cli.any_corpus import add_corpus, opened
 from fastcollate.corpus.corpus import block_of
 from fastcollate.corpus.mapped.mapped_corpus import MappedCorpus
 from fastcollate.errors import PlanError, plural
+from fastcollate.plan.pack_plans.targets import TARGETS
 from fastcollate.plan.planning import plan_buckets, plan_packs
 from fastcollate.reports.idle_time import USUAL, WANTED, IdleTime, picture, window_that_would_do
 from fastcollate.reports.plan_summary import least_cells, plain_cells, summarise_buckets, summarise_packs
@@ -20,7 +21,7 @@ example:
   fastcollate plan store --max-tokens 16384 --buckets 8 --json
   fastcollate plan store --pack 2048
   fastcollate plan "fineweb_train_*.bin" --eot-token-id 50256 --pack 2048
-  fastcollate plan store --pack 8192 --world-size 64 --balance none
+  fastcollate plan store --pack 8192 --world-size 64 --balance targets
 """
 _SHAPES_SHOWN = 8
 
@@ -36,12 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--world-size", type=int, default=1, metavar="R", help="ranks (default: 1)")
     parser.add_argument(
         "--balance",
-        type=_length_or_none,
+        type=_balance,
         nargs="?",
         const=USUAL,
         default=argparse.SUPPRESS,
         metavar="K",
-        help="length at which attention costs as much as the rest (default: 24576); none: packs as they come",
+        help="length at which attention costs as much as the rest (default: 24576), or targets, or none",
     )
     parser.add_argument("--window", type=int, default=65_536, metavar="N", help="records sorted together")
     parser.add_argument(
@@ -85,8 +86,8 @@ def _count_buckets(
     return {**found.facts(), "rows_of_plain_loop": rows, "padding": padding}
 
 
-def _length_or_none(text: str) -> int | None:
-    return None if text == "none" else int(text)
+def _balance(text: str) -> int | str | None:
+    return {"none": None, TARGETS: TARGETS}[text] if text in {"none", TARGETS} else int(text)
 
 
 def _count_packs(
@@ -96,12 +97,14 @@ def _count_packs(
         raise PlanError("--buckets is for padded batches: packs have one width; leave it out")
     same["balance"] = getattr(args, "balance", USUAL)
     plan = plan_packs(store.length_histogram(), store.at_epoch(args.seed, 0), length=args.pack, **same)
-    idle = IdleTime(same["balance"] or USUAL, getattr(store, "supervised", None))
+    balance = same["balance"]
+    is_cost = isinstance(balance, int)
+    idle = IdleTime(balance if isinstance(balance, int) else USUAL, getattr(store, "supervised", None))
     with announced(f"packing {plural(len(store), 'record')} ..."):
         facts = summarise_packs(plan, idle).facts() | idle.facts() | {"dealt": "as it comes"}
-        if same["balance"] is not None:
-            facts["dealt"] = "by cost"
-        too_much = facts["idle"] > WANTED and facts["ranks"] > 1 and same["balance"] is not None
+        if balance is not None:
+            facts["dealt"] = "by cost" if is_cost else "by targets"
+        too_much = facts["idle"] > WANTED and facts["ranks"] > 1 and is_cost
         facts["window_that_would_do"] = window_that_would_do(plan, idle.balance) if too_much else plan.window
     return facts
 
@@ -147,7 +150,7 @@ def _idle_in_words(facts: dict[str, Any]) -> dict[str, str]:
         said["advice"] = "packs are dealt as they come: --balance deals neighbours in cost to a step"
     elif window is None:
         said["advice"] = "no window would make less than 1 % idle: there are too few packs for so many ranks"
-    elif facts["idle"] > WANTED:
+    elif facts["idle"] > WANTED and facts["dealt"] == "by cost":
         said["advice"] = f"--window {window} would make less than 1 % idle"
     if spread is not None:
         said["targets"] = f"the rank with the most has {spread:.2f} times the mean of its step"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.corpus.row_checks import check_labels, check_spans
+from fastcollate.corpus.row_targets import count_targets
 from fastcollate.errors import FastCollateError, InputError
 from fastcollate.plan.sorting import default_block
 from fastcollate.ragged import Column, Found, IntArray, Ragged, RaggedBatch, Rows, Scattered, bounds_at
@@ -214,6 +215,15 @@ class RaggedCorpus:
     def lengths_at(self, indices: IntArray) -> IntArray:
         """Return the tokens of the records `indices: int64[M]`, int64[M]."""
         return self._lengths[indices]
+
+    def supervised_at(self, indices: IntArray) -> IntArray:
+        """Return the targets of the records `indices: int64[M]`, int64[M]; all tokens where nothing is said."""
+        return self._targets[indices]
+
+    @cached_property
+    def _targets(self) -> IntArray:
+        beside = self._beside
+        return count_targets(self._lengths, spans=beside.get("spans"), labels=beside.get("labels"))
 
     def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:
         """Return the records `indices: int64[B]` as a batch, without a copy, with the `columns` asked for."""

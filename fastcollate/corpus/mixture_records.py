@@ -48,10 +48,20 @@ class MixtureRecords:
 
     def lengths_at(self, indices: IntArray) -> IntArray:
         """Return the tokens of the records `indices: int64[M]`, int64[M]."""
+        return self._numbers(indices, [records.lengths_at for records in self._records])
+
+    def supervised_at(self, indices: IntArray) -> IntArray:
+        """Return the targets of the records `indices: int64[M]`, int64[M]; all tokens if nobody knows."""
+        return self._numbers(
+            indices, [getattr(records, "supervised_at", records.lengths_at) for records in self._records]
+        )
+
+    def _numbers(self, indices: IntArray, look_up: Sequence[Callable[[IntArray], IntArray]]) -> IntArray:
+        """What each source says of its records."""
         out = np.empty(len(indices), np.int64)
         sources, rows = self.locate(indices)
         for number, places in places_by_home(sources):
-            out[places] = self._records[number].lengths_at(rows[places])
+            out[places] = look_up[number](rows[places])
         return out
 
     def find(self, indices: IntArray, columns: Collection[str] = ()) -> Found:

@@ -7,9 +7,9 @@ import numpy as np
 from fastcollate.errors import InputError
 from fastcollate.ragged import IntArray, Ragged
 
-__all__ = ["check_labels", "check_spans"]
+__all__ = ["NO_TARGET", "check_labels", "check_spans"]
 
-_NO_TARGET = -100  # what a label is where the loss has nothing to learn
+NO_TARGET = -100  # what a label is where the loss has nothing to learn
 
 
 def check_labels(labels: Ragged) -> None:
@@ -19,10 +19,10 @@ def check_labels(labels: Ragged) -> None:
         InputError: One is neither.
     """
     values = labels.compact().values.astype(np.int64, copy=False)
-    wrong = np.flatnonzero((values < 0) & (values != _NO_TARGET))
+    wrong = np.flatnonzero((values < 0) & (values != NO_TARGET))
     if len(wrong):
         raise InputError(
-            f"labels hold {values[wrong[0]]}: a label is a token id, or {_NO_TARGET} where there is no target"
+            f"labels hold {values[wrong[0]]}: a label is a token id, or {NO_TARGET} where there is no target"
         )
 
 

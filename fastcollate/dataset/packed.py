@@ -45,8 +45,9 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
         balance: The length at which a document's attention costs as much as the rest of the model's work on it,
             24,576 tokens by default, which is right for models of about 7 billion parameters. Where several ranks
             share a step its packs are neighbours in L + L**2 / balance, summed over their documents, and what a
-            window leaves over is dealt out document by document, so that no rank waits for another. With None
-            packs are dealt as they come.
+            window leaves over is dealt out document by document, so that no rank waits for another. With
+            `"targets"` they are neighbours in their number of targets instead, for a loss that is averaged on each
+            rank. With None packs are dealt as they come.
         groups: Whether the records of a group, such as a preference pair, come in one pack and are never torn
             apart; the corpus needs a column `group`. False by default.
         accumulate: The number of consecutive batches of each rank that one step of the optimizer has, one by
@@ -84,7 +85,7 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
         groups: bool = False,
         rank: int | None = None,
         world_size: int | None = None,
-        balance: int | None = 24_576,
+        balance: int | Literal["targets"] | None = 24_576,
         accumulate: int = 1,
     ) -> None:
         whole, world = as_corpus(corpus, error=PlanError), find_world(rank, world_size)

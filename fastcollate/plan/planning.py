@@ -16,6 +16,7 @@ from fastcollate.plan.grouped.group_packs import GroupPacks
 from fastcollate.plan.grouped.groups import Groups
 from fastcollate.plan.order import Lengths
 from fastcollate.plan.pack_plans.pack_plan import BestFitPacks, WrappedPacks
+from fastcollate.plan.pack_plans.targets import TARGETS
 from fastcollate.plan.widths import choose_widths
 from fastcollate.ragged import IntArray
 
@@ -128,7 +129,7 @@ def plan_packs(
     shuffle_block: int = 1,
     lanes: int = 1,
     group: int = 1,
-    balance: int | None = 24_576,
+    balance: int | str | None = 24_576,
     groups: Groups | None = None,
 ) -> BestFitPacks | WrappedPacks:
     """Return the plan of epoch 0 with batches of packs of documents.
@@ -149,7 +150,8 @@ def plan_packs(
         lanes: How many windows are planned side by side; 1 by default.
         group: How many batches a step has, one for each rank; 1 by default.
         balance: The length at which a document's attention costs as much as all else that is done with it, 24,576
-            by default: packs of a step are neighbours in cost. With None they are dealt as they come.
+            by default: packs of a step are neighbours in cost. With `"targets"` they are neighbours in targets,
+            with None they are dealt as they come.
         groups: Which records come in one batch; by default each is alone.
 
     Raises:
@@ -169,7 +171,7 @@ def plan_packs(
         "length": check_count("length", length, 2, error=PlanError),
         "batch_size": _size("batch_size", batch_size),
         "lanes": _lanes(lanes),
-        "balance": None if balance is None else check_count("balance", balance, 1, most=_LONGEST, error=PlanError),
+        "balance": _balance(balance),
     }
     check_choice("overlong", overlong, ("error", "truncate", "drop", "split"), error=PlanError)
     if check_choice("strategy", strategy, ("best_fit", "wrap"), error=PlanError) == "wrap":
@@ -226,6 +228,14 @@ def _common(histogram: Histogram, records: Lengths, given: Mapping[str, Any]) ->
 
 def _lanes(lanes: int) -> int:
     return check_count("lanes", lanes, 1, most=_MOST_LANES, error=PlanError)
+
+
+def _balance(balance: int | str | None) -> int | str | None:
+    if balance is None or balance == TARGETS:
+        return balance
+    if isinstance(balance, str):
+        raise PlanError(f"balance is {balance!r}: it must be a length of 1 token or more, {TARGETS!r} or None")
+    return check_count("balance", balance, 1, most=_LONGEST, error=PlanError)
 
 
 def _one_size(batch_size: int | None, max_tokens: int | None) -> int:

@@ -162,6 +162,19 @@ def test_idle_time_of_ranks_is_told_and_drawn(store):
     assert "--balance deals neighbours in cost to a step" in plain
 
 
+def test_targets_are_shared_where_that_is_asked_for(store):
+    flags = ["--pack", "256", "--world-size", "4", "--window", "30", "--json"]
+    by = {
+        dealt: json.loads(succeed("plan", str(store.path), *flags, "--balance", dealt))
+        for dealt in ("24576", "targets")
+    }
+    assert by["targets"]["dealt"] == "by targets"
+    assert by["targets"]["supervised_spread"] < by["24576"]["supervised_spread"]
+    assert by["targets"]["balance"] == 24_576  # by which idle time is told
+    lines = succeed("plan", str(store.path), *flags[:-1], "--balance", "targets")
+    assert "would make less" not in lines
+
+
 def test_a_balance_that_is_none_is_named(store):
     assert "balance is 0: it must be an integer" in fail(
         "plan", str(store.path), "--pack", "256", "--balance", "0"

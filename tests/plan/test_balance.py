@@ -10,11 +10,24 @@ from hypothesis import strategies as st
 from plans import Known, fields, global_batches, pack_plans, rows_of
 
 from fastcollate.plan.pack_plans.balance import balance_packs, work_of
-from fastcollate.plan.pack_plans.pack_plan import BestFitPacks
+from fastcollate.plan.pack_plans.pack_plan import BestFitPacks, WrappedPacks
 from fastcollate.plan.shares import Pieces
 from fastcollate.ragged import offsets_of
 
-BALANCED = pack_plans(st.integers(1, 60)).map(lambda plan: replace(plan, balance=16, lanes=1))
+
+class KnownTargets(Known):
+    """Records of which half, a third, a quarter or none of the tokens are targets."""
+
+    def supervised_at(self, indices):
+        return self.lengths[indices] * (indices % 4 > 0) // (1 + indices % 4)
+
+
+def with_targets(plan):
+    return replace(plan, balance="targets", lanes=1, records=KnownTargets(plan.records.lengths))
+
+
+PLANS = pack_plans(st.integers(1, 60))
+BALANCED = PLANS.map(lambda plan: replace(plan, balance=16, lanes=1)) | PLANS.map(with_targets)
 
 
 def cost(pack, balance=16):
@@ -167,3 +180,31 @@ def test_ranks_wait_for_one_percent_of_the_time_at_most(group, length):
         costs = (before[window.stops] - before[window.starts]).reshape(-1, group)
         idle[balance] = 1 - costs.mean(axis=1).sum() / costs.max(axis=1).sum()
     assert idle[24_576] < 0.01 < idle[None]
+
+
+@pytest.mark.parametrize("group", [2, 8, 64])
+@pytest.mark.parametrize("strategy", [BestFitPacks, WrappedPacks])
+def test_ranks_have_as_many_targets(group, strategy):
+    lengths = np.clip(np.random.default_rng(0).lognormal(5.5, 1.2, 60_000), 8, 8192).astype(np.int64)
+    records = KnownTargets(lengths)
+    shared = fields(records, window=65_536, group=group) | {"length": 8192, "batch_size": 1}
+    shared |= {"overlong": "error"} if strategy is BestFitPacks else {}
+    spread = {}
+    for balance in (None, "targets"):
+        window = strategy(**shared, balance=balance).plan_window(0)
+        pieces = window.whole.pieces
+        targets = records.supervised_at(pieces.records) * pieces.lengths // lengths[pieces.records]
+        before = offsets_of(targets)[window.whole.packs.edges]
+        counts = (before[window.stops] - before[window.starts]).reshape(-1, group)
+        counts = counts[counts.any(axis=1)]
+        spread[balance] = float((counts.max(axis=1) / counts.mean(axis=1)).mean())
+    assert spread["targets"] <= 1.1 < spread[None]
+
+
+def test_targets_of_records_that_do_not_know_are_all_tokens():
+    plan = BestFitPacks(**fields(Known([5, 3, 2])), length=8, batch_size=1, overlong="error", balance="targets")
+    pieces = Pieces(np.array([0, 2]), np.array([1, 0]), np.array([3, 2]))
+    np.testing.assert_array_equal(plan.work(pieces), np.array([3, 2]), strict=True)
+    known = replace(plan, records=KnownTargets([4, 8, 9, 12]))
+    pieces = Pieces(np.array([0, 1, 1, 3]), np.array([0, 0, 2, 6]), np.array([4, 8, 4, 6]))
+    np.testing.assert_array_equal(known.work(pieces), np.array([0, 4, 2, 1]), strict=True)

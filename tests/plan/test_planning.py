@@ -150,13 +150,14 @@ def test_bad_arguments_of_buckets_are_named(arguments, message):
             {"length": 32, "overlong": "wrap"},
             "overlong is 'wrap': it must be 'error', 'truncate', 'drop' or 'split'",
         ),
+        ({"length": 32, "balance": "auto"}, "balance is 'auto': it must be a length of 1 token or more"),
         ({"length": 29}, "record 4 has 30 tokens, more than a pack of 29: raise length, or choose overlong"),
         *(
             (
                 {"length": 32, "balance": wrong},
                 f"balance is {wrong!r}: it must be an integer, from 1 to 2147483647",
             )
-            for wrong in (0, -5, float("nan"), 2.5, True, "auto", 2**31)
+            for wrong in (0, -5, float("nan"), 2.5, True, 2**31)
         ),
     ],
 )

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from fastcollate.corpus.row_checks import NO_TARGET
 from fastcollate.errors import LimitError
 from fastcollate.ragged import IntArray, RaggedBatch, inside_spans, offsets_of
 from fastcollate.storage.local import make_durable, replacing, write_whole
@@ -19,7 +20,6 @@ from fastcollate.store.reader import TokenStore
 __all__ = ["write_hugging_face"]
 
 _FILE_BYTES = 500_000_000  # of an Arrow file, as `save_to_disk` cuts them
-_NO_TARGET = -100
 _MOST = 2**31
 
 
@@ -80,7 +80,7 @@ def _columns(batch: RaggedBatch, columns: list[str]) -> list[NDArray[np.int32]]:
     if columns[0] == "labels":
         return [tokens, beside.joined().astype(np.int32)]
     inside = inside_spans(beside.joined(), beside.lengths, offsets_of(batch.lengths))
-    return [tokens, np.where(inside, tokens, np.int32(_NO_TARGET))]
+    return [tokens, np.where(inside, tokens, np.int32(NO_TARGET))]
 
 
 def _listed(values: NDArray[np.int32], lengths: IntArray) -> pa.Array:

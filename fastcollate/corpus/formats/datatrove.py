@@ -25,12 +25,12 @@ from fastcollate.corpus.mapped.mapped_files import (
 )
 from fastcollate.corpus.mapped.mapped_rows import Layout, MappedRows, Piece, as_tokens
 from fastcollate.corpus.mapped.series import check_series, files_at
+from fastcollate.corpus.row_checks import NO_TARGET
 from fastcollate.errors import InputError
 
 __all__ = ["claims", "layout_of"]
 
 _DTYPES = {2: "uint16", 4: "uint32"}
-_NOTHING = -100  # the label where there is nothing to learn
 _LONGEST = 4096  # bytes of the first line of the metadata
 
 
@@ -110,7 +110,7 @@ def _labels(piece: Piece, loss: Path | None) -> MappedRows:
         mask = viewed(loss, whole_file(loss), np.uint8)
         if len(mask) != len(labels):
             raise broken(loss, f"it has {len(mask)} bytes for {len(labels)} tokens")
-        labels[mask == 0] = _NOTHING
+        labels[mask == 0] = NO_TARGET
     return MappedRows(labels, tokens.starts, tokens.lengths)
 
 

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastcollate.corpus.row_checks import NO_TARGET
 from fastcollate.errors import StoreCorruptError
 from fastcollate.ragged import IntArray, Rows, offsets_of
 
 __all__ = ["Arrays", "CopiedRows"]
 
-_NO_TARGET = -100
 _MOST = 2**32 - 1  # the highest token id
 
 
@@ -77,11 +77,11 @@ class CopiedRows(NamedTuple):
             return
         wrong = (values < 0) | (values > _MOST)
         if self.labels:
-            wrong &= values != _NO_TARGET
+            wrong &= values != NO_TARGET
         if wrong.any():
             first = int(wrong.argmax())
             row = int(places[np.searchsorted(edges, first, "right") - 1])
-            what = f"a label is a token id, or {_NO_TARGET} where there is no target" if self.labels else ""
+            what = f"a label is a token id, or {NO_TARGET} where there is no target" if self.labels else ""
             raise StoreCorruptError(
                 f"{self.file}: row {row} has the {'label' if self.labels else 'token id'} {values[first]}: "
                 f"{what or 'token ids are numbered from 0'}; write the file again"

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from fastcollate.plan.grouped.groups import Groups
-from fastcollate.plan.pack_plans.balance import work_of
 from fastcollate.plan.pack_plans.pack_plan import BestFitPacks
 from fastcollate.plan.shares import Pieces
 from fastcollate.ragged import IntArray, offsets_of
@@ -49,17 +48,18 @@ class GroupPacks(BestFitPacks):
         """
         self.groups.check(self.lengths_at, self.length, "tokens, padding counted")
 
-    def work(self, pieces: Pieces, balance: int) -> IntArray:
+    def work(self, pieces: Pieces) -> IntArray:
         """Return what the documents of each group cost together, int64[D]."""
-        return self.groups.lengths(
-            pieces.records, lambda ids: work_of(self.records.lengths_at(ids), balance), np.add
-        )
+        each = super().work
+        return self.groups.lengths(pieces.records, lambda ids: each(self._documents(ids)), np.add)
 
     def members(self, pieces: Pieces, edges: IntArray) -> tuple[Pieces, IntArray]:
         """Return the documents of the groups in packs, and where each pack begins: int64[P+1]."""
         records, sizes = self.groups.members(pieces.records)
-        documents = Pieces(records, np.zeros(len(records), np.int64), self.records.lengths_at(records))
-        return documents, offsets_of(sizes)[edges]
+        return self._documents(records), offsets_of(sizes)[edges]
+
+    def _documents(self, records: IntArray) -> Pieces:
+        return Pieces(records, np.zeros(len(records), np.int64), self.records.lengths_at(records))
 
     @property
     def most_of_a_pack(self) -> int | None:

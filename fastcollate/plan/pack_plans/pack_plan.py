@@ -14,6 +14,7 @@ from fastcollate.plan.order import TOGETHER, Landmark, WindowedPlan
 from fastcollate.plan.pack_plans.balance import balance_packs, work_of
 from fastcollate.plan.pack_plans.best_fit import best_fit_decreasing
 from fastcollate.plan.pack_plans.pack_window import PackedBatch, PackedWindow
+from fastcollate.plan.pack_plans.targets import targets_of
 from fastcollate.plan.shares import Pieces, cut_stream, dealt_evenly, fitting
 from fastcollate.plan.sorting import longest_first, shuffle_packs
 from fastcollate.ragged import IntArray, Packs
@@ -29,12 +30,13 @@ class PackPlan(WindowedPlan[PackedBatch]):
         length: The tokens of a pack.
         batch_size: The packs of a batch; the last step of a window may have fewer.
         balance: The length at which a document's attention costs as much as all else that is done with it: packs
-            of a step are neighbours in cost. With None they are dealt as they come.
+            of a step are neighbours in cost. With `"targets"` they are neighbours in their number of targets, with
+            None they are dealt as they come.
     """
 
     length: int
     batch_size: int
-    balance: int | None = None
+    balance: int | str | None = None
 
     @abstractmethod
     def fill_packs(self, number: int) -> tuple[Pieces, IntArray]:
@@ -124,7 +126,7 @@ class PackPlan(WindowedPlan[PackedBatch]):
         return balance_packs(
             pieces,
             edges,
-            self.work(pieces, self.balance or 1),
+            self.work(pieces),
             group=group,
             batch_size=self.batch_size,
             length=self.length,
@@ -132,9 +134,11 @@ class PackPlan(WindowedPlan[PackedBatch]):
             most=self.most_of_a_pack,
         )
 
-    def work(self, pieces: Pieces, balance: int) -> IntArray:
-        """Return what each of `pieces` costs, int64[D]; see `work_of`."""
-        return work_of(pieces.lengths, balance)
+    def work(self, pieces: Pieces) -> IntArray:
+        """Return what each of `pieces` costs, int64[D]; see `work_of` and `targets_of`."""
+        if isinstance(self.balance, int):
+            return work_of(pieces.lengths, self.balance)
+        return targets_of(pieces, self.records)
 
     def members(self, pieces: Pieces, edges: IntArray) -> tuple[Pieces, IntArray]:
         """Return the documents of packs, and where each pack begins, where pieces stand for several documents."""

@@ -104,6 +104,13 @@ class ShardedRecords(NamedTuple):
             out[positions] = bounds_at(shard.offsets, places)[1]
         return out
 
+    def supervised_at(self, indices: IntArray) -> IntArray:
+        """Return the targets of the records `indices: int64[M]`, int64[M], read from the mapped index."""
+        out = np.empty(len(indices), np.int64)
+        for shard, positions, places in self._shares(self._numbers(indices)):
+            out[positions] = shard.arrays["supervised"][places]
+        return out
+
     def is_slow(self) -> bool:
         """Return whether the tokens are not on this machine."""
         return self.far is not None
