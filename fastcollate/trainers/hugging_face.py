@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastcollate.collate.packing import PackingCollator
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.errors import InputError, PlanError
 from fastcollate.loader.stream import StreamLoader
 from fastcollate.trainers.accelerate import PreparedLoader
 from fastcollate.trainers.framework import compare_ranks, framework
 from fastcollate.trainers.trainer_epochs import TrainerEpochs, position_keeper
+from fastcollate.trainers.trainer_steps import check_collator, check_steps, targets_of_step
 
 __all__ = ["StreamMixin"]
+
+_COUNTS = "_get_num_items_in_batch"  # what Trainer calls to count the targets of an update
 
 
 class StreamMixin:
@@ -23,6 +25,9 @@ class StreamMixin:
     `per_device_train_batch_size` says nothing. Each `checkpoint-N` has the position in its `trainer_state.json`,
     and `train(resume_from_checkpoint=...)` goes on there, without making what was trained on. Evaluation sets come
     in the order of epoch 0. Other datasets go the way that Trainer has for them.
+
+    A dataset with `accumulate=gradient_accumulation_steps` plans each update as one step: ranks have equal work,
+    and the targets of all of them are known without asking the others.
 
     Trainer counts as many batches in each epoch. Where epochs have different numbers (`max_tokens`, packs), it
     counts their mean, rounded up, and the stream goes on over the border: every record comes once in each epoch of
@@ -48,10 +53,16 @@ class StreamMixin:
                 "auto_find_batch_size=True cannot make the batches of this dataset smaller: leave it out, and "
                 "give the dataset a smaller max_tokens or batch_size"
             )
+        check_steps(trainer, dataset)
         keeper = position_keeper()
         trainer.remove_callback(keeper)
         trainer.add_callback(keeper)
         return TrainerEpochs(_loader(trainer, dataset), epochs=1 if args.max_steps > 0 else args.num_train_epochs)
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
+        """Return the targets of an update over all ranks, by which Trainer divides a sum of losses."""
+        known = targets_of_step(self, batch_samples)
+        return getattr(super(), _COUNTS)(batch_samples, device) if known is None else known
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """Return the loader of an evaluation set, each pass of which is epoch 0."""
@@ -111,7 +122,7 @@ def _evaluation(trainer: Any, dataset: PlannedDataset[Any]) -> _Evaluation:
 def _loader(trainer: Any, dataset: PlannedDataset[Any]) -> StreamLoader:
     """The stream of a dataset to the device of a Trainer."""
     args, collator = trainer.args, trainer.data_collator
-    _check_collator(trainer, collator)
+    check_collator(trainer, collator)
     if trainer.get_sp_size() > 1:
         raise PlanError(
             "sequence parallelism by DeepSpeed cuts the batches of its own loaders alone: use cp instead"
@@ -128,26 +139,3 @@ def _loader(trainer: Any, dataset: PlannedDataset[Any]) -> StreamLoader:
         # Trainer tells by the name of the class whether the first label counts, and does not know GPT2LMHeadModel.
         vars(trainer)["_loss_shifts_labels"] = True
     return StreamLoader(dataset, collator, device=args.device, num_workers=args.dataloader_num_workers)
-
-
-def _check_collator(trainer: Any, collator: Any) -> None:
-    name = type(collator).__name__
-    if str(getattr(collator, "__module__", "")).startswith("transformers."):
-        raise InputError(
-            "the data_collator is one of transformers, for lists of dicts: give data_collator=PaddingCollator(...)"
-        )
-    if getattr(collator, "as_tuple", False):
-        raise InputError(
-            f"{name}(as_tuple=True) makes a tuple: leave as_tuple out, Trainer takes a batch by names"
-        )
-    of_library = isinstance(trainer.model, framework("transformers").PreTrainedModel)
-    if of_library and getattr(collator, "shift_labels", False) and trainer.compute_loss_func is None:
-        raise InputError(
-            f"{name}(shift_labels=True) in a Trainer: the models of transformers shift labels themselves, and "
-            "would learn the token after the next; leave shift_labels out"
-        )
-    if of_library and isinstance(collator, PackingCollator) and collator.keys != "transformers":
-        raise InputError(
-            f"{name}(keys={collator.keys!r}) in a Trainer: the documents of a row may see each other in a model "
-            'of transformers; write keys="transformers"'
-        )

@@ -133,6 +133,50 @@ def test_two_ranks_share_the_records_and_a_killed_run_goes_on(runs, tmp_path):
     assert resumed[0]["losses"] == pytest.approx(expected, abs=1e-6)
 
 
+def steps_by_hand(runs, *, world_size, accumulate, epochs):
+    """The records of each rank's batches, and the mean loss over the targets of each step."""
+    net = runs.model()
+    optimizer = runs.torch.optim.SGD(net.parameters(), lr=0.1)
+    datasets = [
+        runs.dataset(rank=rank, world_size=world_size, accumulate=accumulate) for rank in range(world_size)
+    ]
+    loaders = [StreamLoader(dataset, runs.COLLATE) for dataset in datasets]
+    losses, seen = [], [[] for _ in loaders]
+    for _ in range(epochs):
+        for first, step in enumerate(zip(*loaders, strict=True)):
+            for found, batch in zip(seen, step, strict=True):
+                found.append([i + 1 for i in batch.record_ids.tolist() if i >= 0])
+            loss = sum(net(**batch, num_items_in_batch=batch.step_num_supervised).loss for batch in step)
+            loss.backward()
+            losses.append(loss.item())
+            if (first + 1) % accumulate == 0:
+                optimizer.step()
+                optimizer.zero_grad()
+    return seen, [sum(losses[i : i + accumulate]) for i in range(0, len(losses), accumulate)]
+
+
+def test_steps_that_are_planned_divide_by_what_the_plan_knows(runs, tmp_path, monkeypatch):
+    seen, expected = steps_by_hand(runs, world_size=1, accumulate=3, epochs=2)
+    own = runs.StreamTrainer.__mro__[2]
+    counted = []
+    count = own._get_num_items_in_batch
+    monkeypatch.setattr(own, "_get_num_items_in_batch", lambda *given: counted.append(given) or count(*given))
+    found = runs.run(str(tmp_path), train=runs.dataset(accumulate=3), gradient_accumulation_steps=3)
+    assert [sorted(batch) for batch in found["train"]] == [sorted(batch) for batch in seen[0]]
+    assert found["losses"] == pytest.approx(expected, abs=1e-6)
+    assert not counted
+
+
+@pytest.mark.timeout(400)
+def test_two_ranks_divide_by_the_targets_of_both(runs, tmp_path):
+    seen, expected = steps_by_hand(runs, world_size=2, accumulate=2, epochs=1)
+    given = {"gradient_accumulation_steps": 2, "num_train_epochs": 1, "accumulate": 2}
+    found = on_two_ranks(out=str(tmp_path), **given)
+    for rank in range(2):
+        assert [sorted(batch) for batch in found[rank]["train"]] == [sorted(batch) for batch in seen[rank]]
+    assert found[0]["losses"] == pytest.approx(expected, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("given", "error", "says"),
     [
@@ -145,13 +189,14 @@ def test_two_ranks_share_the_records_and_a_killed_run_goes_on(runs, tmp_path):
         ({"collate": None}, InputError, "one of transformers.*give data_collator=PaddingCollator"),
         ({"collate": PackingCollator(0)}, InputError, "keys='plain'.*write keys=\"transformers\""),
         ({"auto_find_batch_size": True}, InputError, "auto_find_batch_size=True.*a smaller max_tokens"),
+        ({"steps": 3}, InputError, r"accumulate=3, and gradient_accumulation_steps is 1: .* give both the same"),
         ({"ranks": 2}, PlanError, r"2 ranks, and 1 of the Trainer's 1 .*rank=args.process_index // 1"),
     ],
-    ids=["shifted", "tuple", "default", "plain packs", "batch size", "ranks"],
+    ids=["shifted", "tuple", "default", "plain packs", "batch size", "steps", "ranks"],
 )
 def test_what_a_trainer_cannot_honour_is_refused(runs, tmp_path, given, error, says):
-    ranks = given.pop("ranks", None)
-    train = runs.dataset() if ranks is None else runs.dataset(rank=0, world_size=ranks)
+    ranks, steps = given.pop("ranks", None), given.pop("steps", 1)
+    train = runs.dataset(accumulate=steps) if ranks is None else runs.dataset(rank=0, world_size=ranks)
     with pytest.raises(error, match=says):
         runs.trainer(str(tmp_path), train=train, **given).train()
 

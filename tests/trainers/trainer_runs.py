@@ -71,8 +71,9 @@ def trainer(out, *, train=None, collate=COLLATE, callbacks=(), **given):
     return StreamTrainer(model(), args, **data, eval_dataset=evaluation, callbacks=list(callbacks))
 
 
-def run(out, *, kill=None, resume=None, **given):
+def run(out, *, kill=None, resume=None, accumulate=1, **given):
     """The records of each batch that this process saw, and the loss that Trainer logged for each update."""
+    given.setdefault("train", dataset(accumulate=accumulate))
     made = trainer(out, callbacks=[] if kill is None else [Ending(kill)], **given)
     made.train(resume_from_checkpoint=resume)
     losses = [entry["loss"] for entry in made.state.log_history if "loss" in entry]
