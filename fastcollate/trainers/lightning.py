@@ -63,7 +63,7 @@ class StreamDataMixin:
 
         With `Trainer(overfit_batches=...)` each epoch has the same first batches.
         """
-        if self.trainer.overfit_batches:
+        if self.trainer is not None and self.trainer.overfit_batches:
             return self._evaluation("train")
         loader = self._loader("train")
         self._loaders.append(loader)
@@ -71,7 +71,8 @@ class StreamDataMixin:
 
     def val_dataloader(self) -> list[Evaluation]:
         """Return the loader of the validation set; none if there is no such set, and none was asked for."""
-        needed = self._given["val"] is not None or self.trainer.state.fn == "validate"
+        asked = self.trainer is not None and self.trainer.state.fn == "validate"
+        needed = self._given["val"] is not None or asked
         return [self._evaluation("val")] if needed else []
 
     def test_dataloader(self) -> Evaluation:
@@ -88,10 +89,12 @@ class StreamDataMixin:
             self._loaders.pop().close()
 
     def _loader(self, name: str) -> StreamLoader:
-        given, device = self._given[name], self.trainer.strategy.root_device
+        given, device, told = self._given[name], "cpu", None
         if given is None:
             raise PlanError(f"there is no {name} dataset: give {name}= to the data module")
-        told = self.trainer.distributed_sampler_kwargs or {"rank": 0, "num_replicas": 1}
+        if self.trainer is not None:  # whoever looks at a batch by hand has none
+            device, told = self.trainer.strategy.root_device, self.trainer.distributed_sampler_kwargs
+        told = told or {"rank": 0, "num_replicas": 1}
         dataset = of_rank(
             given, rank=told["rank"], world_size=told["num_replicas"], told_by="the trainer's strategy"
         )

@@ -52,11 +52,13 @@ def fit(data, *, ckpt=None, save=None, check=25, **limits):
     trainer.fit(module, data, ckpt_path=ckpt)
     return trainer, module
 
+alone = StreamDataModule(dataset(rank=0, world_size=1), COLLATE)  # as in a notebook, before there is a trainer
+alone = {"train": [ids_of(batch) for batch in alone.train_dataloader()], "val": alone.val_dataloader()}
 made = dataset()
 trainer, whole = fit(StreamDataModule(made, COLLATE, val=evaluation), max_epochs=2, save=1)
 rank = trainer.global_rank
 found = {"records": whole.records, "losses": whole.losses, "seen": whole.seen[2:], "sanity": whole.seen[1]}
-found["resumed"] = {}
+found |= {"alone": alone, "resumed": {}}
 for name in ("epoch=0-step=17", "epoch=0-step=50", "epoch=1-step=73"):
     data = StreamDataModule(dataset, COLLATE, val=evaluation)
     _, rest = fit(data, max_epochs=2, ckpt=f"{out}/saved/{name}.ckpt")
@@ -103,5 +105,7 @@ def test_lightning_trains_two_epochs_resumes_at_a_step_and_evaluates_in_one_orde
     for epoch in range(2):
         both = [found["records"][epoch * STEPS : (epoch + 1) * STEPS] for found in ranks]
         assert sorted(record for steps in both for step in steps for record in step) == list(range(400))
+    alone = ranks[0]["alone"]
+    assert (sorted(record for batch in alone["train"] for record in batch), alone["val"]) == (list(range(400)), [])
     assert ranks[0]["records"][:STEPS] != ranks[0]["records"][STEPS:]
     assert sorted(ranks[0]["tested"] + ranks[1]["tested"]) == list(range(400))

@@ -22,6 +22,7 @@ TOPICS = (
     "beyond_memory",
     "object_storage",
     "foreign",
+    "trainers",
 )
 UNNAMED = "all topics"  # of a file from before its rows named theirs
 LOOK = """\
