@@ -1,7 +1,9 @@
 """Stores in an object store, beside the same ones in a directory."""
 
 from fastcollate import TokenStore
+from fastcollate.storage.network.kept_blocks import KeptBlocks
 from fastcollate.storage.storage import open_storage
+from fastcollate.store.remote import far_store
 
 
 def upload(path, url, options):
@@ -11,6 +13,12 @@ def upload(path, url, options):
         if file.is_file():
             there.upload(file, file.name)
     return url
+
+
+def keep_in_memory(monkeypatch, limit):
+    """Let stores keep so many bytes of tokens in memory, and forget what earlier ones have kept."""
+    kept = KeptBlocks(limit)
+    monkeypatch.setattr(far_store, "kept_blocks", lambda: kept)
 
 
 class Far:

@@ -47,7 +47,8 @@ class TokenStore:
         fingerprint: The fingerprint that the store must have, 64 hex digits; by default any store will do. A store
             that grew since opens as it was at that fingerprint, with the records that it had then.
         cache_dir: The directory that keeps what an object store gave, for all processes that are given it. By
-            default the index alone is kept, in `$FASTCOLLATE_CACHE_DIR`, `$XDG_CACHE_HOME` or `~/.cache`.
+            default the index alone is, in `$FASTCOLLATE_CACHE_DIR`, `$XDG_CACHE_HOME` or `~/.cache`, and a process
+            has up to 256 MiB of tokens in memory.
         cache_bytes: The bytes of tokens that `cache_dir` keeps at most, those read last; by default all it holds.
         storage_options: Settings of the object store, as `prepare` takes them; by default the environment's alone.
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from far_stores import Far
+from far_stores import Far, keep_in_memory
 from object_server import BUSY, DENIED
 from stores import lognormal_lengths, write_store
 
@@ -20,6 +20,7 @@ COUNT = 300
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("FASTCOLLATE_CACHE_DIR", str(tmp_path / "users"))
+    keep_in_memory(monkeypatch, 1)  # byte: none, so that tokens come each time
 
 
 @pytest.fixture(scope="module")

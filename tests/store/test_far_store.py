@@ -7,9 +7,9 @@ import time
 
 import numpy as np
 import pytest
-from batches import DATASETS, contents
+from batches import COLLATED, DATASETS, contents
 from contracts import assert_exactly_once, assert_resumes_everywhere, assert_same_stream
-from far_stores import Far
+from far_stores import Far, keep_in_memory
 from stores import gathered, lognormal_lengths, write_store
 
 from fastcollate import (
@@ -17,11 +17,13 @@ from fastcollate import (
     StorageError,
     StoreCorruptError,
     StoreError,
+    StreamLoader,
     TokenStore,
     merge,
     mix,
     open_corpus,
 )
+from fastcollate.storage.network.block_cache import BLOCK_BYTES
 from fastcollate.storage.storage import open_storage
 
 COUNT = 530
@@ -30,6 +32,7 @@ COUNT = 530
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("FASTCOLLATE_CACHE_DIR", str(tmp_path / "users"))
+    keep_in_memory(monkeypatch, 256 << 20)
     return tmp_path / "users"
 
 
@@ -124,6 +127,16 @@ def test_a_first_batch_takes_four_round_trips_on_a_warm_index(near, far, before)
     store = far.open(options={"endpoint_url": proxy.address})
     store.take([3])
     assert len(proxy.requests) == 4, "whether there is a manifest, it, the sizes of the files, a block"
+
+
+@pytest.mark.parametrize("kind", COLLATED)
+def test_an_epoch_fetches_each_block_once_without_a_cache(near, far, kind):
+    store = far.open()
+    loader = StreamLoader(*COLLATED[kind](store))
+    for _ in loader:
+        pass
+    assert sum(-(-shard.tokens * 2 // BLOCK_BYTES) for shard in near.manifest.shards) > 4
+    assert loader.stats.reads.bytes_read == near.token_bytes
 
 
 PROGRAM = """

@@ -23,7 +23,7 @@ from typing import NamedTuple
 from fastcollate.errors import StorageError
 from fastcollate.storage.local import storage_errors
 
-__all__ = ["BLOCK_BYTES", "FILE_BLOCKS", "BlockCache", "Blocks", "damaged"]
+__all__ = ["BLOCK_BYTES", "FILE_BLOCKS", "BlockCache", "Blocks", "damaged", "runs_of"]
 
 log = logging.getLogger("fastcollate")
 
@@ -107,7 +107,7 @@ class BlockCache:
             return
         try:
             file = _File(descriptor, blocks, out)
-            absent = _runs(file.absent(range(len(blocks.checksums))))
+            absent = runs_of(file.absent(range(len(blocks.checksums))))
             waiting = [run for run in absent if not self._try(file, run, fetch)]
             deadline = time.monotonic() + _PATIENCE
             for run in waiting:  # with no lock of its own in hand, so that nobody waits for whoever waits
@@ -123,7 +123,7 @@ class BlockCache:
         with file.locked(run) as ours:
             if not ours and not alone:
                 return False
-            for part in _runs(file.absent(run)):  # another may have brought some meanwhile
+            for part in runs_of(file.absent(run)):  # another may have brought some meanwhile
                 data = fetch(part.start, part.stop)
                 file.out[part.start * BLOCK_BYTES : part.stop * BLOCK_BYTES] = data
                 try:
@@ -182,7 +182,7 @@ class _File:
         marks = os.pread(self._descriptor, len(wanted), _DATA_BYTES + self._place + wanted.start)
         there = [number for number, mark in zip(wanted, marks, strict=False) if mark == 1]
         good = set[int]()
-        for run in _runs(there):
+        for run in runs_of(there):
             stop = min(run.stop * BLOCK_BYTES, len(self.out))
             part = self.out[run.start * BLOCK_BYTES : stop]
             with suppress(OSError):
@@ -223,10 +223,10 @@ class _File:
                 set_lock(fcntl.F_UNLCK)
 
 
-def _runs(numbers: Sequence[int]) -> list[range]:
+def runs_of(numbers: Sequence[int]) -> list[range]:
     """Return rising numbers as ranges.
 
-    >>> _runs([1, 2, 5])
+    >>> runs_of([1, 2, 5])
     [range(1, 3), range(5, 6)]
     """
     groups = (list(group) for _, group in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]))

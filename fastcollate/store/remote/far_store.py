@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 from fastcollate.errors import StoreCorruptError
 from fastcollate.storage.local import default_cache, locked, replacing, storage_errors
 from fastcollate.storage.network.block_cache import BlockCache
+from fastcollate.storage.network.kept_blocks import kept_blocks
 from fastcollate.storage.network.settings import read_settings
 from fastcollate.storage.storage import Storage, open_storage
 from fastcollate.store.manifest import MANIFEST, Manifest
@@ -32,7 +33,7 @@ class FarStore(NamedTuple):
         storage: The prefix, whose objects keep their version.
         manifest: The manifest.
         copy: The copy of the index on this machine.
-        cache: Where blocks of token ids are kept; None keeps none.
+        cache: Where blocks of token ids are kept; None keeps those read last in the memory of each process.
         options: Settings of the object store.
     """
 
@@ -56,7 +57,7 @@ class FarStore(NamedTuple):
         Args:
             url: The URL of the prefix.
             fingerprint: The fingerprint that the store must have; None will have any.
-            cache_dir: The directory for what is kept; None keeps the index in the user's own, and no tokens.
+            cache_dir: The directory for what is kept; None keeps the index in the user's own, no tokens on a disk.
             cache_bytes: The bytes of token ids kept there at most; None keeps all.
             storage_options: Settings of the object store.
 
@@ -124,7 +125,7 @@ class FarStore(NamedTuple):
             self.storage,
             self.manifest,
             arrays,
-            cache=self.cache,
+            cache=kept_blocks() if self.cache is None else self.cache,
             seconds=read_settings(self.storage.url, self.options).seconds,
             check_current=self.check_current,
         )

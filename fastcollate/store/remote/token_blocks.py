@@ -18,6 +18,7 @@ from fastcollate.errors import StorageError, StoreChangedError, StoreCorruptErro
 from fastcollate.ragged import IntArray, Scattered, offsets_of
 from fastcollate.storage.network.block_cache import BLOCK_BYTES, FILE_BLOCKS, BlockCache, Blocks, damaged
 from fastcollate.storage.network.failures import MissingError, ReplacedError
+from fastcollate.storage.network.kept_blocks import KeptBlocks
 from fastcollate.storage.read_counts import ReadCounts
 from fastcollate.storage.storage import Storage
 from fastcollate.store.manifest import Manifest
@@ -49,7 +50,7 @@ class TokenBlocks:
         storage: The prefix, whose objects keep their version.
         manifest: The store's manifest.
         arrays: The arrays of its shards.
-        cache: Where blocks are kept; None keeps none.
+        cache: Where blocks are kept.
         seconds: The deadline.
         check_current: Raises an error if it is another store that is there now.
     """
@@ -60,7 +61,7 @@ class TokenBlocks:
         manifest: Manifest,
         arrays: Sequence[CopiedArrays],
         *,
-        cache: BlockCache | None,
+        cache: BlockCache | KeptBlocks,
         seconds: float,
         check_current: Callable[[], None],
     ) -> None:
@@ -129,9 +130,6 @@ class TokenBlocks:
     def _answer(self, request: _Request) -> int:
         fetched = list[int]()
         fetch = partial(self._fetch, request, fetched)
-        if self._cache is None:
-            request.out[:] = fetch(0, request.stop - request.first)
-            return sum(fetched)
         entry = self._manifest.shards[request.home]
         checksums = self._arrays[request.home].checksums[request.first : request.stop].tolist()
         file = entry.files[entry.places["input_ids"][0]]
