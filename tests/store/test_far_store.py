@@ -129,7 +129,7 @@ def test_a_first_batch_takes_four_round_trips_on_a_warm_index(near, far, before)
     assert len(proxy.requests) == 4, "whether there is a manifest, it, the sizes of the files, a block"
 
 
-@pytest.mark.parametrize("kind", COLLATED)
+@pytest.mark.parametrize("kind", ["padded", "shifted", "flat"])
 def test_an_epoch_fetches_each_block_once_without_a_cache(near, far, kind):
     store = far.open()
     loader = StreamLoader(*COLLATED[kind](store))
