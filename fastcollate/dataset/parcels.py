@@ -77,7 +77,7 @@ def find_rows(
         found.record_ids,
         share.edges,
         share.widths,
-        found.columns,
+        {name: column.spanned() for name, column in found.columns.items()},
         share.packs,
         share.pack_edges,
         steps=None

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.ragged.bound import Bound
-from fastcollate.ragged.ragged import IntArray, Rows, offsets_of, steps_between
+from fastcollate.ragged.ragged import IntArray, Rows, offsets_of, rows_between, steps_between
 from fastcollate.ragged.ragged_batch import RaggedBatch
 from fastcollate.ragged.span import Span
 
 __all__ = ["Found", "Scattered"]
+
+_SHORT = 8  # values of a row in the mean, up to which it is slower to copy each row than each value
 
 
 class Scattered(NamedTuple):
@@ -135,9 +137,26 @@ class Scattered(NamedTuple):
         return out
 
     def joined(self) -> Rows:
-        """Return the rows side by side in one array, copied."""
+        """Return the rows side by side in one array, copied: value by value where they are short, as spans are.
+
+        Raises:
+            StoreCorruptError: A row has a value that is not below the bound.
+        """
         edges = offsets_of(self.lengths)
-        return Rows(self.laid_out(edges[:-1], int(edges[-1])), edges[:-1], self.lengths)
+        count = int(edges[-1])
+        values = self._short_rows(count) if 0 < count <= _SHORT * len(self.lengths) else None
+        return Rows(self.laid_out(edges[:-1], count) if values is None else values, edges[:-1], self.lengths)
+
+    def _short_rows(self, count: int) -> NDArray[Any] | None:
+        """The `count` values of all rows; None where they are not to be had without a look at each row."""
+        span = self.spanned().span
+        if span is None or self.bound is not None or not span.holds(self.homes, self.starts, self.lengths).all():
+            return None
+        places, width = span.places(self.homes, self.starts), int(self.lengths[0])
+        if count == width * len(self.lengths) and (self.lengths == width).all():
+            return span.rectangle(places, width)
+        values: NDArray[Any] = span.values[rows_between(places, self.lengths)]
+        return values
 
     def rows(self) -> Rows:
         """Return the rows where they lie if that is one array, else side by side."""

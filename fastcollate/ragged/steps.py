@@ -45,14 +45,14 @@ class WholeSteps:
 
     def __init__(self, find: Callable[[Any], Iterable[Any]], size: int) -> None:
         self._find, self._size = find, size
-        self._last: tuple[Any, IntArray] | None = None
+        self._last: tuple[Any, list[list[int]]] | None = None
 
-    def counts(self, collator: Counts) -> IntArray:
-        """Return the tokens and the targets of each step, int64[2, S]; the latest collator's are kept."""
+    def counts(self, collator: Counts) -> list[list[int]]:
+        """Return the tokens of each step, and the targets of each; the latest collator's are kept."""
         if self._last is None or self._last[0] is not collator:
             parts = [np.stack(collator.count(parcel)) for parcel in self._find(collator)]
             each = np.concatenate(parts, axis=1)
-            self._last = collator, each.reshape(2, -1, self._size).sum(axis=2)
+            self._last = collator, each.reshape(2, -1, self._size).sum(axis=2).tolist()
         return self._last[1]
 
 
@@ -63,13 +63,13 @@ class Steps(NamedTuple):
         micro: Which of its rank's batches of the step each is, int64[C].
         home: The number of each batch's step, int64[C].
         whole: The batches of these steps over all ranks; None where `known` says all there is to say.
-        known: The tokens and the targets of each step, int64[2, S], once they are counted.
+        known: The tokens of each step, and the targets of each, once they are counted.
     """
 
     micro: IntArray
     home: IntArray
     whole: WholeSteps | None
-    known: IntArray | None = None
+    known: list[list[int]] | None = None
 
     def part(self, first: int, last: int) -> Steps:
         """Return those of the batches from `first` to `last`."""
@@ -97,5 +97,6 @@ class Steps(NamedTuple):
                 "workers do not count what a step of several ranks holds where accumulate is 1, since it costs "
                 "them time: read with num_workers=0 to ask for step_num_tokens or step_num_supervised"
             )
-        tokens, targets = np.asarray(known)[:, self.home].tolist()
-        return [StepNumbers(*found) for found in zip(self.micro.tolist(), tokens, targets, strict=True)]
+        tokens, targets = known
+        places = zip(self.micro.tolist(), self.home.tolist(), strict=True)
+        return [StepNumbers(micro, tokens[home], targets[home]) for micro, home in places]
