@@ -40,7 +40,7 @@ def test_the_page_has_every_number_and_says_what_was_not_run():
     content = results(rows, [figure("planning", 42.0, "ns a record", 40.0, 50.0)], PEERS)
     html = page.page(content, "mine", [("Padding", None), ("Ratios", '<?xml?>\n<svg width="1"></svg>')])
     missing = "loader, pack, balance, prepare, workers, merge, audit, transfer, resume, scale, limits, train"
-    missing += ", beyond_memory, object_storage, foreign, trainers"
+    missing += ", beyond_memory, object_storage, foreign, trainers, cluster"
     assert f'<p class="absent">Not run in this file: {missing}.</p>' in html
     assert '<h2>Padding</h2>\n<p class="absent">Not run: this file has no numbers for it.</p>' in html
     assert '<figure><svg role="img" aria-label="Ratios" width="1"></svg></figure>' in html

@@ -23,6 +23,7 @@ TOPICS = (
     "object_storage",
     "foreign",
     "trainers",
+    "cluster",
 )
 UNNAMED = "all topics"  # of a file from before its rows named theirs
 LOOK = """\
