@@ -13,7 +13,18 @@ from fastcollate.errors import LimitError
 from fastcollate.plan.order import Landmark
 from fastcollate.plan.state import Position
 
-__all__ = ["BATCH", "BEGUN", "ENDED", "GIVING", "GROUP", "LOADS", "MOVES", "SharedBlock", "is_alive"]
+__all__ = [
+    "BATCH",
+    "BEGUN",
+    "ENDED",
+    "GIVING",
+    "GROUP",
+    "LOADS",
+    "MOVES",
+    "SharedBlock",
+    "is_alive",
+    "shared_integers",
+]
 
 _MOST_WORKERS = 256
 # `moves` and `loads` count the times that a position was set, and set from a state. A worker's note says in which
@@ -42,9 +53,7 @@ class SharedBlock:
     @classmethod
     def beginning_at(cls, position: Position) -> Self:
         """Return a new block without notes."""
-        memory = torch.zeros(_BLOCK.itemsize // 8, dtype=torch.int64, device="cpu")
-        memory.share_memory_()  # type: ignore[no-untyped-call]
-        block = cls(memory)
+        block = cls(shared_integers(_BLOCK.itemsize // 8))
         block.move(position)
         return block
 
@@ -89,6 +98,13 @@ class SharedBlock:
         """Return what workers noted since the position was last set."""
         valid: NDArray[Any] = self._notes[self._notes["moves"] == self.numbers[MOVES]]
         return valid
+
+
+def shared_integers(*shape: int) -> torch.Tensor:
+    """Return zeros, int64[shape], in memory that other processes are given with the tensor."""
+    memory = torch.zeros(shape, dtype=torch.int64, device="cpu")
+    memory.share_memory_()  # type: ignore[no-untyped-call]
+    return memory
 
 
 def is_alive(process: int) -> bool:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
 from fastcollate.collate.staged import Allocator
 from fastcollate.corpus.ahead import is_slow
+from fastcollate.dataset.announced import is_beyond_memory
 from fastcollate.dataset.parcels import CELLS
 from fastcollate.dataset.planned import PlannedDataset
+from fastcollate.loader.shared_reads import SharedReads
 from fastcollate.loader.workers import WorkerPool
 from fastcollate.plan.permutation import derive_key
 from fastcollate.plan.state import Position
@@ -34,6 +36,7 @@ class Reading:
         shares: Whether it fills memory that the main process shares.
         start: Where the pass begins, unless the worker is told another place.
         counter: The collator that counts what the steps of batches have, wherever it makes them; None if none can.
+        reads: What the workers' reading is added to; None where memory holds the corpus.
     """
 
     dataset: PlannedDataset[Any]
@@ -42,6 +45,7 @@ class Reading:
     shares: bool
     start: Position
     counter: Any = None
+    reads: SharedReads | None = None
 
     def __call__(self, worker: int, num_workers: int, *told: Any) -> Iterator[Any]:
         """Yield parcels, or the batches of each, or what fills them in memory that `told` allocates first."""
@@ -51,6 +55,7 @@ class Reading:
             "worker": worker,
             "num_workers": num_workers,
             "cells": _CELLS if self.shares else CELLS,
+            "counts": None if self.reads is None else self.reads.of(worker),
         }
         counter = self.counter if self.dataset.accumulate > 1 else None  # it costs time, and few ask
         parcels = self.dataset.parcels(start, columns=self.columns, counter=counter, **share)
@@ -92,11 +97,15 @@ class Crew:
 
     A worker holds a copy of dataset and collator as they were when it was started. Where they have changed since,
     or may have changed unseen, the next epoch has new workers.
+
+    Attributes:
+        reads: What the workers have read; None where memory holds the corpus.
     """
 
     def __init__(self) -> None:
         self._pool: WorkerPool | None = None
         self._given: dict[str, Any] | None = None
+        self.reads: SharedReads | None = None
 
     def begin(self, reading: Reading, *, workers: int, timeout: float) -> WorkerPool:
         """Return a pool whose workers have begun to read, in new processes where they must be new."""
@@ -105,9 +114,11 @@ class Crew:
         if pool is None or given is None or given != self._given or not pool.again(seed, reading.start):
             self.close()
             stays, shares = given is not None, reading.shares
-            far = is_slow(reading.dataset.corpus.at_epoch(reading.dataset.seed, reading.start.epoch))
+            corpus = reading.dataset.corpus
+            far = is_slow(corpus.at_epoch(reading.dataset.seed, reading.start.epoch))
+            self.reads = SharedReads.of_workers(workers) if far or is_beyond_memory(corpus) else None
             pool = WorkerPool(
-                reading,
+                replace(reading, reads=self.reads),
                 workers=workers,
                 timeout=timeout,
                 seed=seed,

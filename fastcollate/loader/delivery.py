@@ -37,8 +37,9 @@ class Delivery(Iterator[Any]):
         self._dataset = feed.dataset
         self._copier = copier
         self._stats = stats
-        self._begun, self._waited = time.perf_counter(), stats.reads.seconds_waited
+        self._begun, self._waited = time.perf_counter(), (stats.reads.seconds_waited, stats.seconds_waited)
         self._read = feed.read(self.run, crew, stats.reads)
+        self._reads = crew.reads if isinstance(self._read, WorkerPool) else None
         self._ready = deque[Any]()  # what is left of the latest parcel
         self._event: torch.cuda.Event | None = None  # what their copy to the device ends with
         self._source: Generator[OnDevice, None, None] | Prefetcher[OnDevice]
@@ -53,6 +54,8 @@ class Delivery(Iterator[Any]):
             copied = next(self._source)
             stats.seconds_waited += time.perf_counter() - begun
             self._ready, self._event = deque(copied.item), copied.event
+            if self._reads is not None:
+                stats.reads += self._reads.take()
             if copied.copies:
                 stats.bytes_copied += copied.bytes
                 stats.copies += copied.copies
@@ -73,7 +76,11 @@ class Delivery(Iterator[Any]):
         self._copier.settle()
         self._stats.seconds_on_bus = self._copier.seconds_on_bus
         self._dataset.finish(self.run)
-        _tell_waiting(self._stats.reads.seconds_waited - self._waited, time.perf_counter() - self._begun)
+        of_storage, of_all = self._waited
+        waited = self._stats.reads.seconds_waited - of_storage
+        if self._reads is not None:  # what workers wait for is lost where their batches are waited for, too
+            waited = min(waited, self._stats.seconds_waited - of_all)
+        _tell_waiting(waited, time.perf_counter() - self._begun)
 
     def close(self) -> None:
         """End the source, workers first: whoever waits for a stuck one waits no longer.

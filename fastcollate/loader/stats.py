@@ -30,8 +30,8 @@ class LoaderStats:
         bytes_copied: The bytes that went over the bus to the device; 0 for the CPU.
         copies: The number of copies in which the bytes went over the bus.
         seconds_on_bus: The seconds that finished copies took, on the device's clock; 0 where the device has none.
-        reads: What this process read ahead from disks and object stores, and how long it waited for them: nothing
-            where memory holds the corpus, or where workers read.
+        reads: What was read ahead from disks and object stores, here or by workers, and how long it was waited
+            for, by each worker in the mean: nothing where memory holds the corpus.
         shuffle_block: How many consecutive records stay together in the shuffle.
 
     >>> stats = LoaderStats(batches=2, tokens=30, cells=40, bytes_copied=60)
