@@ -6,7 +6,7 @@ import pytest
 from benchmarks.harness.corpora import DISTRIBUTIONS
 from fastcollate.plan.pack_plans.balance import work_of
 from fastcollate.plan.pack_plans.pack_plan import PackPlan
-from fastcollate.plan.planning import plan_packs
+from fastcollate.plan.planning import plan_buckets, plan_packs
 from fastcollate.reports.idle_time import IdleTime
 
 BALANCE = 24_576  # of a model of 7 billion parameters
@@ -110,6 +110,25 @@ def test_ranks_wait_little(figure, full_size, law, length, ranks):
         assert ours <= (0.01 if len(costs) >= 20 else 0.02)
     theirs = dealt(first_fit(lengths, length), lengths, length, ranks)
     told(figure, f"{title}: first-fit multipack", theirs, lengths, length)
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+@pytest.mark.parametrize("max_tokens", [8192, 32_768])
+@pytest.mark.parametrize("law", LAWS)
+def test_ranks_wait_little_for_padded_batches(figure, full_size, law, max_tokens, ranks):
+    records = Known(drawn(law, 60_000 if full_size else 3_000))
+    histogram, costs = np.unique(records.lengths, return_counts=True), []
+    plan = plan_buckets(histogram, records, max_tokens=max_tokens, group=ranks)
+    for _, window in plan.windows():
+        share = window.share(np.arange(len(window)))
+        longest = np.where(share.record_ids >= 0, records.lengths[share.record_ids], 0)
+        widths = np.maximum.reduceat(longest, share.edges[:-1])
+        costs.append((np.diff(share.edges) * work_of(widths, BALANCE)).reshape(-1, ranks))
+    every = np.concatenate(costs)
+    idle = 100 * (1 - every.mean(axis=1).sum() / every.max(axis=1).sum())
+    figure(f"idle time, {law}, batches of up to {max_tokens} tokens, {ranks} ranks, {len(every)} steps", idle, "%")
+    if full_size and len(every) >= 20:  # steps of a window
+        assert idle < 5  # percent
 
 
 @pytest.mark.parametrize("ranks", RANKS)

@@ -33,7 +33,9 @@ class BucketedDataset(PlannedDataset[RowBuckets | TokenBuckets]):
     Args:
         corpus: The records: a store, a view of one, a mixture, or a `Ragged` in memory.
         batch_size: The number of rows of a batch. Give either `batch_size` or `max_tokens`.
-        max_tokens: The largest number of padded tokens of a batch. Give either `max_tokens` or `batch_size`.
+        max_tokens: The largest number of padded tokens of a batch. Give either `max_tokens` or `batch_size`. Each
+            batch is filled up, so that the ranks of a step have nearly as much, in different numbers of rows; with
+            static `buckets` all have one shape.
         max_length: The number of tokens that longer records are cut to; by default records stay whole.
         buckets: The widths that batches are padded to, rising, or how many widths to choose so that padding is
             least; by default each batch is as wide as its longest row.

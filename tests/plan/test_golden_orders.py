@@ -18,6 +18,10 @@ KINDS = {
     "rows": (lambda store: BucketedDataset(store, **ROWS), "171bf3251953"),
     "rows, ranks": (lambda store: BucketedDataset(store, **ROWS, rank=2, world_size=3), "b13726652232"),
     "tokens": (lambda store: BucketedDataset(store, max_tokens=400, window=100, seed=1), "522243c7f0ab"),
+    "tokens, ranks": (
+        lambda store: BucketedDataset(store, max_tokens=400, window=100, seed=1, rank=2, world_size=3),
+        "27f8ebb4c9cc",
+    ),
     "widths": (lambda store: BucketedDataset(store, **ROWS, buckets=4), "d4689c7e9254"),
     "blocks": (lambda store: BucketedDataset(store, **ROWS, shuffle_block=16), "945ae70c8fff"),
     "longest first": (lambda store: BucketedDataset(store, **ROWS, longest_first=True), "2fef2af7262a"),

@@ -48,6 +48,16 @@ def dealt(ids, group):
     return [ids[a:b] for a, b in pairwise(edges)]
 
 
+def slow_filled(plan, ids):
+    """The batches of a step, each with the rows its longest leaves room for and whether it is full; the rest."""
+    batches = []
+    while ids and len(batches) < plan.group:
+        rows = plan.max_tokens // int(plan.lengths_at(np.array(ids[:1]))[0])
+        batches.append((ids[:rows], len(ids) >= rows))
+        ids = ids[rows:]
+    return batches, ids
+
+
 def slow_window(plan, number):
     """The records of each batch of a window, one window for itself, before the largest step comes first."""
     if isinstance(plan, RowBuckets):
@@ -64,6 +74,15 @@ def slow_window(plan, number):
         longest = int(plan.lengths_at(np.array(ids[:1]))[0])
         width = min(w for w in plan.widths if w >= longest) if plan.widths else longest
         size = plan.max_tokens // width * plan.group
+        filled, others = slow_filled(plan, ids)
+        if len(filled) == plan.group > 1 and not plan.widths and (filled[-1][1] or len(ids) > size):
+            whole, step = filled[-1][1], [batch for batch, _ in filled]
+            if whole:
+                steps.append(step)
+            elif not (plan.drop_last and number == plan.num_windows - 1):
+                last = step
+            ids = others
+            continue
         if len(ids) < size and not (plan.drop_last and number == plan.num_windows - 1):
             last = dealt(ids, plan.group)
         elif len(ids) >= size:

@@ -103,17 +103,48 @@ class TokenBuckets(Buckets):
         return BucketWindow(ids, starts, stops, np.maximum(stops - starts, rows), widths)
 
     def cut_steps(self, ids: IntArray, lengths: IntArray, ends: list[int]) -> Steps:  # noqa: ARG002  # groups do
-        """Return the steps of windows that end at `ends`; the last of each may have fewer rows, dealt evenly.
+        """Return the steps of windows that end at `ends`; the last of each may have fewer rows.
+
+        Each batch has the rows that its own longest one leaves room for, so that those of a step have nearly
+        `max_tokens` each. With static widths they have one shape, by the step's longest row.
 
         Args:
             ids: The records, each window's longest first: int64[N].
             lengths: Their lengths, int64[N].
             ends: Where each window ends.
         """
+        if self.group > 1 and not self.static:
+            return self._filled_steps(lengths.tolist(), ends)
         firsts, capacities = self._greedy_steps(lengths, ends)
         sizes = np.diff(firsts, append=len(lengths))
         cuts = dealt_evenly(firsts, sizes, self.group)
         return Steps(cuts[:, :-1], cuts[:, 1:], capacities, sizes < capacities * self.group)
+
+    def _filled_steps(self, lengths: list[int], ends: list[int]) -> Steps:
+        """The steps of windows, whose batches are filled up one by one; rows too few for that are dealt evenly."""
+        edges, rooms, partial, at = list[list[int]](), list[int](), list[bool](), 0
+        for end in ends:
+            while at < end:
+                room, step = self.room(lengths[at]), self._filled(lengths, at, end)
+                wanted, alike = step[-1] - at, room * self.group
+                if len(step) <= self.group or end - at <= min(alike, wanted - 1):
+                    size = min(alike, end - at)
+                    step, wanted = [at + size * part // self.group for part in range(self.group + 1)], alike
+                step[-1] = min(step[-1], end)
+                partial.append(step[-1] - at < wanted)
+                edges.append(step)
+                rooms.append(room)
+                at = step[-1]
+        found = np.array(edges, np.int64).reshape(-1, self.group + 1)
+        return Steps(found[:, :-1], found[:, 1:], np.array(rooms, np.int64), np.array(partial, bool))
+
+    def _filled(self, lengths: list[int], at: int, end: int) -> list[int]:
+        """Where the batches of a step begin, and where the last one ends; they are fewer if the rows are."""
+        edges = [at]
+        while at < end and len(edges) <= self.group:
+            at += self.room(lengths[at])
+            edges.append(at)
+        return edges
 
     def _cut_lanes(self, number: int) -> tuple[BucketWindow, IntArray]:
         """The batches of one window of several lanes: units of all lanes, and steps of what is left in them."""
