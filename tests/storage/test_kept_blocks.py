@@ -1,5 +1,6 @@
 """Blocks in memory: each is fetched once by however many threads, within the limit, and after failures again."""
 
+import multiprocessing
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -95,6 +96,16 @@ def test_who_waits_for_a_fetch_that_fails_fetches_for_itself():
     with pytest.raises(StorageError, match="the server is away"):
         far.read(kept, 10, 12)
     far.read(kept, 10, 12)
+
+
+def test_a_fork_keeps_nothing_and_waits_for_nobody():
+    far, kept = Far(), KeptBlocks(1 << 30)
+    far.read(kept, 0, 4)
+    with kept._changed:  # as a thread may at that moment, which the fork does not have
+        process = multiprocessing.get_context("fork").Process(target=far.read, args=(kept, 0, 4))
+        process.start()
+    process.join(20)
+    assert process.exitcode == 0
 
 
 def test_stores_of_a_process_share_one():

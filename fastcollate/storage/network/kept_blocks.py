@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ class KeptBlocks:
         self._kept = OrderedDict[_Name, bytes]()
         self._coming = set[_Name]()
         self._changed = threading.Condition()
+        self._process = os.getpid()
 
     def read(self, blocks: Blocks, out: memoryview, fetch: Callable[[int, int], memoryview]) -> None:
         """Fill `out` with blocks; see `BlockCache.read`.
@@ -39,6 +41,9 @@ class KeptBlocks:
             StorageError: As `fetch` does.
         """
         left: Sequence[int] = range(len(blocks.checksums))
+        if os.getpid() != self._process:  # a fork does not copy threads, one of which may have held the lock
+            out[:] = fetch(0, len(left))
+            return
         while left:
             absent, coming = self._claim(blocks, left, out)
             try:
