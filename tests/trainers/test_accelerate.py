@@ -1,13 +1,12 @@
 """accelerate with a `StreamLoader`: on two ranks, saved and resumed; its own way says what to write instead."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
+import signal
 
+import numpy as np
 import pytest
+from scripts import on_two_ranks
+from tiny import STEPS, by_hand
 
 from fastcollate import BucketedDataset, InputError, PaddingCollator, Ragged, StreamLoader
 from fastcollate.trainers.accelerate import prepare_loader
@@ -70,17 +69,8 @@ def accelerator_of_one():
 @pytest.mark.timeout(300)
 def test_two_ranks_share_the_records_and_go_on_from_a_saved_state(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    begun = []
-    for rank in ("0", "1"):
-        launched = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
-        environment = {**os.environ, **launched, "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, Path(tmp_path / "script.py"), tmp_path / "state"]
-        begun.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
-    outputs = [process.communicate(timeout=250)[0] for process in begun]
-    assert [process.returncode for process in begun] == [0, 0]
+    outputs, codes = on_two_ranks(tmp_path / "script.py", tmp_path / "state")
+    assert codes == [0, 0]
     ranks = [json.loads(output.splitlines()[-1]) for output in outputs]
     for epoch in range(2):
         batches = [batch for found in ranks for batch in found["epochs"][epoch]]
@@ -94,6 +84,54 @@ def test_two_ranks_share_the_records_and_go_on_from_a_saved_state(tmp_path):
         (refused,) = found["refused"]
         assert "accelerate's DataLoaderDispatcher reads this dataset on rank 0 alone" in refused
         assert "prepare_loader(accelerator, StreamLoader(dataset, collate_fn" in refused
+
+
+TRAINING = """
+import os, signal, sys, time, warnings
+from pathlib import Path
+warnings.simplefilter("ignore")
+from accelerate import Accelerator
+from fastcollate import StreamLoader
+from fastcollate.trainers.accelerate import prepare_loader
+from tiny import COLLATE, STEPS, Tiny, dataset, ids_of, optimizer_of
+out, phase = Path(sys.argv[1]), sys.argv[2]
+accelerator, model = Accelerator(cpu=True), Tiny()
+loader = prepare_loader(accelerator, StreamLoader(dataset(), COLLATE, device=accelerator.device))
+model, optimizer = accelerator.prepare(model, optimizer_of(model))
+step = 0
+if phase == "resume":
+    accelerator.load_state(out / "state")
+    step = 67
+with open(out / f"{phase}-{accelerator.process_index}", "w") as file:
+    while step < 2 * STEPS:
+        for batch in loader:
+            optimizer.zero_grad()
+            loss = model(batch["input_ids"], batch["labels"])
+            accelerator.backward(loss)
+            optimizer.step()
+            step += 1
+            print(loss.item(), *ids_of(batch), file=file, flush=True)
+            if phase == "train" and step == 67:
+                accelerator.save_state(out / "state")
+            if phase == "train" and step == 74:
+                time.sleep(1)  # until the other rank has what it waits for
+                os.kill(os.getpid(), signal.SIGKILL)
+accelerator.end_training()
+"""
+
+
+@pytest.mark.timeout(300)
+def test_a_run_that_is_killed_goes_on_at_the_step_with_the_losses_of_a_loop_by_hand(tmp_path):
+    (tmp_path / "script.py").write_text(TRAINING)
+    _, killed = on_two_ranks(tmp_path / "script.py", tmp_path, "train")
+    _, resumed = on_two_ranks(tmp_path / "script.py", tmp_path, "resume")
+    assert (killed, resumed) == ([-signal.SIGKILL] * 2, [0, 0])
+    losses, records = by_hand(2, steps=2 * STEPS)
+    for rank in range(2):
+        for phase, steps in (("train", slice(0, 74)), ("resume", slice(67, 2 * STEPS))):
+            lines = [line.split() for line in (tmp_path / f"{phase}-{rank}").read_text().splitlines()]
+            assert [[int(record) for record in line[1:]] for line in lines] == records[rank][steps]
+            np.testing.assert_allclose([float(line[0]) for line in lines], losses[rank][steps], rtol=0, atol=1e-6)
 
 
 def test_on_one_rank_its_own_way_has_two_whole_epochs_too():

@@ -1,13 +1,10 @@
 """Trainer of transformers with `StreamMixin`: two whole epochs, exact resume, the losses of a loop by hand."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from scripts import on_two_ranks
 
 from fastcollate import (
     CollateError,
@@ -43,22 +40,13 @@ def records(batches):
     return sorted(record for batch in batches for record in batch)
 
 
-def on_two_ranks(*, dies=False, **given):
+def seen_by_two(*, dies=False, **given):
     """What two processes saw that train together; `dies` says that they are killed."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    begun = []
-    for rank in ("0", "1"):
-        launched = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
-        environment = {**os.environ, **launched, "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, SCRIPT, json.dumps(given)]
-        begun.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
-    outputs = [process.communicate(timeout=200)[0] for process in begun]
+    outputs, codes = on_two_ranks(SCRIPT, json.dumps(given), seconds=200)
     if dies:
-        assert all(process.returncode for process in begun)
+        assert all(codes)
         return None
-    assert [process.returncode for process in begun] == [0, 0]
+    assert codes == [0, 0]
     return [json.loads(output.splitlines()[-1]) for output in outputs]
 
 
@@ -120,14 +108,14 @@ def test_epochs_of_unlike_lengths_miss_no_record(runs, tmp_path):
 @pytest.mark.timeout(400)
 def test_two_ranks_share_the_records_and_a_killed_run_goes_on(runs, tmp_path):
     given = {"gradient_accumulation_steps": 2, "num_train_epochs": 2, "eval_strategy": "steps", "eval_steps": 5}
-    whole = on_two_ranks(out=str(tmp_path / "whole"), **given)
+    whole = seen_by_two(out=str(tmp_path / "whole"), **given)
     for epoch in (slice(0, 13), slice(13, 26)):
         assert records(whole[0]["train"][epoch] + whole[1]["train"][epoch]) == list(range(1, 101))
     expected = runs.by_hand(world_size=2, accumulation=2, updates=14)
     assert whole[0]["losses"] == pytest.approx(expected, abs=1e-6)
     out = str(tmp_path / "killed")
-    on_two_ranks(out=out, kill=11, dies=True, save_steps=4, **given)
-    resumed = on_two_ranks(out=out, resume=f"{out}/checkpoint-8", save_steps=4, **given)
+    seen_by_two(out=out, kill=11, dies=True, save_steps=4, **given)
+    resumed = seen_by_two(out=out, resume=f"{out}/checkpoint-8", save_steps=4, **given)
     for before, after in zip(whole, resumed, strict=True):
         assert after["train"] == before["train"][15:]  # 7 updates are the 13 batches of an epoch
     assert resumed[0]["losses"] == pytest.approx(expected, abs=1e-6)
@@ -171,7 +159,7 @@ def test_steps_that_are_planned_divide_by_what_the_plan_knows(runs, tmp_path, mo
 def test_two_ranks_divide_by_the_targets_of_both(runs, tmp_path):
     seen, expected = steps_by_hand(runs, world_size=2, accumulate=2, epochs=1)
     given = {"gradient_accumulation_steps": 2, "num_train_epochs": 1, "accumulate": 2}
-    found = on_two_ranks(out=str(tmp_path), **given)
+    found = seen_by_two(out=str(tmp_path), **given)
     for rank in range(2):
         assert [sorted(batch) for batch in found[rank]["train"]] == [sorted(batch) for batch in seen[rank]]
     assert found[0]["losses"] == pytest.approx(expected, abs=1e-6)
