@@ -22,6 +22,7 @@ example:
   fastcollate plan store --pack 2048
   fastcollate plan "fineweb_train_*.bin" --eot-token-id 50256 --pack 2048
   fastcollate plan store --pack 8192 --world-size 64 --balance targets
+  fastcollate plan s3://bucket/store --max-tokens 16384 --world-size 64 --lanes 8
 """
 _SHAPES_SHOWN = 8
 
@@ -48,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shuffle-block", type=int, metavar="N", help="records that stay together (default: the corpus decides)"
     )
+    parser.add_argument(
+        "--lanes", type=int, default=1, metavar="N", help="windows side by side: a node reads its own"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the shuffle (default: 0)")
     parser.add_argument("--drop-last", action="store_true", help="drop the last step if it is not full")
 
@@ -58,9 +62,9 @@ def run(args: argparse.Namespace) -> None:
     group = check_count("world_size", args.world_size, 1, error=PlanError)
     block = block_of(store, args.shuffle_block)
     same = {"seed": args.seed, "window": args.window, "drop_last": args.drop_last, "group": group}
-    same |= {"shuffle_block": block}
+    same |= {"shuffle_block": block, "lanes": args.lanes}
     facts = _count_buckets(store, args, same) if args.pack is None else _count_packs(store, args, same)
-    facts["shuffle_block"] = block
+    facts |= {"shuffle_block": block, "lanes": args.lanes}
     if args.json:
         print_json(facts)
         return

@@ -162,6 +162,21 @@ def test_idle_time_of_ranks_is_told_and_drawn(store):
     assert "--balance deals neighbours in cost to a step" in plain
 
 
+@pytest.mark.parametrize("size", [["--max-tokens", "2000"], ["--batch-size", "8"], ["--pack", "256"]])
+def test_lanes_are_planned(store, size):
+    flags = [*size, "--world-size", "4", "--window", "20", "--json"]
+    alone, four = (json.loads(succeed("plan", str(store.path), *flags, *more)) for more in ([], ["--lanes", "4"]))
+    assert (alone["lanes"], four["lanes"]) == (1, 4)
+    assert (alone["records"], alone["tokens"]) == (four["records"], four["tokens"])
+    arguments = {"batch_size": 8} if "--batch-size" in size else {"max_tokens": 2000}
+    if "--pack" in size:
+        dataset = PackedDataset(store, length=256, window=20, lanes=4, rank=0, world_size=4)
+    else:
+        dataset = BucketedDataset(store, **arguments, window=20, lanes=4, rank=0, world_size=4)
+    assert four["batches_per_rank"] == len(dataset)
+    assert "lanes is 0: it must be" in fail("plan", str(store.path), *flags, "--lanes", "0")
+
+
 def test_targets_are_shared_where_that_is_asked_for(store):
     flags = ["--pack", "256", "--world-size", "4", "--window", "30", "--json"]
     by = {
