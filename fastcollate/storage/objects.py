@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ from fastcollate.storage.network.block_file import BlockFile
 from fastcollate.storage.network.calls import finished, started
 from fastcollate.storage.network.client import connected, library
 from fastcollate.storage.network.coalescing import cut_out, merged
-from fastcollate.storage.network.failures import MissingError, ReplacedError, object_error
+from fastcollate.storage.network.failures import BrokenError, MissingError, ReplacedError, object_error
 from fastcollate.storage.network.settings import read_settings
 
 __all__ = ["ObjectStorage"]
@@ -36,6 +37,7 @@ _MOST_PARTS = 9000  # of which S3 takes 10,000;
 _SLOWEST = 1 << 18  # bytes a second that an upload may fall to
 _IN_MEMORY = 1 << 24  # of what is written through a stream
 _BUFFER = 1 << 16
+_PAUSE = 0.1  # seconds before a listing is begun again
 _MARK = "fastcollatewriter"  # says which writer made an object that is not to be replaced
 
 
@@ -76,6 +78,16 @@ class ObjectStorage:
 
     def sizes(self) -> dict[str, int]:
         """Return the bytes of each object below the prefix, sorted by name."""
+        deadline = time.monotonic() + self._seconds
+        while True:
+            try:
+                return self._listed()
+            except BrokenError:  # which the client does not try again in the middle of a page
+                if time.monotonic() + _PAUSE > deadline:
+                    raise
+                time.sleep(_PAUSE)
+
+    def _listed(self) -> dict[str, int]:
         found = dict[str, int]()
         pages = self._obstore.list(self._store, self._prefix or None, chunk_size=_PAGE)
         while (page := self._answer(lambda: _next(pages))) is not None:

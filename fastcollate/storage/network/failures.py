@@ -6,7 +6,7 @@ import re
 
 from fastcollate.errors import StorageError
 
-__all__ = ["MissingError", "ReplacedError", "object_error"]
+__all__ = ["BrokenError", "MissingError", "ReplacedError", "object_error"]
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
@@ -16,6 +16,7 @@ _CREDENTIALS = (
     "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the store's own variables), or key and secret of "
     "storage_options, and what they allow"
 )
+_BROKE = "the connection broke before"
 _NO_OBJECT = "there is no such object"
 _NO_BYTES = "the object ends before the bytes that are asked for"
 _LATER = "try again, or give storage_options a longer timeout"
@@ -36,13 +37,17 @@ _MEANINGS = (
     ("kind: Timeout", f"the server did not answer in time: {_LATER}"),
     ("TimedOut", f"the server did not answer in time: {_LATER}"),
     ("kind: Connect", "no connection can be made: check the endpoint and the network"),
-    ("body error", "the connection broke before the whole answer had come: try again"),
-    ("error sending request", "the connection broke before an answer came: try again"),
+    ("body error", f"{_BROKE} the whole answer had come: try again"),
+    ("error sending request", f"{_BROKE} an answer came: try again"),
     ("builder error", "the endpoint is no address: it begins with https:// (or http://, with allow_http)"),
     ("MissingAccount", "no account is named: set AZURE_STORAGE_ACCOUNT_NAME, or account_name of storage_options"),
     ("MissingSecretAccessKey", "the access key has no secret: set AWS_SECRET_ACCESS_KEY, or give both as options"),
     ("MissingAccessKeyId", "the secret has no access key: set AWS_ACCESS_KEY_ID, or give both as options"),
 )
+
+
+class BrokenError(StorageError):
+    """A `BrokenError` says that a connection broke before all had come."""
 
 
 class MissingError(StorageError):
@@ -75,7 +80,8 @@ def object_error(url: str, error: BaseException, seconds: float) -> StorageError
     if type(error).__name__ == "PreconditionError":
         return ReplacedError.of(url)
     what = _what(error, str(error), seconds)
-    return (MissingError if what.startswith((_NO_OBJECT, _NO_BYTES)) else StorageError)(f"{url}: {what}")
+    kinds = {_NO_OBJECT: MissingError, _NO_BYTES: MissingError, _BROKE: BrokenError}
+    return next((kind for sign, kind in kinds.items() if what.startswith(sign)), StorageError)(f"{url}: {what}")
 
 
 def _what(error: BaseException, text: str, seconds: float) -> str:
