@@ -7,6 +7,7 @@ from fastcollate.arguments import check_count
 from fastcollate.cli.any_corpus import add_corpus, opened
 from fastcollate.corpus.corpus import block_of
 from fastcollate.corpus.mapped.mapped_corpus import MappedCorpus
+from fastcollate.corpus.row_targets import check_targets
 from fastcollate.errors import PlanError, plural
 from fastcollate.plan.pack_plans.targets import TARGETS
 from fastcollate.plan.planning import plan_buckets, plan_packs
@@ -100,6 +101,8 @@ def _count_packs(
     if args.buckets is not None:
         raise PlanError("--buckets is for padded batches: packs have one width; leave it out")
     same["balance"] = getattr(args, "balance", USUAL)
+    if same["balance"] == TARGETS:
+        check_targets(store)
     plan = plan_packs(store.length_histogram(), store.at_epoch(args.seed, 0), length=args.pack, **same)
     balance = same["balance"]
     is_cost = isinstance(balance, int)

@@ -1,13 +1,16 @@
-"""How many targets rows in memory have."""
+"""How many targets records have: counted in memory, and whether a corpus knows it."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from fastcollate.corpus.row_checks import NO_TARGET
+from fastcollate.errors import PlanError
 from fastcollate.ragged import IntArray, Ragged, offsets_of
 
-__all__ = ["count_targets"]
+__all__ = ["check_targets", "count_targets"]
 
 
 def count_targets(lengths: IntArray, *, spans: Ragged | None, labels: Ragged | None) -> IntArray:
@@ -24,3 +27,18 @@ def count_targets(lengths: IntArray, *, spans: Ragged | None, labels: Ragged | N
     else:
         return lengths
     return np.diff(counted[edges])
+
+
+def check_targets(corpus: Any) -> None:
+    """Refuse a corpus with targets that does not know how many each record has.
+
+    Raises:
+        PlanError: Such a corpus, or a mixture with one.
+    """
+    for whole in [source.corpus for source in getattr(corpus, "sources", ())] or [corpus]:
+        marked = sorted({"labels", "spans"} & set(whole.columns))
+        if marked and not hasattr(whole.at_epoch(0, 0), "supervised_at"):
+            raise PlanError(
+                f'balance="targets": {whole!r} has {marked[0]}, and does not say how many targets a record has; '
+                "prepare its records as a store, or give balance a length"
+            )

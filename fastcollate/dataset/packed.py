@@ -6,6 +6,7 @@ from typing import Literal
 
 from fastcollate.arguments import check_count
 from fastcollate.corpus.corpus import Corpus, as_corpus, block_of
+from fastcollate.corpus.row_targets import check_targets
 from fastcollate.dataset.grouping import find_groups
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.dataset.processes.world import find_world
@@ -89,6 +90,8 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
         accumulate: int = 1,
     ) -> None:
         whole, world = as_corpus(corpus, error=PlanError), find_world(rank, world_size)
+        if isinstance(balance, str):
+            check_targets(whole)
         records = whole.at_epoch(check_count("seed", seed, error=PlanError), 0)
         plan = plan_packs(
             whole.length_histogram(),

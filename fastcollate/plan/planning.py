@@ -231,7 +231,7 @@ def _lanes(lanes: int) -> int:
 
 
 def _balance(balance: int | str | None) -> int | str | None:
-    if balance is None or balance == TARGETS:
+    if balance is None or (isinstance(balance, str) and balance == TARGETS):
         return balance
     if isinstance(balance, str):
         raise PlanError(f"balance is {balance!r}: it must be a length of 1 token or more, {TARGETS!r} or None")

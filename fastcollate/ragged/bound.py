@@ -17,40 +17,57 @@ class Bound(NamedTuple):
     """A `Bound` is what all token ids of some files are below. Hashes tell that bytes are those that were written.
 
     Attributes:
-        size: The ids of the vocabulary: one more than the largest.
+        size: The ids of the vocabulary: one more than the largest. Of several bounds the lowest.
         where: The files, for the error.
+        each: Where rows lie in several arrays with different bounds, that of each array; None where nobody knows.
     """
 
     size: int
     where: str
+    each: tuple[Bound | None, ...] = ()
 
     @classmethod
-    def of_all(cls, bounds: Iterable[Bound | None]) -> Bound | None:
-        """Return what the ids of several files are below; None if nobody knows it of one of them."""
-        known = list[Bound]()
-        for bound in set(bounds):
-            if bound is None:
-                return None
-            known.append(bound)
-        if len(known) < 2:
-            return known[0] if known else None
-        known.sort()
-        return cls(known[-1].size, " or ".join(bound.where for bound in known))
+    def of_all(cls, parts: Iterable[tuple[Bound | None, int]]) -> Bound | None:
+        """Return the bound of arrays from several places: of each place its bound, and how many arrays."""
+        each = list[Bound | None]()
+        for bound, count in parts:
+            each += bound.each if bound is not None and bound.each else [bound] * count
+        known = [bound for bound in each if bound is not None]
+        if not known or each.count(each[0]) == len(each):
+            return each[0] if known else None
+        return cls(min(bound.size for bound in known), "", tuple(each))
 
-    def check(self, values: NDArray[Any], begins: IntArray, lengths: IntArray) -> None:
-        """Check rows that were laid out: `lengths[i]` values from `begins[i]` on, which do not overlap.
+    def check(
+        self, values: NDArray[Any], begins: IntArray, lengths: IntArray, homes: IntArray | None = None
+    ) -> None:
+        """Check rows that were laid out: `lengths[i]` values from `begins[i]` on, which rise and do not overlap.
 
         Cells between rows may hold anything; that all are below the bound is found by one comparison.
+
+        Args:
+            values: The cells.
+            begins: Where each row begins, int64[R].
+            lengths: The values of each row, int64[R].
+            homes: The array that each row came from, int64[R]; None where there is one.
 
         Raises:
             StoreCorruptError: A row has an id that is not below the bound.
         """
-        if not len(begins) or int(values[begins[0] :].max(initial=0)) < self.size:
-            return
-        for begin, length in zip(begins.tolist(), lengths.tolist(), strict=True):
+        if len(begins) and int(values[begins[0] :].max(initial=0)) >= self.size:
+            self.check_rows(values, begins, lengths, homes)
+
+    def check_rows(
+        self, values: NDArray[Any], begins: IntArray, lengths: IntArray, homes: IntArray | None = None
+    ) -> None:
+        """Check rows that may lie anywhere, one by one; see `check`."""
+        places = zip(begins.tolist(), lengths.tolist(), strict=True)
+        for number, (begin, length) in enumerate(places):
+            bound = self.each[0 if homes is None else int(homes[number])] if self.each else self
+            if bound is None:
+                continue
             largest = int(values[begin : begin + length].max(initial=0))
-            if largest >= self.size:
+            if largest >= bound.size:
                 raise StoreCorruptError(
-                    f"{self.where}: a record holds the token id {largest}, and the vocabulary has {self.size}, "
+                    f"{bound.where}: a record holds the token id {largest}, and the vocabulary has {bound.size}, "
                     "numbered from 0: the files are not what their tokenizer made; prepare the store again"
                 )

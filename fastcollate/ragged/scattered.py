@@ -15,6 +15,7 @@ from fastcollate.ragged.span import Span
 
 __all__ = ["Found", "Scattered"]
 
+_FEW = 256  # rows that are checked where they lie: each takes a microsecond, more are copied and checked at once
 _SHORT = 8  # values of a row in the mean, up to which it is slower to copy each row than each value
 
 
@@ -69,7 +70,7 @@ class Scattered(NamedTuple):
             starts[places], lengths[places] = rows.starts, rows.lengths
             buffers += rows.buffers
         dtype = np.result_type(*(rows.dtype for _, rows in several))
-        bound = Bound.of_all(rows.bound for _, rows in several)
+        bound = Bound.of_all((rows.bound, len(rows.buffers)) for _, rows in several)
         return Scattered(buffers, dtype, homes, starts, lengths, bound=bound)
 
     def at(self, chosen: IntArray | slice) -> Self:
@@ -100,7 +101,7 @@ class Scattered(NamedTuple):
         """
         out = self._laid_out(at, cells)
         if self.bound is not None:
-            self.bound.check(out, at, self.lengths)
+            self.bound.check(out, at, self.lengths, self.homes)
         return out
 
     def _laid_out(self, at: IntArray, cells: int) -> NDArray[Any]:
@@ -159,8 +160,16 @@ class Scattered(NamedTuple):
         return values
 
     def rows(self) -> Rows:
-        """Return the rows where they lie if that is one array, else side by side."""
-        return Rows(self.buffers[0], self.starts, self.lengths) if self.homes is None else self.joined()
+        """Return the rows where they lie if that is one array, else side by side.
+
+        Raises:
+            StoreCorruptError: A row has a value that is not below the bound.
+        """
+        if self.homes is not None or (self.bound is not None and len(self.starts) > _FEW):
+            return self.joined()
+        if self.bound is not None:
+            self.bound.check_rows(self.buffers[0], self.starts, self.lengths)
+        return Rows(self.buffers[0], self.starts, self.lengths)
 
     def values_at(self, rows: IntArray, places: IntArray) -> IntArray:
         """Return one value of each of some rows: `places[i]` values into row `rows[i]`, int64[M].
@@ -170,7 +179,8 @@ class Scattered(NamedTuple):
         """
         values = self._values_at(rows, places)
         if self.bound is not None:
-            self.bound.check(values, np.arange(len(values)), np.ones(len(values), np.int64))
+            homes = None if self.homes is None else self.homes[rows]
+            self.bound.check(values, np.arange(len(values)), np.ones(len(values), np.int64), homes)
         return values
 
     def _values_at(self, rows: IntArray, places: IntArray) -> IntArray:

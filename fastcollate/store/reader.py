@@ -48,7 +48,7 @@ class TokenStore:
             that grew since opens as it was at that fingerprint, with the records that it had then.
         cache_dir: The directory that keeps what an object store gave, for all processes that are given it. By
             default the index alone is, in `$FASTCOLLATE_CACHE_DIR`, `$XDG_CACHE_HOME` or `~/.cache`, and a process
-            has up to 256 MiB of tokens in memory.
+            has up to 256 MiB of tokens in memory, or a quarter of what there is; so has each worker.
         cache_bytes: The bytes of tokens that `cache_dir` keeps at most, those read last; by default all it holds.
         storage_options: Settings of the object store, as `prepare` takes them; by default the environment's alone.
 

@@ -142,7 +142,8 @@ def _mean_batches(loader: StreamLoader, epochs: int) -> int:
     for epoch in range(epochs):
         dataset.set_epoch(epoch)
         counts.append(len(dataset))
-    mean = -(-sum(counts) // epochs)
+    steps = dataset.accumulate  # of which a mean epoch has whole ones
+    mean = -(-sum(counts) // (epochs * steps)) * steps
     if len(set(counts)) > 1:
         warnings.warn(
             f"the epochs of this dataset have {min(counts)} to {max(counts)} batches; Trainer counts {mean} in "

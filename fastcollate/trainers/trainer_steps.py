@@ -11,6 +11,7 @@ from fastcollate.collate.batch import Batch
 from fastcollate.collate.packing import PackingCollator
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.errors import InputError
+from fastcollate.loader.feeds import fills_memory
 from fastcollate.trainers.framework import framework
 
 __all__ = ["check_collator", "check_steps", "targets_of_step"]
@@ -61,12 +62,16 @@ def check_steps(trainer: Any, dataset: PlannedDataset[Any]) -> None:
 def targets_of_step(trainer: Any, batches: Sequence[Any]) -> torch.Tensor | None:
     """Return the targets of an update over all ranks as the plan knows them; None where Trainer is to count them.
 
-    It counts where the dataset plans single batches, and where each rank divides by its own targets.
+    It counts where the batches are no step that was planned, where a collator does more than ours do, and where
+    each rank divides by its own targets.
     """
-    args, dataset = trainer.args, trainer.train_dataset
+    args, dataset, collator = trainer.args, trainer.train_dataset, trainer.data_collator
     planned = isinstance(dataset, PlannedDataset) and dataset.accumulate == len(batches) > 1
-    asked = trainer.model_accepts_loss_kwargs or trainer.compute_loss_func is not None
-    if not (planned and asked and args.average_tokens_across_devices and args.n_gpu <= 1):
+    if not planned or not (fills_memory(collator) and hasattr(collator, "count")):
         return None
-    last = batches[-1]
-    return torch.tensor(last.step_num_supervised, device=args.device) if isinstance(last, Batch) else None
+    if any(not isinstance(b, Batch) or b.micro != i or "labels" not in b for i, b in enumerate(batches)):
+        return None
+    asked = trainer.model_accepts_loss_kwargs or trainer.compute_loss_func is not None
+    if not (asked and args.average_tokens_across_devices and args.n_gpu <= 1):
+        return None
+    return torch.tensor(batches[-1].step_num_supervised, device=args.device)

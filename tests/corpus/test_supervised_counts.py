@@ -1,10 +1,22 @@
 """How many targets records have: what a store, a mixture, a view and rows in memory say is what a loop counts."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from fastcollate import PackedDataset, PackingCollator, Ragged, StoreWriter, StreamLoader, TokenStore, mix
+from fastcollate import (
+    PackedDataset,
+    PackingCollator,
+    PlanError,
+    Ragged,
+    StoreWriter,
+    StreamLoader,
+    TokenStore,
+    mix,
+)
 from fastcollate.corpus.corpus import RaggedCorpus
+from fastcollate.ragged import Column
 
 ROWS = [[1, 2, 3, 4], [5], [6, 7, 8], [9, 10], [11, 12, 13]]
 SPANS = [[0, 1, 2, 4], [], [1, 3], [0, 2], [2, 3]]
@@ -72,3 +84,28 @@ def test_packs_of_a_step_have_as_many_targets_on_each_rank(tmp_path):
         assert int(steps.sum()) <= int(store.supervised.sum())
         spread[balance] = (steps.max(axis=1) / steps.mean(axis=1)).mean()
     assert spread["targets"] < 1.1 < spread[None]
+
+
+def test_a_corpus_with_labels_that_does_not_count_them_is_refused():
+    class Labelled:
+        """A corpus of somebody's own, whose records say nothing of their targets."""
+
+        columns, eot_token_id, fingerprint = {"labels": Column("int64", "token")}, 256, "0" * 64
+
+        def __len__(self):
+            return 5
+
+        def length_histogram(self):
+            return np.unique(list(map(len, ROWS)), return_counts=True)
+
+        def at_epoch(self, seed, epoch):
+            return SimpleNamespace(lengths_at=lambda indices: np.array([len(ROWS[i]) for i in indices]))
+
+        def __repr__(self):
+            return "Labelled()"
+
+    known = RaggedCorpus(Ragged.from_rows(ROWS), labels=Ragged.from_rows(LABELS), eot_token_id=256)
+    for corpus in (Labelled(), mix([(known, 1.0), (Labelled(), 1.0)])):
+        with pytest.raises(PlanError, match=r"Labelled\(\) has labels, and does not say how many targets"):
+            PackedDataset(corpus, length=8, balance="targets")
+        PackedDataset(corpus, length=8)

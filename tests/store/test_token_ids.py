@@ -10,7 +10,9 @@ from fastcollate import (
     PackedDataset,
     PackingCollator,
     PaddingCollator,
+    Ragged,
     StoreCorruptError,
+    StoreWriter,
     StreamLoader,
     TokenStore,
     mix,
@@ -89,9 +91,49 @@ def test_cells_between_rows_are_not_judged():
         rows._replace(lengths=np.array([1, 2])).joined()
 
 
-def test_several_bounds_are_the_loosest_and_unknown_where_one_is():
+def test_several_bounds_judge_each_array_by_its_own():
     small, large = Bound(3, "a"), Bound(5, "b")
-    assert Bound.of_all([small, small]) == small
-    assert Bound.of_all([large, small]) == (5, "a or b")
-    assert Bound.of_all([small, None]) is None
-    assert Bound.of_all([]) is None
+    assert Bound.of_all([(small, 1), (small, 2)]) == small
+    assert Bound.of_all([(None, 2)]) is None
+    both = Bound.of_all([(large, 1), (None, 1), (small, 1)])
+    assert both == (3, "", (large, None, small))
+    assert Bound.of_all([(both, 3), (small, 1)]).each == (large, None, small, small)
+    buffers = [np.array([4], np.uint16), np.array([9], np.uint16), np.array([2, 4], np.uint16)]
+    homes, starts = np.array([0, 1, 2]), np.zeros(3, np.int64)
+    rows = Scattered(buffers, np.dtype(np.uint16), homes, starts, np.array([1, 1, 1]), bound=both)
+    assert rows.joined().values.tolist() == [4, 9, 2]
+    with pytest.raises(StoreCorruptError, match="a: a record holds the token id 4, and the vocabulary has 3"):
+        rows._replace(lengths=np.array([1, 1, 2])).joined()
+
+
+LARGE = [[7] * 4] * 100 + [[7, 7, 11, 7]] + [[7] * 4] * 99
+
+
+@pytest.mark.parametrize("shards", [1, 4])
+@pytest.mark.parametrize("batch_size", [2, 32, 100])
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_batches_of_many_rows_are_checked_where_they_are_copied_at_once(tmp_path, shards, batch_size, num_workers):
+    with StoreWriter(tmp_path / "store", encoding="bytes", records_per_shard=-(-200 // shards)) as writer:
+        writer.append(Ragged.from_rows(LARGE))
+    edit(tmp_path / "store", lambda content: content["encoding"].update(n_vocab=11, eot_token_id=10))
+    store = TokenStore(tmp_path / "store")
+    for options in ({}, {"padding_side": "left"}, {"shift_labels": True}, {"end_token_id": 250}):
+        dataset = BucketedDataset(store, batch_size=batch_size, shuffle=False)
+        with (
+            StreamLoader(dataset, PaddingCollator(251, **options), num_workers=num_workers) as loader,
+            pytest.raises(StoreCorruptError, match=SAYS),
+        ):
+            list(loader)
+    assert store[99].tolist() == [7] * 4
+    with pytest.raises(StoreCorruptError, match=SAYS):
+        store[100]
+    with pytest.raises(StoreCorruptError, match=SAYS):
+        store.at_epoch(0, 0).gather(np.arange(90, 110))
+
+
+def test_one_source_that_is_trusted_leaves_the_others_checked(path):
+    mixture = mix([(TokenStore(path), 1.0), (TokenStore(path, verify="none"), 1.0)])
+    with pytest.raises(StoreCorruptError, match=SAYS):
+        list(BucketedDataset(mixture, batch_size=10))
+    trusted = mix([(TokenStore(path, verify="none"), 1.0), (TokenStore(path, verify="none"), 1.0)])
+    assert sum(len(batch.record_ids) for batch in BucketedDataset(trusted, batch_size=10)) == 10

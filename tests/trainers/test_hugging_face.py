@@ -17,6 +17,7 @@ from fastcollate import (
     StateMismatchError,
     StreamLoader,
 )
+from fastcollate.trainers import hugging_face
 
 transformers = pytest.importorskip("transformers", reason="needs the extra trainers")
 accelerate = pytest.importorskip("accelerate", reason="needs the extra trainers")
@@ -153,6 +154,47 @@ def test_steps_that_are_planned_divide_by_what_the_plan_knows(runs, tmp_path, mo
     assert [sorted(batch) for batch in found["train"]] == [sorted(batch) for batch in seen[0]]
     assert found["losses"] == pytest.approx(expected, abs=1e-6)
     assert not counted
+
+
+def told_and_counted(runs, monkeypatch, out, **given):
+    """Of each update what the plan says its targets are, None where it says nothing, and what its labels hold."""
+    found, known = [], hugging_face.targets_of_step
+
+    def watched(trainer, batches):
+        told = known(trainer, batches)
+        counted = sum(int((batch["labels"][..., 1:] != -100).sum()) for batch in batches)
+        found.append((None if told is None else int(told), counted))
+        return told
+
+    monkeypatch.setattr(hugging_face, "targets_of_step", watched)
+    runs.run(str(out), gradient_accumulation_steps=2, **given)
+    return found
+
+
+def test_epochs_of_unlike_numbers_of_steps_count_what_they_have(runs, tmp_path, monkeypatch):
+    train = runs.dataset(batch_size=None, max_tokens=30, window=16, accumulate=2)
+    lengths = []
+    for epoch in range(3):
+        train.set_epoch(epoch)
+        lengths.append(len(train))
+    assert len(set(lengths)) > 1
+    train.set_epoch(0)
+    found = told_and_counted(runs, monkeypatch, tmp_path, train=train, num_train_epochs=3)
+    assert len(found) > 20
+    assert all(told == counted for told, counted in found)
+
+
+def test_labels_that_a_collator_changes_are_counted_by_trainer(runs, tmp_path, monkeypatch):
+    class Cut(PaddingCollator):
+        def __call__(self, rows):
+            batch = super().__call__(rows)
+            batch["labels"][:, :3] = -100
+            return batch
+
+    given = {"train": runs.dataset(accumulate=2), "num_train_epochs": 1}
+    found = told_and_counted(runs, monkeypatch, tmp_path, collate=Cut(0), **given)
+    assert {told for told, _ in found} == {None}
+    assert sum(counted for _, counted in found) > 100  # of some updates nothing is left
 
 
 @pytest.mark.timeout(400)

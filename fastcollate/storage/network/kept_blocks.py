@@ -45,8 +45,9 @@ class KeptBlocks:
             out[:] = fetch(0, len(left))
             return
         while left:
-            absent, coming = self._claim(blocks, left, out)
+            absent, coming = list[int](), list[int]()
             try:
+                self._claim(blocks, left, out, absent, coming)
                 for run in runs_of(absent):
                     self._keep(blocks, run, fetch(run.start, run.stop), out)
             finally:
@@ -58,9 +59,11 @@ class KeptBlocks:
                 self._changed.wait_for(partial(self._coming.isdisjoint, names))
             left = coming
 
-    def _claim(self, blocks: Blocks, wanted: Sequence[int], out: memoryview) -> tuple[list[int], list[int]]:
-        """Copy what is there; return what the caller is to fetch, and what others are fetching."""
-        there, absent, coming = list[tuple[int, bytes]](), list[int](), list[int]()
+    def _claim(
+        self, blocks: Blocks, wanted: Sequence[int], out: memoryview, absent: list[int], coming: list[int]
+    ) -> None:
+        """Copy what is there; list what the caller is to fetch, and has claimed, and what others are fetching."""
+        there = list[tuple[int, bytes]]()
         with self._changed:
             for number in wanted:
                 name = blocks.content, blocks.first + number
@@ -70,11 +73,10 @@ class KeptBlocks:
                 elif name in self._coming:
                     coming.append(number)
                 else:
-                    self._coming.add(name)
                     absent.append(number)
+                    self._coming.add(name)
         for number, data in there:
             out[number * BLOCK_BYTES : number * BLOCK_BYTES + len(data)] = data
-        return absent, coming
 
     def _keep(self, blocks: Blocks, run: range, data: memoryview, out: memoryview) -> None:
         out[run.start * BLOCK_BYTES : run.start * BLOCK_BYTES + len(data)] = data

@@ -84,7 +84,10 @@ class ShardedRecords(NamedTuple):
         if self.far is not None:
             return self.find(np.array([index])).tokens.rows()[0]
         shard, place = self.locate(index)
-        return shard.tokens[place]
+        found = shard.tokens[place]
+        if self.bound is not None:
+            self.bound.check_rows(found, np.zeros(1, np.int64), np.array([len(found)]))
+        return found
 
     def lengths(self) -> IntArray:
         """Return the tokens of each record, int64[N]."""
