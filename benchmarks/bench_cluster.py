@@ -77,7 +77,7 @@ def simulated(nodes, lanes, window, block):
     steps = cells.reshape(-1, nodes * RANKS)
     return {
         "bytes a node reads for each it delivers": (read * BLOCK_BYTES / (2 * delivered), "bytes"),
-        "bytes of a request": (read * BLOCK_BYTES / asked / 1024, "KiB"),
+        "bytes of a request": (read * BLOCK_BYTES / asked, "bytes"),
         "idle time": (100 * (1 - steps.mean(axis=1).sum() / steps.max(axis=1).sum()), "%"),
         "planning 10^6 records": (took / len(records.lengths) * 1e6, "s"),
     }

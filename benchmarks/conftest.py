@@ -7,6 +7,7 @@ Without `--benchmark-enable` everything runs once at toy size, as plain tests of
 """
 
 import json
+import os
 import statistics
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from benchmarks.harness.corpora import DISTRIBUTIONS, REAL, RECORDS, here, make_
 from benchmarks.harness.machine import machine
 from benchmarks.harness.timing import seconds, spread
 
+collect_ignore = ["bench_peers.py"] if os.environ.get("FASTCOLLATE_PEERS") == "0" else []
 ROUNDS = 7
 QUICK_ROUNDS = 3
 QUICK_EXPONENT = 6  # a quick run leaves out what has more than 10^6 records

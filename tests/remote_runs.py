@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from stores import contents
 
 from fastcollate import prepare
 from fastcollate.pretokenize.parts import tasks
+from fastcollate.storage.network.failures import MissingError
 from fastcollate.storage.storage import Storage, open_storage
 
 OPTIONS = {"encoding": "bytes", "template": "text", "workers": 1, "on_error": "skip", "keep_columns": ["kind"]}
@@ -35,8 +37,13 @@ class Runs:
         return contents(out)
 
     def contents(self):
+        """The bytes of each object; what a killed run asked the server for may be done meanwhile."""
         there = self.there
-        return {name: bytes(there.read_ranges(name, [(0, size)])[0]) for name, size in there.sizes().items()}
+        while True:
+            with suppress(MissingError):
+                return {
+                    name: bytes(there.read_ranges(name, [(0, size)])[0]) for name, size in there.sizes().items()
+                }
 
     def stop_after(self, count, **more):
         """A run that is stopped once so many pieces of work are done."""
