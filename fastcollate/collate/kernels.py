@@ -177,15 +177,12 @@ def _place_rectangles(rows: Scattered, layout: RowLayout, out: IntArray) -> bool
     for count, width, inside in zip(counts, columns, lies, strict=True):
         last, end = row + count, cell + count * width
         if inside:
-            found = span.rectangle(places[row:last], width)
-            if rows.bound is not None:
-                some = slice(row, last)
-                homes = None if rows.homes is None else rows.homes[some]
-                rows.bound.check(found, layout.places[some] - cell, rows.lengths[some], homes)
-            out[cell:end] = found
+            out[cell:end] = span.rectangle(places[row:last], width)
         else:
             out[cell:end] = rows.at(slice(row, last)).laid_out(layout.places[row:last] - cell, end - cell)
         row, cell = last, end
+    if rows.bound is not None:
+        rows.bound.check(out, layout.places, rows.lengths, rows.homes)
     return True
 
 
