@@ -23,7 +23,7 @@ example:
   fastcollate plan store --pack 2048
   fastcollate plan "fineweb_train_*.bin" --eot-token-id 50256 --pack 2048
   fastcollate plan store --pack 8192 --world-size 64 --balance targets
-  fastcollate plan s3://bucket/store --max-tokens 16384 --world-size 64 --lanes 8
+  fastcollate plan s3://bucket/store --pack 8192 --world-size 64 --lanes 8
 """
 _SHAPES_SHOWN = 8
 
@@ -100,9 +100,7 @@ def _count_packs(
 ) -> dict[str, Any]:
     if args.buckets is not None:
         raise PlanError("--buckets is for padded batches: packs have one width; leave it out")
-    same["balance"] = getattr(args, "balance", USUAL)
-    if same["balance"] == TARGETS:
-        check_targets(store)
+    same["balance"] = check_targets(store, getattr(args, "balance", USUAL))
     plan = plan_packs(store.length_histogram(), store.at_epoch(args.seed, 0), length=args.pack, **same)
     balance = same["balance"]
     is_cost = isinstance(balance, int)

@@ -29,16 +29,18 @@ def count_targets(lengths: IntArray, *, spans: Ragged | None, labels: Ragged | N
     return np.diff(counted[edges])
 
 
-def check_targets(corpus: Any) -> None:
-    """Refuse a corpus with targets that does not know how many each record has.
+def check_targets(corpus: Any, balance: int | str | None) -> int | str | None:
+    """Return a balance; if it is no length, refuse a corpus that does not know how many targets a record has.
 
     Raises:
         PlanError: Such a corpus, or a mixture with one.
     """
-    for whole in [source.corpus for source in getattr(corpus, "sources", ())] or [corpus]:
+    wholes = [source.corpus for source in getattr(corpus, "sources", ())] or [corpus]
+    for whole in wholes if isinstance(balance, str) else []:
         marked = sorted({"labels", "spans"} & set(whole.columns))
         if marked and not hasattr(whole.at_epoch(0, 0), "supervised_at"):
             raise PlanError(
                 f'balance="targets": {whole!r} has {marked[0]}, and does not say how many targets a record has; '
                 "prepare its records as a store, or give balance a length"
             )
+    return balance

@@ -90,8 +90,6 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
         accumulate: int = 1,
     ) -> None:
         whole, world = as_corpus(corpus, error=PlanError), find_world(rank, world_size)
-        if isinstance(balance, str):
-            check_targets(whole)
         records = whole.at_epoch(check_count("seed", seed, error=PlanError), 0)
         plan = plan_packs(
             whole.length_histogram(),
@@ -107,7 +105,7 @@ class PackedDataset(PlannedDataset[BestFitPacks | WrappedPacks]):
             shuffle_block=block_of(whole, shuffle_block),
             lanes=lanes,
             group=world.size * check_count("accumulate", accumulate, 1, most=2**20, error=PlanError),
-            balance=balance,
+            balance=check_targets(whole, balance),
             groups=find_groups(whole, groups),
         )
         super().__init__(whole, plan, records, world, int(accumulate))
