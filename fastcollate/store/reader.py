@@ -41,7 +41,7 @@ class TokenStore:
         verify: How much is checked. `"none"` trusts the files. `"index"` (the default) checks at once that each
             file is there and has its size; datasets hash all files in the background of their first epoch, and
             tell of any difference before its last batch. `"full"` hashes every byte before the store is used. With
-            both, token ids are compared with the vocabulary when they are read; with each of the three the
+            both, datasets compare token ids with the vocabulary as they read; with each of the three the
             boundaries of a shard's records are checked when it is first read, so that nothing is read outside. A
             copy of the store in another process checks as much.
         fingerprint: The fingerprint that the store must have, 64 hex digits; by default any store will do. A store
