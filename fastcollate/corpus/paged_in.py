@@ -84,11 +84,14 @@ def paged_in(rows: Scattered, counts: ReadCounts) -> Scattered:
     Args:
         rows: The rows, of mapped files.
         counts: What the bytes that were read and used are added to.
+
+    Raises:
+        StoreCorruptError: A row has a value that is not below the bound.
     """
     merged = MergedRows.of(rows.homes, rows.starts, rows.lengths)
     values, edges = new_array((int(merged.sizes.sum()),), rows.dtype), offsets_of(merged.sizes)
     if not len(merged.homes):
-        return Scattered([values], rows.dtype, None, merged.places, rows.lengths, bound=rows.bound)
+        return Scattered([values], rows.dtype, None, merged.places, rows.lengths)
     pages, before = _Pages.of(merged, rows.buffers), bytes_read_here()
     following = pages.chunks()
     pages.ask(following[0])
@@ -103,7 +106,9 @@ def paged_in(rows: Scattered, counts: ReadCounts) -> Scattered:
     counts.bytes_read += read
     counts.cache_hits += max(0, wanted - read)
     counts.bytes_used += int(rows.lengths.sum()) * rows.dtype.itemsize
-    return Scattered([values], rows.dtype, None, merged.places, rows.lengths, bound=rows.bound)
+    if rows.bound is not None:  # by the array that each row was of, which nobody knows afterwards
+        rows.bound.check(values, merged.places, rows.lengths, rows.homes)
+    return Scattered([values], rows.dtype, None, merged.places, rows.lengths)
 
 
 class _Pages(NamedTuple):

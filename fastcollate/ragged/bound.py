@@ -29,18 +29,19 @@ class Bound(NamedTuple):
     @classmethod
     def of_all(cls, parts: Iterable[tuple[Bound | None, int]]) -> Bound | None:
         """Return the bound of arrays from several places: of each place its bound, and how many arrays."""
+        parts = list(parts)
+        first = parts[0][0] if parts else None
+        if all(bound == first for bound, _ in parts):
+            return first
         each = list[Bound | None]()
         for bound, count in parts:
             each += bound.each if bound is not None and bound.each else [bound] * count
-        known = [bound for bound in each if bound is not None]
-        if not known or each.count(each[0]) == len(each):
-            return each[0] if known else None
-        return cls(min(bound.size for bound in known), "", tuple(each))
+        return cls(min(bound.size for bound, _ in parts if bound is not None), "", tuple(each))
 
     def check(
         self, values: NDArray[Any], begins: IntArray, lengths: IntArray, homes: IntArray | None = None
     ) -> None:
-        """Check rows that were laid out: `lengths[i]` values from `begins[i]` on, which rise and do not overlap.
+        """Check rows that were copied: `lengths[i]` values from `begins[i]` on.
 
         Cells between rows may hold anything; that all are below the bound is found by one comparison.
 
@@ -53,7 +54,7 @@ class Bound(NamedTuple):
         Raises:
             StoreCorruptError: A row has an id that is not below the bound.
         """
-        if len(begins) and int(values[begins[0] :].max(initial=0)) >= self.size:
+        if len(begins) and int(values[int(begins.min()) :].max(initial=0)) >= self.size:
             self.check_rows(values, begins, lengths, homes)
 
     def check_rows(

@@ -229,6 +229,9 @@ class Found(NamedTuple):
         return cls(ids, tokens, columns)
 
     def batch(self) -> RaggedBatch:
-        """Return the records as one batch: where they lie if that is one array, else copied side by side."""
+        """Return the records as one batch: where they lie if that is one array, else copied side by side.
+
+        Whoever gathers records to look at them, as an audit does, sees values of any size: no bound is checked.
+        """
         columns = {name: column.rows() for name, column in self.columns.items()}
-        return RaggedBatch(self.tokens.rows(), self.record_ids, columns)
+        return RaggedBatch(self.tokens._replace(bound=None).rows(), self.record_ids, columns)

@@ -17,6 +17,7 @@ from fastcollate import (
     TokenStore,
     mix,
 )
+from fastcollate.dataset import announced
 from fastcollate.ragged import Bound, Scattered
 
 ROWS = [[7, 7, 7], [8, 8], [9], [10, 10, 10, 11], [10]]
@@ -138,3 +139,24 @@ def test_one_source_that_is_trusted_leaves_the_others_checked(path):
         list(BucketedDataset(mixture, batch_size=10))
     trusted = mix([(TokenStore(path, verify="none"), 1.0), (TokenStore(path, verify="none"), 1.0)])
     assert sum(len(batch.record_ids) for batch in BucketedDataset(trusted, batch_size=10)) == 10
+
+
+@pytest.mark.parametrize("trusted_first", [True, False])
+def test_sources_that_memory_does_not_hold_are_judged_each_by_its_own(path, tmp_path, monkeypatch, trusted_first):
+    monkeypatch.setattr(announced, "_SMALL", 0)
+    monkeypatch.setattr(announced, "memory_room", lambda: 1)
+    sound = write(tmp_path / "sound", "arrow", [[7, 7, 7], [8, 8], [9], [10, 10], [10]])
+    edit(sound, lambda content: content["encoding"].update(n_vocab=11, eot_token_id=10))
+    trusted = (TokenStore(path, verify="none"), 1.0)
+
+    def rows_of(judged):
+        sources = [trusted, (judged, 1.0)] if trusted_first else [(judged, 1.0), trusted]
+        return [
+            row.tolist()
+            for batch in BucketedDataset(mix(sources), batch_size=10, shuffle_block=1 << 20)
+            for row in batch.tokens
+        ]
+
+    assert [10, 10, 10, 11] in rows_of(TokenStore(sound))
+    with pytest.raises(StoreCorruptError, match=SAYS):
+        rows_of(TokenStore(path))

@@ -155,11 +155,9 @@ class ShardedRecords(NamedTuple):
     def gather(self, indices: IntArray, columns: Collection[str] = ()) -> RaggedBatch:
         """Return the records `indices: int64[B]` as a batch, with the `columns` asked for.
 
-        They stay where they lie if that is one shard, else they are copied side by side. Whoever looks at records,
-        as an audit does, sees ids of any size: those of `find` are checked.
+        They stay where they lie if that is one shard, else they are copied side by side.
         """
-        found = self.find(indices, columns)
-        return found._replace(tokens=found.tokens._replace(bound=None)).batch()
+        return self.find(indices, columns).batch()
 
     def unverified(self) -> list[UnverifiedShard]:
         """Return the shards with any of the records whose files were not hashed yet."""
