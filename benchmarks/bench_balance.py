@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.harness.corpora import DISTRIBUTIONS
+from benchmarks.harness.planned import Known, idle_part
 from fastcollate.plan.pack_plans.balance import work_of
 from fastcollate.plan.pack_plans.pack_plan import PackPlan
 from fastcollate.plan.planning import plan_buckets, plan_packs
@@ -13,16 +14,6 @@ BALANCE = 24_576  # of a model of 7 billion parameters
 LONGEST = 8192
 RANKS = (2, 8, 64)
 LAWS = ("short", "long-tailed")
-
-
-class Known:
-    """Records of which only the lengths are known."""
-
-    def __init__(self, lengths):
-        self.lengths = lengths
-
-    def lengths_at(self, indices):
-        return self.lengths[indices]
 
 
 def drawn(law, records):
@@ -88,7 +79,7 @@ def first_fit(lengths, length):
 
 def told(figure, title, costs, lengths, length):
     """Record how much of all ranks' time is idle, and how full the cells are that they train on."""
-    idle = 1 - costs.mean(axis=1).sum() / costs.max(axis=1).sum()
+    idle = idle_part(costs)
     figure(f"idle time, {title}", 100 * idle, "%")
     figure(f"efficiency, fillers counted, {title}", 100 * lengths.sum() / (costs.size * length), "%")
     return idle
@@ -117,15 +108,10 @@ def test_ranks_wait_little(figure, full_size, law, length, ranks):
 @pytest.mark.parametrize("law", LAWS)
 def test_ranks_wait_little_for_padded_batches(figure, full_size, law, max_tokens, ranks):
     records = Known(drawn(law, 60_000 if full_size else 3_000))
-    histogram, costs = np.unique(records.lengths, return_counts=True), []
-    plan = plan_buckets(histogram, records, max_tokens=max_tokens, group=ranks)
-    for _, window in plan.windows():
-        share = window.share(np.arange(len(window)))
-        longest = np.where(share.record_ids >= 0, records.lengths[share.record_ids], 0)
-        widths = np.maximum.reduceat(longest, share.edges[:-1])
-        costs.append((np.diff(share.edges) * work_of(widths, BALANCE)).reshape(-1, ranks))
-    every = np.concatenate(costs)
-    idle = 100 * (1 - every.mean(axis=1).sum() / every.max(axis=1).sum())
+    plan = plan_buckets(records.histogram, records, max_tokens=max_tokens, group=ranks)
+    costs = [window.rows * work_of(plan.widths_of(window), BALANCE) for _, window in plan.windows()]
+    every = np.concatenate(costs).reshape(-1, ranks)
+    idle = 100 * idle_part(every)
     figure(f"idle time, {law}, batches of up to {max_tokens} tokens, {ranks} ranks, {len(every)} steps", idle, "%")
     if full_size and len(every) >= 20:  # steps of a window
         assert idle < 5  # percent
@@ -135,9 +121,9 @@ def test_ranks_wait_little_for_padded_batches(figure, full_size, law, max_tokens
 @pytest.mark.parametrize("law", LAWS)
 def test_targets_are_shared(figure, full_size, law, ranks):
     records = Answers(drawn(law, 60_000 if full_size else 3_000))
-    histogram, spread = np.unique(records.lengths, return_counts=True), {}
+    spread = {}
     for balance, name in ((None, "packs dealt at random"), (BALANCE, "by cost"), ("targets", "by targets")):
-        plan = plan_packs(histogram, records, length=LONGEST, group=ranks, balance=balance)
+        plan = plan_packs(records.histogram, records, length=LONGEST, group=ranks, balance=balance)
         whole = IdleTime(BALANCE, records.targets)
         for _, window in plan.windows():
             whole.add(window, ranks)

@@ -8,9 +8,10 @@ import time
 import numpy as np
 import pytest
 
+from benchmarks.harness.planned import Known, idle_part
 from fastcollate import Ragged, StoreWriter, TokenStore
 from fastcollate.plan.planning import plan_buckets
-from fastcollate.ragged import offsets_of
+from fastcollate.ragged import offsets_of, rows_between
 from fastcollate.storage.network.block_cache import BLOCK_BYTES, FILE_BLOCKS
 
 RANKS = 8  # of a node
@@ -30,25 +31,10 @@ CASES = {  # nodes, lanes, window, records that stay together
 }
 
 
-class Lengths:
-    """Records of which only the lengths are known."""
-
-    def __init__(self, count):
-        drawn = np.random.default_rng(0).lognormal(np.log(TOKENS) - 0.125, 0.5, count)
-        self.lengths = drawn.astype(np.int64).clip(2, 8000)
-        self.histogram = np.unique(self.lengths, return_counts=True)
-
-    def lengths_at(self, indices):
-        return self.lengths[indices]
-
-
 def blocks_of(begins, ends):
     """The distinct blocks that tokens lie in, and in how many requests they are asked for."""
     first, last = 2 * begins // BLOCK_BYTES, (2 * ends - 1) // BLOCK_BYTES
-    spread = last - first + 1
-    blocks = np.unique(
-        np.repeat(first, spread) + np.arange(spread.sum()) - np.repeat(np.cumsum(spread) - spread, spread)
-    )
+    blocks = np.unique(rows_between(first, last - first + 1))
     apart = np.diff(blocks, prepend=-GAP - 2) > GAP + 1
     other_file = np.diff(blocks // FILE_BLOCKS, prepend=-1) > 0
     return len(blocks), int((apart | other_file).sum())
@@ -56,7 +42,10 @@ def blocks_of(begins, ends):
 
 def simulated(nodes, lanes, window, block):
     """What one window makes the nodes do: bytes read for each delivered, bytes of a request, idle time."""
-    records = Lengths(max(window * lanes, 128 * RANKS * nodes))
+    drawn = np.random.default_rng(0).lognormal(
+        np.log(TOKENS) - 0.125, 0.5, max(window * lanes, 128 * RANKS * nodes)
+    )
+    records = Known(drawn.astype(np.int64).clip(2, 8000))
     shared = {"max_tokens": BUDGET, "window": window, "lanes": lanes, "shuffle_block": block}
     begun = time.perf_counter()
     plan = plan_buckets(records.histogram, records, group=nodes * RANKS, **shared)
@@ -64,21 +53,17 @@ def simulated(nodes, lanes, window, block):
     took = time.perf_counter() - begun
     before, count = offsets_of(records.lengths), len(batches)
     read = asked = delivered = 0
-    cells = np.zeros(count, np.int64)
     for node in range(nodes):
         numbers = np.flatnonzero(np.arange(count) % (nodes * RANKS) // RANKS == node)
         share = batches.share(numbers)
         ids = share.record_ids[share.record_ids >= 0]
         blocks, requests = blocks_of(before[ids], before[ids + 1])
         read, asked, delivered = read + blocks, asked + requests, delivered + int(records.lengths[ids].sum())
-        longest = np.where(share.record_ids >= 0, records.lengths[share.record_ids], 0)
-        rows = np.diff(share.edges)
-        cells[numbers] = rows * np.maximum.reduceat(longest, share.edges[:-1])
-    steps = cells.reshape(-1, nodes * RANKS)
+    steps = (batches.rows * plan.widths_of(batches)).reshape(-1, nodes * RANKS)
     return {
         "bytes a node reads for each it delivers": (read * BLOCK_BYTES / (2 * delivered), "bytes"),
         "bytes of a request": (read * BLOCK_BYTES / asked, "bytes"),
-        "idle time": (100 * (1 - steps.mean(axis=1).sum() / steps.max(axis=1).sum()), "%"),
+        "idle time": (100 * idle_part(steps), "%"),
         "planning 10^6 records": (took / len(records.lengths) * 1e6, "s"),
     }
 

@@ -8,8 +8,7 @@ import pytest
 
 from benchmarks.harness.slow_bucket import slow_bucket
 from fastcollate import BucketedDataset, PaddingCollator, Ragged, StoreWriter, StreamLoader, TokenStore
-from fastcollate.storage.network.kept_blocks import KeptBlocks
-from fastcollate.store.remote import far_store
+from fastcollate.storage.network.kept_blocks import kept_blocks
 
 pytest.importorskip("obstore", reason="needs the extra cloud: pip install 'fastcollate[cloud]'")
 LATENCY = 0.03  # seconds
@@ -53,8 +52,7 @@ def epoch(store, block):
 def test_a_bucket_against_the_local_disk(figure, local, bucket, block, cached):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("FASTCOLLATE_CACHE_DIR", folder)
-        memory = KeptBlocks(256 << 20)  # as in a new process
-        patch.setattr(far_store, "kept_blocks", lambda: memory)
+        kept_blocks.cache_clear()  # as in a new process
         compare(figure, local, bucket, block, {"cache_dir": f"{folder}/cache"} if cached else {})
 
 

@@ -92,7 +92,9 @@ def _count_buckets(
 
 
 def _balance(text: str) -> int | str | None:
-    return {"none": None, TARGETS: TARGETS}[text] if text in {"none", TARGETS} else int(text)
+    if text == TARGETS:
+        return TARGETS
+    return None if text == "none" else int(text)
 
 
 def _count_packs(
@@ -100,16 +102,14 @@ def _count_packs(
 ) -> dict[str, Any]:
     if args.buckets is not None:
         raise PlanError("--buckets is for padded batches: packs have one width; leave it out")
-    same["balance"] = check_targets(store, getattr(args, "balance", USUAL))
+    same["balance"] = balance = check_targets(store, getattr(args, "balance", USUAL))
+    length = balance if isinstance(balance, int) else None
     plan = plan_packs(store.length_histogram(), store.at_epoch(args.seed, 0), length=args.pack, **same)
-    balance = same["balance"]
-    is_cost = isinstance(balance, int)
-    idle = IdleTime(balance if isinstance(balance, int) else USUAL, getattr(store, "supervised", None))
+    idle = IdleTime(length or USUAL, getattr(store, "supervised", None))
     with announced(f"packing {plural(len(store), 'record')} ..."):
-        facts = summarise_packs(plan, idle).facts() | idle.facts() | {"dealt": "as it comes"}
-        if balance is not None:
-            facts["dealt"] = "by cost" if is_cost else "by targets"
-        too_much = facts["idle"] > WANTED and facts["ranks"] > 1 and is_cost
+        facts = summarise_packs(plan, idle).facts() | idle.facts()
+        facts["dealt"] = "by cost" if length else "as it comes" if balance is None else "by targets"
+        too_much = facts["idle"] > WANTED and facts["ranks"] > 1 and length is not None
         facts["window_that_would_do"] = window_that_would_do(plan, idle.balance) if too_much else plan.window
     return facts
 

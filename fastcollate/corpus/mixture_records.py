@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fastcollate.corpus.ahead import SlowRecords, is_slow
 from fastcollate.corpus.corpus import Records, RecordsOfFiles, find_in, knows_places
 from fastcollate.corpus.paged_in import PagedIn
+from fastcollate.plan.pack_plans.targets import Supervised
 from fastcollate.plan.permutation import Permutations
 from fastcollate.ragged import Found, IntArray, RaggedBatch, Rows, Scattered, places_by_home
 from fastcollate.storage.local import MappedFile
@@ -48,20 +49,23 @@ class MixtureRecords:
 
     def lengths_at(self, indices: IntArray) -> IntArray:
         """Return the tokens of the records `indices: int64[M]`, int64[M]."""
-        return self._numbers(indices, [records.lengths_at for records in self._records])
+        return self._numbers(indices, lambda records, rows: records.lengths_at(rows))
 
     def supervised_at(self, indices: IntArray) -> IntArray:
         """Return the targets of the records `indices: int64[M]`, int64[M]; all tokens if nobody knows."""
         return self._numbers(
-            indices, [getattr(records, "supervised_at", records.lengths_at) for records in self._records]
+            indices,
+            lambda records, rows: (
+                records.supervised_at(rows) if isinstance(records, Supervised) else records.lengths_at(rows)
+            ),
         )
 
-    def _numbers(self, indices: IntArray, look_up: Sequence[Callable[[IntArray], IntArray]]) -> IntArray:
-        """What each source says of its records."""
+    def _numbers(self, indices: IntArray, look_up: Callable[[Records, IntArray], IntArray]) -> IntArray:
+        """What `look_up(records, rows)` says of each source's records."""
         out = np.empty(len(indices), np.int64)
         sources, rows = self.locate(indices)
         for number, places in places_by_home(sources):
-            out[places] = look_up[number](rows[places])
+            out[places] = look_up(self._records[number], rows[places])
         return out
 
     def find(self, indices: IntArray, columns: Collection[str] = ()) -> Found:

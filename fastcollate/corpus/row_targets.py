@@ -8,6 +8,7 @@ import numpy as np
 
 from fastcollate.corpus.row_checks import NO_TARGET
 from fastcollate.errors import PlanError
+from fastcollate.plan.pack_plans.targets import Supervised
 from fastcollate.ragged import IntArray, Ragged, offsets_of
 
 __all__ = ["check_targets", "count_targets"]
@@ -38,7 +39,7 @@ def check_targets(corpus: Any, balance: int | str | None) -> int | str | None:
     wholes = [source.corpus for source in getattr(corpus, "sources", ())] or [corpus]
     for whole in wholes if isinstance(balance, str) else []:
         marked = sorted({"labels", "spans"} & set(whole.columns))
-        if marked and not hasattr(whole.at_epoch(0, 0), "supervised_at"):
+        if marked and not isinstance(whole.at_epoch(0, 0), Supervised):
             raise PlanError(
                 f'balance="targets": {whole!r} has {marked[0]}, and does not say how many targets a record has; '
                 "prepare its records as a store, or give balance a length"

@@ -22,7 +22,7 @@ from fastcollate.loader.workers import WorkerPool
 from fastcollate.ragged import Parcel, RaggedBatch
 from fastcollate.storage.read_counts import ReadCounts
 
-__all__ = ["Feed", "fills_flat", "fills_memory"]
+__all__ = ["Feed", "counter_of", "fills_flat", "fills_memory"]
 
 Make = Callable[[Parcel, Allocator], Any]  # the batches of a parcel, or what travels instead
 
@@ -34,6 +34,11 @@ def fills_memory(collate_fn: Any) -> bool:
     """
     call, collate, stage = (_home_of(collate_fn, name) for name in ("__call__", "collate", "stage"))
     return call is not None and collate is not None and stage is not None and collate <= call
+
+
+def counter_of(collate_fn: Any) -> Any:
+    """Return a collator if it can count what steps have; None where calling it may do more than it counts."""
+    return collate_fn if fills_memory(collate_fn) and hasattr(collate_fn, "count") else None
 
 
 def fills_flat(collate_fn: Any) -> bool:
@@ -75,7 +80,7 @@ class Feed:
     @property
     def counter(self) -> Any:
         """The collator, if it can count what steps have."""
-        return self.collate_fn if self.fills and hasattr(self.collate_fn, "count") else None
+        return counter_of(self.collate_fn)
 
     def read(self, run: Pass, crew: Crew, counts: ReadCounts) -> WorkerPool | Iterator[Parcel]:
         """Return what is read in a pass: parcels of rows, or a pool whose workers read them.

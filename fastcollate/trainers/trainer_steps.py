@@ -11,7 +11,7 @@ from fastcollate.collate.batch import Batch
 from fastcollate.collate.packing import PackingCollator
 from fastcollate.dataset.planned import PlannedDataset
 from fastcollate.errors import InputError
-from fastcollate.loader.feeds import fills_memory
+from fastcollate.loader.feeds import counter_of
 from fastcollate.trainers.framework import framework
 
 __all__ = ["check_collator", "check_steps", "targets_of_step"]
@@ -65,9 +65,9 @@ def targets_of_step(trainer: Any, batches: Sequence[Any]) -> torch.Tensor | None
     It counts where the batches are no step that was planned, where a collator does more than ours do, and where
     each rank divides by its own targets.
     """
-    args, dataset, collator = trainer.args, trainer.train_dataset, trainer.data_collator
+    args, dataset = trainer.args, trainer.train_dataset
     planned = isinstance(dataset, PlannedDataset) and dataset.accumulate == len(batches) > 1
-    if not planned or not (fills_memory(collator) and hasattr(collator, "count")):
+    if not planned or counter_of(trainer.data_collator) is None:
         return None
     if any(not isinstance(b, Batch) or b.micro != i or "labels" not in b for i, b in enumerate(batches)):
         return None

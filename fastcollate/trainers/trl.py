@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcollate.corpus.corpus import Corpus, as_corpus
+from fastcollate.corpus.row_checks import NO_TARGET
 from fastcollate.errors import InputError
 from fastcollate.ragged import Ragged, inside_spans
 from fastcollate.store.reader import TokenStore
@@ -18,7 +19,6 @@ from fastcollate.trainers.framework import framework
 __all__ = ["as_dataset"]
 
 _AT_ONCE = 65_536  # records of a corpus whose rows are copied
-_NO_TARGET = -100
 _HELD = ("spans", "labels")
 
 
@@ -76,7 +76,7 @@ class _Part(NamedTuple):
         tokens, offsets = self.tokens.values, self.tokens.offsets
         labels = (tokens if self.labels is None else self.labels.values).astype(np.int32)
         if self.spans is not None:
-            labels[~inside_spans(self.spans.values, self.spans.lengths, offsets)] = _NO_TARGET
+            labels[~inside_spans(self.spans.values, self.spans.lengths, offsets)] = NO_TARGET
         return labels
 
 

@@ -88,14 +88,20 @@ def test_max_steps_end_in_the_middle_of_an_epoch(runs, whole, tmp_path):
     assert runs.run(str(tmp_path), max_steps=30)["train"] == whole["train"][:30]
 
 
+def lengths_of(train, *, epochs):
+    """The batches of each epoch; the first is the next again."""
+    found = []
+    for epoch in range(epochs):
+        train.set_epoch(epoch)
+        found.append(len(train))
+    train.set_epoch(0)
+    return found
+
+
 def test_epochs_of_unlike_lengths_miss_no_record(runs, tmp_path):
     train = runs.dataset(batch_size=None, max_tokens=30, window=16)
-    lengths = []
-    for epoch in range(4):
-        train.set_epoch(epoch)
-        lengths.append(len(train))
+    lengths = lengths_of(train, epochs=4)
     assert len(set(lengths)) > 1
-    train.set_epoch(0)
     found = runs.trainer(str(tmp_path), train=train, num_train_epochs=4)
     with pytest.warns(UserWarning, match=r"the epochs of this dataset have .* batches; Trainer counts"):
         found.train()
@@ -173,12 +179,7 @@ def told_and_counted(runs, monkeypatch, out, **given):
 
 def test_epochs_of_unlike_numbers_of_steps_count_what_they_have(runs, tmp_path, monkeypatch):
     train = runs.dataset(batch_size=None, max_tokens=30, window=16, accumulate=2)
-    lengths = []
-    for epoch in range(3):
-        train.set_epoch(epoch)
-        lengths.append(len(train))
-    assert len(set(lengths)) > 1
-    train.set_epoch(0)
+    assert len(set(lengths_of(train, epochs=3))) > 1
     found = told_and_counted(runs, monkeypatch, tmp_path, train=train, num_train_epochs=3)
     assert len(found) > 20
     assert all(told == counted for told, counted in found)

@@ -126,7 +126,7 @@ class TokenBuckets(Buckets):
         for end in ends:
             while at < end:
                 room, step = self.room(lengths[at]), self._filled(lengths, at, end)
-                wanted, alike = step[-1] - at, room * self.group
+                wanted, alike = step[-1] - at, room * self.group  # rows of full batches, and of as many rows each
                 if len(step) <= self.group or end - at <= min(alike, wanted - 1):
                     size = min(alike, end - at)
                     step, wanted = [at + size * part // self.group for part in range(self.group + 1)], alike

@@ -52,11 +52,10 @@ class KeptBlocks:
                     self._keep(blocks, run, fetch(run.start, run.stop), out)
             finally:
                 with self._changed:
-                    self._coming.difference_update((blocks.content, blocks.first + number) for number in absent)
+                    self._coming -= _names(blocks, absent)
                     self._changed.notify_all()
-            names = {(blocks.content, blocks.first + number) for number in coming}
             with self._changed:  # with no block of its own to come, so that nobody waits for whoever waits
-                self._changed.wait_for(partial(self._coming.isdisjoint, names))
+                self._changed.wait_for(partial(self._coming.isdisjoint, _names(blocks, coming)))
             left = coming
 
     def _claim(
@@ -87,6 +86,10 @@ class KeptBlocks:
                 self._held += len(kept)
             while self._held > self._limit:
                 self._held -= len(self._kept.popitem(last=False)[1])
+
+
+def _names(blocks: Blocks, numbers: Sequence[int]) -> set[_Name]:
+    return {(blocks.content, blocks.first + number) for number in numbers}
 
 
 @lru_cache(1)
