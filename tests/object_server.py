@@ -6,6 +6,7 @@ import threading
 import time
 import urllib.request
 from contextlib import contextmanager, suppress
+from unittest.mock import patch
 
 CLOUD = "needs the extra cloud: pip install 'fastcollate[cloud]'"
 
@@ -23,16 +24,24 @@ DENIED = answer("403 Forbidden", "InvalidAccessKeyId")
 @contextmanager
 def s3_server():
     """The address of an empty server."""
+    from moto.s3.responses import S3Response
     from moto.server import ThreadedMotoServer
+
+    put, one = S3Response.put_object, threading.Lock()
+
+    def in_turn(request):
+        with one:  # to look whether there is an object, and to write it, is one thing for S3
+            return put(request)
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    try:
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
+    with patch.object(S3Response, "put_object", in_turn):
+        server.start()
+        host, port = server.get_host_and_port()
+        try:
+            yield f"http://{host}:{port}"
+        finally:
+            server.stop()
 
 
 def ask(address, path, method="GET"):
