@@ -132,7 +132,7 @@ def computing(batch):
 
 @pytest.mark.parametrize("collate", [sleeping, computing], ids=["sleeps", "computes"])
 def test_worker_processes_share_what_a_foreign_collator_does(race, tmp_path, sized, collate):
-    store = make_store(tmp_path / "store", "short", sized(19_200, 1_600, 128))
+    store = make_store(tmp_path / "store", "short", sized(57_600, 1_600, 128))
 
     def loader(workers):
         return StreamLoader(BucketedDataset(store, batch_size=32), collate, num_workers=workers)

@@ -14,8 +14,6 @@ from fastcollate.ragged import IntArray, Parcel, Scattered, rows_between
 __all__ = ["Filling", "Margin", "Stretches", "fill_batches", "join_sequences", "outside"]
 
 _LONG = 40  # cells: longer stretches are filled slice by slice, shorter ones cell by cell
-_ROWS = 16  # of a batch on average: so many are copied as a rectangle
-_WIDE = 1 << 14  # cells: rows as wide as this are copied as fast one by one
 
 
 class Filling(Protocol):
@@ -45,14 +43,13 @@ class Stretches:
         self._cells: IntArray | None = None
         self._slices: list[tuple[int, int]] = []
         counts = ends - begins
+        some = counts.nonzero()[0]
+        begins, ends, counts = begins[some], ends[some], counts[some]
         total = int(np.add.reduce(counts))
-        if not total:
-            return
-        if total <= _LONG * len(counts):
+        if total > _LONG * len(counts):
+            self._slices = list(zip(begins.tolist(), ends.tolist(), strict=True))
+        elif total:
             self._cells = rows_between(begins, counts)
-            return
-        some = counts > 0
-        self._slices = list(zip(begins[some].tolist(), ends[some].tolist(), strict=True))
 
     def fill(self, out: IntArray, value: int) -> None:
         """Fill the stretches of `out: int64[cells]` with `value`."""
@@ -120,83 +117,66 @@ def fill_batches(
         pad: What padding holds in `input_ids`.
         unlabelled: What `labels` hold at padding and at tokens that are no targets.
     """
-    labels, mask, given = arrays.get("labels"), arrays.get("attention_mask"), parcel.columns.get("labels")
-    inputs = arrays["input_ids"] if "input_ids" in arrays else np.empty(layout.cells, np.int64)
-    padding = _padding_of(layout)
-    _place_rows(parcel.tokens, layout, inputs, pad, padding)
+    inputs, labels, mask = (arrays.get(name) for name in ("input_ids", "labels", "attention_mask"))
+    padding, given = _padding_of(layout), parcel.columns.get("labels")
+    tokens = None if inputs is None and given is not None else _gather(parcel.tokens, layout)
+    if inputs is not None:
+        assert tokens is not None
+        np.copyto(inputs, tokens)
+        _set_tails(layout, inputs)
+        padding.fill(inputs, pad)
     if mask is not None:
         mask.fill(1)
         padding.fill(mask, 0)
     if labels is None:
         return
     if given is not None:
-        _place_rows(given, layout.for_labels(given), labels, unlabelled, padding, ahead=layout.shift)
+        np.copyto(labels, _gather(given, layout, ahead=layout.shift))
+        _set_tails(layout.for_labels(given), labels, ahead=layout.shift)
     else:
-        _shift_rows(parcel.tokens, layout, inputs, labels)
-        if targets is None:
-            padding.fill(labels, unlabelled)
+        assert tokens is not None
+        _set_labels(parcel.tokens, layout, tokens, labels)
+    if given is not None or targets is None:
+        padding.fill(labels, unlabelled)
     if targets is not None:
         outside(*targets, layout.cells).fill(labels, unlabelled)
 
 
-def _place_rows(
-    rows: Scattered, layout: RowLayout, out: IntArray, fill: int, padding: Filling, *, ahead: int = 0
-) -> None:
-    """Write every row's sequence, from its value `ahead` on, into `out: int64[cells]`, and `fill` elsewhere.
+def _gather(rows: Scattered, layout: RowLayout, *, ahead: int = 0) -> NDArray[Any]:
+    """Return every row's sequence, from its value `ahead` on and without its tail, with anything in between.
 
-    Rows of large batches are copied as rectangles; those of small ones all in their own dtype, and widened at
-    once. Rows [1 2 3] and [4] with the tail 9 and fill 0:
+    They keep their own dtype: a quarter of the bytes that they are widened to. Rows [1 2 3] and [4] with the tail
+    9, and _ for anything:
 
-        shift 0  [1 2 3 9  4 9 0 0]        shift 1  [1 2 3  4 0 0]        shift 1, ahead 1  [2 3 9  9 0 0]
+        shift 0  [1 2 3 _  4 _ _ _]        shift 1  [1 2 3  4 _ _]        shift 1, ahead 1  [2 3 _  _ _ _]
     """
+    copied, real, cut = layout.copied, layout.real, layout.cut
+    if ahead or cut is not None or copied is not real or real is not rows.lengths:
+        lengths = np.maximum(np.minimum(copied - ahead, real), 0)
+        rows = rows.cut(ahead if cut is None else cut + ahead, lengths)
+    return rows.laid_out(layout.places, layout.cells)
+
+
+def _set_tails(layout: RowLayout, out: IntArray, *, ahead: int = 0) -> None:
+    """Write the tails of sequences that begin `ahead` before their cells."""
     tails = layout.tails
-    lengths = np.minimum(layout.copied - ahead, layout.real)
-    if ahead:
-        lengths = np.maximum(lengths, 0)
-    copied = rows.cut(ahead if layout.cut is None else layout.cut + ahead, lengths)
-    if not _place_rectangles(copied, layout, out):
-        np.copyto(out, copied.laid_out(layout.places, layout.cells))
-    padding.fill(out, fill)
     if tails is not None and ahead == layout.shift:
         numbers = tails.numbers()
         out[layout.places[numbers] + layout.copied[numbers] - ahead] = tails.tokens
 
 
-def _place_rectangles(rows: Scattered, layout: RowLayout, out: IntArray) -> bool:
-    """Write batch after batch as a whole, with whatever lies beside each row in its padding, if that pays."""
-    counts, columns = layout.counts, layout.columns
-    if len(layout.real) < _ROWS * len(counts) or max(columns) > _WIDE:
-        return False
-    span = rows.spanned().span
-    if span is None:
-        return False
-    starts = rows.starts - (layout.places - layout.first) if layout.left else rows.starts
-    whole = span.holds(rows.homes, starts, layout.stops - layout.first)
-    places, lies = span.places(rows.homes, starts), np.logical_and.reduceat(whole, layout.edges[:-1]).tolist()
-    row, cell = 0, 0
-    for count, width, inside in zip(counts, columns, lies, strict=True):
-        last, end = row + count, cell + count * width
-        if inside:
-            out[cell:end] = span.rectangle(places[row:last], width)
-        else:
-            out[cell:end] = rows.at(slice(row, last)).laid_out(layout.places[row:last] - cell, end - cell)
-        row, cell = last, end
-    if rows.bound is not None:
-        rows.bound.check(out, layout.places, rows.lengths, rows.homes)
-    return True
-
-
-def _shift_rows(rows: Scattered, layout: RowLayout, inputs: IntArray, out: IntArray) -> None:
+def _set_labels(rows: Scattered, layout: RowLayout, tokens: NDArray[Any], out: IntArray) -> None:
     """Write the labels of every row into `out: int64[cells]`, with anything in the padding.
 
-    They are the cells of `inputs` themselves, or shifted by one, where each row's last label is no input:
+    They are the tokens themselves, or shifted by one, where each row's last label is no input:
 
-        inputs [1 2 3  4 0 0], tail 9, shift 1  ->  [2 3 9  9 0 0]
+        tokens [1 2 3  4 0 0], tail 9, shift 1  ->  [2 3 9  9 0 0]
     """
     if not layout.shift:
-        np.copyto(out, inputs)
+        np.copyto(out, tokens)
+        _set_tails(layout, out)
         return
-    np.copyto(out[:-1], inputs[1:])  # the last cell is padding, or the end of a row
+    np.copyto(out[:-1], tokens[1:])  # the last cell is padding, or the end of a row
     ends = layout.places + layout.real - 1
     tails, copied = layout.tails, layout.copied
     if tails is not None and tails.rows is None:

@@ -172,8 +172,8 @@ class PackingCollator:
     def _fill(self, parcel: Parcel, layout: PackLayout, allocate: Allocator) -> tuple[Flat, FilledPacks]:
         runs, gaps = self._runs(parcel, layout), layout.gaps(parcel.tokens.lengths)
         arrays = allocate(dict.fromkeys(self._names, ((layout.cells,), np.int64)))
-        place_tokens(parcel.tokens, layout, arrays["input_ids"], self.pad_token_id, gaps)
-        self._write_labels(arrays["labels"], arrays["input_ids"], parcel, layout, runs=runs, gaps=gaps)
+        tokens = place_tokens(parcel.tokens, layout, arrays["input_ids"], self.pad_token_id, gaps)
+        self._write_labels(arrays["labels"], tokens, parcel, layout, runs=runs, gaps=gaps)
         describe_cells(arrays, layout, gaps)
         supervised = self._num_supervised(parcel, layout, runs)
         if supervised is None:
@@ -221,8 +221,8 @@ class PackingCollator:
         if supervised is None:  # rare, and known only once the labels are there: make them
             gaps = layout.gaps(parcel.tokens.lengths)
             inputs, labels = (np.empty(layout.cells, np.int64) for _ in range(2))
-            place_tokens(parcel.tokens, layout, inputs, self.pad_token_id, gaps)
-            self._write_labels(labels, inputs, parcel, layout, runs=runs, gaps=gaps)
+            tokens = place_tokens(parcel.tokens, layout, inputs, self.pad_token_id, gaps)
+            self._write_labels(labels, tokens, parcel, layout, runs=runs, gaps=gaps)
             supervised = self._count(labels, layout)
         return Staged(stage_arrays(sources, allocate), self._build(parcel, layout, supervised))
 
@@ -264,7 +264,7 @@ class PackingCollator:
     def _write_labels(
         self,
         labels: IntArray,
-        inputs: IntArray,
+        tokens: NDArray[Any],
         parcel: Parcel,
         layout: PackLayout,
         *,
@@ -274,7 +274,7 @@ class PackingCollator:
         """Write a label for each cell where there is a target, and `ignore_index` elsewhere."""
         given = parcel.columns.get("labels")
         if given is None:
-            np.copyto(labels, inputs)
+            np.copyto(labels, tokens)
             gaps.fill(labels, self.ignore_index)
         else:
             place_tokens(given, layout, labels, self.ignore_index, gaps)

@@ -5,10 +5,9 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
-import torch
 
 from fastcollate.arguments import check_choices, check_count, check_counts, check_flags
-from fastcollate.collate.batch import Batch, with_steps
+from fastcollate.collate.batch import with_steps
 from fastcollate.collate.device_kernels import RowsBuild
 from fastcollate.collate.kernels import fill_batches, join_sequences
 from fastcollate.collate.one_batch import PlainRows
@@ -127,6 +126,11 @@ class PaddingCollator:
 
     def __call__(self, rows: RaggedBatch | Sequence[Any]) -> Built:
         """Return the padded batch of `rows`; see the class."""
+        plain = self._plain_rows
+        if plain is not None and type(rows) is RaggedBatch and rows.steps is None:
+            batch = plain.batch(rows)
+            if batch is not None:
+                return batch
         return with_steps(self.collate(rows, new_arrays), rows, self)[0]
 
     def __repr__(self) -> str:
@@ -150,8 +154,9 @@ class PaddingCollator:
         if not isinstance(rows, Parcel):
             if not isinstance(rows, RaggedBatch):
                 rows = read_rows(rows, ignore_index=self._marked, packs=False)
-            if (plain := self._plain_rows) and (filled := plain.fill(rows, self._names, allocate)):
-                return [self._built(rows, *filled)]
+            plain = self._plain_rows if allocate is new_arrays else None
+            if plain is not None and (batch := plain.batch(rows)) is not None:
+                return [batch]
         arrays, build = self.fill(rows, allocate)
         return build.batches(arrays)
 
@@ -208,9 +213,12 @@ class PaddingCollator:
         more = self.padding_side == "left" or self.supervise == "response"
         if counted or more or type(self).fill is not PaddingCollator.fill:
             return None
-        return PlainRows.of(
-            self.pad_token_id,
-            self._unlabelled,
+        return PlainRows(
+            self._names,
+            as_tuple=self.as_tuple,
+            pad=self.pad_token_id,
+            unlabelled=self._unlabelled,
+            counts_padding=self.ignore_index is None,
             end_token_id=self.end_token_id,
             shift=int(self.shift_labels),
             max_length=self.max_length,
@@ -221,16 +229,6 @@ class PaddingCollator:
         """Set an argument anew; what followed from the old one is forgotten."""
         super().__setattr__(name, value)
         self.__dict__.pop("_plain_rows", None)
-
-    def _built(self, batch: RaggedBatch, arrays: dict[str, IntArray], count: int) -> Built:
-        """A batch of plain rows that have `count` cells."""
-        if self.as_tuple:
-            return torch.from_numpy(arrays["input_ids"]), torch.from_numpy(arrays["labels"])
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        rows, columns = arrays["input_ids"].shape
-        whole = rows * columns if self.ignore_index is None else count
-        supervised = 0 if not self.labels else whole if self.shift_labels else whole - rows
-        return Batch(tensors, torch.from_numpy(batch.record_ids.copy()), count, supervised)
 
     @property
     def _names(self) -> tuple[str, ...]:

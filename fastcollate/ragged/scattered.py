@@ -16,6 +16,10 @@ from fastcollate.ragged.span import Span
 __all__ = ["Found", "Scattered"]
 
 _FEW = 256  # rows that are checked where they lie: each takes a microsecond, more are copied and checked at once
+_MANY, _LONG = (
+    100,
+    600,
+)  # rows from which on, and values of a row in the mean up to which, they are copied in blocks
 _SHORT = 8  # values of a row in the mean, up to which it is slower to copy each row than each value
 
 
@@ -89,8 +93,9 @@ class Scattered(NamedTuple):
     def laid_out(self, at: IntArray, cells: int) -> NDArray[Any]:
         """Return an array of so many `cells` with row `i` from `at[i]` on, and anything in the cells between rows.
 
-        Whole stretches are joined, each row with what lies behind it up to the next row's place: one slice a row
-        and one memcpy. Where that would leave the row's array, rows are copied one by one.
+        Whole stretches are copied, each row with what lies behind it up to the next row's place: many rows in
+        blocks, which NumPy copies without a step in Python, few or long ones as one slice each. Where that would
+        leave the row's array, rows are copied one by one.
 
         Args:
             at: The place of each row, int64[R]; places rise, and rows do not overlap.
@@ -112,6 +117,10 @@ class Scattered(NamedTuple):
         if span is None or not span.holds(self.homes, self.starts, extents).all():
             return self._laid_singly(at, cells)
         values, places = span.values.data, span.places(self.homes, self.starts)
+        if len(at) >= _MANY and cells <= _LONG * len(at):
+            block = 1 << max(1, cells * 4 // (3 * len(at))).bit_length() - 1
+            if span.holds(self.homes, self.starts, np.maximum(extents, block)).all():
+                return span.laid_out(places, extents, at, cells, block)
         pieces = [
             values[begin:end] for begin, end in zip(places.tolist(), (places + extents).tolist(), strict=True)
         ]

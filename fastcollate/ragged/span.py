@@ -65,6 +65,32 @@ class Span(NamedTuple):
         """Return where in the view the values `starts: int64[R]` of the arrays `homes: int64[R]` lie."""
         return starts if homes is None else self.begins[homes] + starts
 
+    def laid_out(self, places: IntArray, counts: IntArray, at: IntArray, cells: int, block: int) -> NDArray[Any]:
+        """Return an array of so many `cells` with `counts[i]` values from `places[i]` on at `at[i]`.
+
+        They are copied in blocks: the last one of a row ends with it, and that of a row shorter than a block lies
+        over cells behind it, which later rows are written to. So rows are written in their order.
+
+        Args:
+            places: Where in the view each row lies, int64[R]; it was checked that a row of at least `block` values
+                lies there.
+            counts: The values of each row, int64[R].
+            at: The place of each row, int64[R]; places rise, and rows do not overlap.
+            cells: The length of the array; cells of no row hold anything.
+            block: The values of a block.
+
+        >>> Span.over([np.arange(9)], np.dtype(np.int64)).laid_out(*np.array([[5, 1], [1, 3], [0, 1]]), 4, 2)
+        array([5, 1, 2, 3])
+        """
+        blocks = np.maximum((counts + (block - 1)) // block, 1)
+        ends = blocks.cumsum()
+        into = (at - (ends - blocks) * block).repeat(blocks)
+        into += np.arange(0, len(into) * block, block)
+        into[ends - 1] = at + np.maximum(counts - block, 0)
+        out = np.empty(cells + block, self.values.dtype)
+        _items(out, block)[into] = _items(self.values, block)[into + (places - at).repeat(blocks)]
+        return out[:cells]
+
     def rectangle(self, places: IntArray, width: int) -> NDArray[Any]:
         """Return the `width` values, 16,384 at most, from each place on, side by side; the places were checked.
 

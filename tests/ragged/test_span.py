@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastcollate.ragged import Scattered, Span
+from fastcollate.ragged import Scattered, Span, scattered
 
 
 def scattered_of(arrays, rows):
@@ -43,15 +43,31 @@ def cases(draw):
     return scattered_of(arrays, rows), np.array(at, np.int64), cell
 
 
-@given(cases())
-def test_rows_are_laid_out_as_one_by_one(case):
+@pytest.mark.parametrize("many", [100, 1], ids=["as measured", "in blocks"])
+@given(case=cases())
+def test_rows_are_laid_out_as_one_by_one(many, case):
     rows, at, cells = case
-    found, expected = rows.laid_out(at, cells), one_by_one(rows, at, cells)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scattered, "_MANY", many)
+        found, expected = rows.laid_out(at, cells), one_by_one(rows, at, cells)
     assert (found.shape, found.dtype) == ((cells,), rows.dtype)
     assert found.flags.writeable
     written = expected >= 0
     np.testing.assert_array_equal(found[written], expected[written])
     np.testing.assert_array_equal(rows.spanned().laid_out(at, cells)[written], expected[written])
+
+
+@given(st.data(), st.integers(1, 20), st.integers(0, 30))
+def test_blocks_of_any_size_give_the_same(data, block, more):
+    values = np.arange(1000, 1064, dtype=np.uint16)
+    counts = np.array(data.draw(st.lists(st.integers(0, 40), min_size=1, max_size=12)), np.int64)
+    places = np.array([data.draw(st.integers(0, 64 - max(count, block))) for count in counts.tolist()], np.int64)
+    at = np.concatenate([[more], more + np.cumsum(counts)[:-1]])
+    cells = more + int(counts.sum())
+    found = Span.over([values], values.dtype).laid_out(places, counts, at, cells, block)
+    expected = [values[place : place + count] for place, count in zip(places, counts, strict=True)]
+    assert (found.shape, found.dtype) == ((cells,), np.uint16)
+    np.testing.assert_array_equal(found[more:], np.concatenate(expected))
 
 
 def test_a_rectangle_holds_the_values_from_each_place_on():

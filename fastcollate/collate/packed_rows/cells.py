@@ -34,10 +34,15 @@ def describe_cells(arrays: Mapping[str, IntArray], layout: PackLayout, gaps: Str
         gaps.fill(arrays["attention_mask"], 0)
 
 
-def place_tokens(rows: Scattered, layout: PackLayout, out: IntArray, fill: int, gaps: Stretches) -> None:
-    """Write the values of all documents into their cells of `out: int64[cells]`, and `fill` into the gaps."""
-    np.copyto(out, rows.laid_out(layout.begins, layout.cells))
+def place_tokens(rows: Scattered, layout: PackLayout, out: IntArray, fill: int, gaps: Stretches) -> NDArray[Any]:
+    """Write the values of all documents into their cells of `out: int64[cells]`, and `fill` into the gaps.
+
+    The same cells in the dtype of the rows are returned, with anything in the gaps.
+    """
+    values = rows.laid_out(layout.begins, layout.cells)
+    np.copyto(out, values)
     gaps.fill(out, fill)
+    return values
 
 
 def _counted(cells: int, dtype: np.dtype[Any]) -> NDArray[Any]:
