@@ -7,14 +7,18 @@ import numpy as np
 from fastcollate import Ragged, StoreWriter, TokenStore
 
 
-def write_store(path, lengths, *, records_per_shard=262_144, layout="arrow", spans=False):
-    """A store whose record `i` has `lengths[i]` tokens `i % 251`; supervised from its middle on if `spans`."""
+def write_store(path, lengths, *, records_per_shard=262_144, layout="arrow", spans=False, weights=()):
+    """A store whose record `i` has `lengths[i]` tokens `i % 251`; supervised from its middle on if `spans`.
+
+    The spans weigh the `weights` in turn, where there are any.
+    """
     lengths = np.asarray(lengths, np.int64)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     values = np.repeat(np.arange(len(lengths)) % 251, lengths).astype(np.uint16)
     pairs = Ragged.from_rows([[n // 2, n] for n in lengths.tolist()]) if spans else None
     with StoreWriter(path, encoding="bytes", records_per_shard=records_per_shard, layout=layout) as writer:
-        writer.append(Ragged(values, offsets), pairs)
+        columns = {"weights": np.resize(weights, len(lengths)).astype(np.float32)} if len(weights) else None
+        writer.append(Ragged(values, offsets), pairs, columns=columns)
     return TokenStore(path)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -48,6 +49,9 @@ class Batch(dict[str, Any]):
         num_tokens: The number of real tokens, padding not counted.
         num_supervised: The number of targets that count in the loss. Aligned labels (`shift_labels=False`) are
             shifted by the model, which drops the first column: that column is not counted.
+        loss_weight: What the counted targets weigh together, which is their number where each weighs 1. Where
+            spans have weights the batch has `loss_weights`: float32 of the shape of `labels`, and 0 where there is
+            no target. The sum of losses, each times its weight, is divided by it.
         padding_fraction: The part of the cells that is padding.
         chunked: How `shard` splits the batch; None where it cannot be split.
         micro: Which of its rank's batches of the same step it is, from 0; the step's last is `accumulate - 1`.
@@ -55,6 +59,8 @@ class Batch(dict[str, Any]):
         step_num_supervised: The number of targets that count in the loss of the whole step: a sum of losses
             divided by it, and added up over ranks and micro-batches, is the mean loss of one large batch. Every
             rank knows both before the first forward.
+        step_loss_weight: What the counted targets of the whole step weigh together: what a sum of weighted losses
+            is divided by.
 
     >>> batch = Batch({"input_ids": torch.zeros(2, 3, dtype=torch.int64)}, torch.arange(2), 4, 4)
     >>> batch["input_ids"].shape, batch.num_tokens, round(batch.padding_fraction, 2)
@@ -75,6 +81,7 @@ class Batch(dict[str, Any]):
         self._num_tokens = num_tokens
         self.num_supervised = -1 if num_supervised is None else num_supervised
         self.chunked = chunked
+        self._loss_weight: float | None = None  # None: each target weighs 1
         self.step: StepNumbers | _Uncounted | None = None  # None: one of its own
 
     def __repr__(self) -> str:
@@ -103,6 +110,15 @@ class Batch(dict[str, Any]):
     def num_tokens(self, count: int) -> None:
         self._num_tokens = count
 
+    @property
+    def loss_weight(self) -> float:
+        """What the counted targets weigh together."""
+        return float(self.num_supervised) if self._loss_weight is None else self._loss_weight
+
+    @loss_weight.setter
+    def loss_weight(self, weight: float) -> None:
+        self._loss_weight = weight
+
     def _count_tokens(self) -> int:
         mask, documents = self.get("attention_mask"), self.get("document_ids")
         if isinstance(mask, torch.Tensor):
@@ -123,6 +139,11 @@ class Batch(dict[str, Any]):
     def step_num_supervised(self) -> int:
         """The number of targets of the whole step that count in the loss."""
         return self.num_supervised if (step := self._in_step()) is None else step.num_supervised
+
+    @property
+    def step_loss_weight(self) -> float:
+        """What the counted targets of the whole step weigh together."""
+        return self.loss_weight if (step := self._in_step()) is None else step.loss_weight
 
     def _in_step(self) -> StepNumbers | None:
         """What the batch knows of its step, counted when it is first asked for."""
@@ -163,9 +184,10 @@ class Batch(dict[str, Any]):
         the data-parallel dimension, `**from_mesh(mesh["dp"])`.
 
         What has a value for each cell is copied once, int64[1, T / cp_size]; `cu_seqlens` and all else stay those
-        of the whole batch. `shift_labels` are the next tokens, which a model cannot shift to across chunks: their
-        loss is added up over the ranks and divided by the whole batch's `num_supervised`. That of a share is -1
-        (unknown) where its labels do not lie on the CPU.
+        of the whole batch. `shift_labels` are the next tokens, which a model cannot shift to across chunks, and
+        `shift_loss_weights` what they weigh: their loss is added up over the ranks and divided by the whole
+        batch's `num_supervised`, or `loss_weight`. Those of a share are -1 and NaN (unknown) where its labels do
+        not lie on the CPU.
 
         Args:
             cp_rank: Which rank of its context-parallel group this is, from 0.
@@ -186,8 +208,8 @@ class Batch(dict[str, Any]):
             )
         rank, size = self.chunked.check(cp_rank, cp_size)
         inputs, part, held = self["input_ids"], self.map_tensors(lambda tensor: tensor), dict(self)
-        if "labels" in self:
-            held["shift_labels"] = self["labels"].reshape(-1).roll(-1).view_as(inputs)  # a document begins ignored
+        for name in {"labels", "loss_weights"} & held.keys():
+            held[f"shift_{name}"] = self[name].reshape(-1).roll(-1).view_as(inputs)  # a document begins ignored
         cells = self.chunked.cells(rank, size, inputs.device)
         for name, value in held.items():
             if isinstance(value, torch.Tensor) and value.shape == inputs.shape:
@@ -195,6 +217,8 @@ class Batch(dict[str, Any]):
         part.num_tokens, part.num_supervised, part.chunked = self.chunked.num_tokens(rank, size), -1, None
         if "labels" in self and inputs.device.type == "cpu":
             part.num_supervised = int((part["shift_labels"] != self["labels"].reshape(-1)[0]).sum())
+        if "loss_weights" in self:
+            part.loss_weight = float(part["shift_loss_weights"].sum()) if inputs.device.type == "cpu" else math.nan
         return part
 
     def map_tensors(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Self:

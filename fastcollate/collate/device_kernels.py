@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from fastcollate.collate.batch import Batch
 from fastcollate.collate.packed_rows.zigzag import Chunked
+from fastcollate.collate.runs import WEIGHTS
 from fastcollate.collate.staged import Built
-from fastcollate.collate.views import FilledRows, Flat, array_views, row_views, shaped_views
+from fastcollate.collate.views import FilledRows, Flat, array_views, row_views, shaped_views, weighed
 from fastcollate.ragged import IntArray
 
 __all__ = ["FilledPacks", "PacksBuild", "RowsBuild"]
@@ -67,6 +68,8 @@ class RowsBuild(NamedTuple):
             if "runs" in staged:
                 inside = inside & _inside_runs(staged["runs"], cells)
             flat["labels"] = torch.where(inside, targets, self.unlabelled)
+        if "weights" in staged:
+            flat[WEIGHTS] = _weights_in_runs(staged, cell).where(flat["labels"] != self.unlabelled, 0)
         return self.filled.of([shaped_views(flat[name], rows, columns) for name in names])
 
 
@@ -92,6 +95,7 @@ class PacksBuild(NamedTuple):
         record_ids: The record of each document of all batches, int64[D].
         num_tokens: See `Batch`; of each batch.
         num_supervised: See `Batch`; of each batch.
+        loss_weights: The `loss_weight` of each batch, where targets weigh otherwise than 1; else None.
     """
 
     rows: list[int]
@@ -108,6 +112,7 @@ class PacksBuild(NamedTuple):
     record_ids: IntArray
     num_tokens: list[int]
     num_supervised: list[int]
+    loss_weights: list[float] | None = None
 
     def __call__(self, staged: Mapping[str, torch.Tensor]) -> list[Batch]:
         """Return the batches on the device of the staged tensors."""
@@ -127,6 +132,8 @@ class PacksBuild(NamedTuple):
             "labels": torch.where(targeted, targets, self.ignore_index),
             "position_ids": torch.where(inside, within, 0),
         }
+        if "weights" in staged:
+            flat[WEIGHTS] = _weights_in_runs(staged, cell).where(flat["labels"] != self.ignore_index, 0)
         if self.document_ids:
             flat["document_ids"] = torch.where(inside, numbers[owner], -1)
         if self.attention_mask:
@@ -147,7 +154,7 @@ class PacksBuild(NamedTuple):
         """
         begins = {name: self._split(beside[name]) for name in _BOUNDARIES if name in beside}
         about = row_views(self.record_ids, self.documents), self.num_tokens, self.num_supervised
-        return [
+        made = [
             Batch(
                 {**dict(zip(views, tensors, strict=True)), **self._arguments(begins, number)},
                 ids,
@@ -159,6 +166,7 @@ class PacksBuild(NamedTuple):
                 zip(zip(*views.values(), strict=True), *about, strict=True)
             )
         ]
+        return weighed(made, self.loss_weights)
 
     def _split(self, cu_seqlens: torch.Tensor | NDArray[Any]) -> Sequence[torch.Tensor]:
         if isinstance(cu_seqlens, torch.Tensor):
@@ -223,3 +231,11 @@ def _inside_runs(runs: torch.Tensor, cells: int) -> torch.Tensor:
     edges.index_add_(0, runs[0].long(), ones)
     edges.index_add_(0, runs[1].long(), ones, alpha=-1)
     return edges[:-1].cumsum(0) > 0
+
+
+def _weights_in_runs(staged: Mapping[str, torch.Tensor], cell: torch.Tensor) -> torch.Tensor:
+    """float32[cells]: what each cell of a run weighs; what lies outside is no target, and has any weight."""
+    starts, weights = staged["runs"][0].long(), staged["weights"]
+    if not len(weights):
+        return torch.zeros(len(cell), dtype=torch.float32, device=cell.device)
+    return weights[(torch.searchsorted(starts, cell, right=True) - 1).clamp(min=0)]

@@ -16,11 +16,11 @@ from fastcollate.collate.packed_rows.fixed import check_capacity
 from fastcollate.collate.packed_rows.pack_layout import PackLayout, lay_out_flat, lay_out_packs
 from fastcollate.collate.packed_rows.zigzag import chunked_batches
 from fastcollate.collate.reading.inputs import read_parcel
-from fastcollate.collate.runs import Runs, runs_of_packs
+from fastcollate.collate.runs import Runs, runs_of_packs, sums_of, travelling, wanted_cells
 from fastcollate.collate.staged import Allocator, Sources, Staged, new_arrays, stage_arrays, stage_singly
 from fastcollate.collate.views import Flat, array_views
 from fastcollate.errors import CollateError
-from fastcollate.ragged import Capacity, IntArray, Parcel, RaggedBatch
+from fastcollate.ragged import Capacity, Counted, IntArray, Parcel, RaggedBatch
 
 __all__ = ["PackingCollator"]
 
@@ -44,7 +44,7 @@ class PackingCollator:
         ignore_index: The value that `labels` hold at the first token of each document, at padding and at tokens
             that are no targets; -100 by default.
         supervise: The tokens that are targets: `"all"` (default), or those of the `"response"` alone, which
-            are the rows' spans.
+            are the rows' spans. Weights of spans become `loss_weights`: float32, of the shape of `labels`.
         keys: Whom the batch is for: with `"plain"` (default) a model of your own. With `"transformers"` a model of
             that library keeps documents apart by itself: sdpa, eager and flex attention by `position_ids`, which
             count because `use_cache=False` is in the batch and no mask is; flash attention, in a flat batch, by
@@ -171,26 +171,28 @@ class PackingCollator:
 
     def _fill(self, parcel: Parcel, layout: PackLayout, allocate: Allocator) -> tuple[Flat, FilledPacks]:
         runs, gaps = self._runs(parcel, layout), layout.gaps(parcel.tokens.lengths)
-        arrays = allocate(dict.fromkeys(self._names, ((layout.cells,), np.int64)))
+        arrays = allocate(wanted_cells(self._names, layout.cells, runs))
         tokens = place_tokens(parcel.tokens, layout, arrays["input_ids"], self.pad_token_id, gaps)
         self._write_labels(arrays["labels"], tokens, parcel, layout, runs=runs, gaps=gaps)
+        if runs is not None:
+            runs.weigh(arrays, self.ignore_index)
         describe_cells(arrays, layout, gaps)
         supervised = self._num_supervised(parcel, layout, runs)
         if supervised is None:
             supervised = self._count(arrays["labels"], layout)
-        build = self._build(parcel, layout, supervised)
-        return {**arrays, **self._boundaries(parcel, layout)}, FilledPacks(self._names, build)
+        names, build = list(arrays), self._build(parcel, layout, supervised, runs)
+        return {**arrays, **self._boundaries(parcel, layout)}, FilledPacks(names, build)
 
-    def count(self, parcel: Parcel) -> tuple[IntArray, IntArray]:
-        """Return the tokens and the targets that each batch of a parcel would have, int64[C] both."""
+    def count(self, parcel: Parcel) -> Counted:
+        """Return the tokens and the targets that each batch of a parcel would have, and what these weigh."""
         parcel, layout = self._lay_out(parcel)
         if layout is None:
-            parts = [self.count(part) for part in parcel.singles()]
-            return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-        supervised = self._num_supervised(parcel, layout, self._runs(parcel, layout))
+            return Counted.joined([self.count(part) for part in parcel.singles()])
+        runs = self._runs(parcel, layout)
+        supervised = self._num_supervised(parcel, layout, runs)
         if supervised is None:
             supervised = self.fill(parcel, new_arrays)[1].build.num_supervised
-        return layout.num_tokens, np.array(supervised)
+        return Counted(layout.num_tokens, np.array(supervised), None if runs is None else runs.sums)
 
     def _count(self, labels: IntArray, layout: PackLayout) -> list[int]:
         """The labels of each batch that count in the loss."""
@@ -214,8 +216,7 @@ class PackingCollator:
         }
         if given is not None:
             sources["labels"] = given.joined().values
-        if runs is not None:
-            sources["runs"] = (runs.starts, runs.stops)
+        sources |= travelling(runs)
         sources |= self._boundaries(parcel, layout)
         supervised = self._num_supervised(parcel, layout, runs)
         if supervised is None:  # rare, and known only once the labels are there: make them
@@ -224,11 +225,12 @@ class PackingCollator:
             tokens = place_tokens(parcel.tokens, layout, inputs, self.pad_token_id, gaps)
             self._write_labels(labels, tokens, parcel, layout, runs=runs, gaps=gaps)
             supervised = self._count(labels, layout)
-        return Staged(stage_arrays(sources, allocate), self._build(parcel, layout, supervised))
+        return Staged(stage_arrays(sources, allocate), self._build(parcel, layout, supervised, runs))
 
     def _lay_out(self, rows: Parcel | RaggedBatch | Sequence[Any]) -> tuple[Parcel, PackLayout | None]:
         """The parcel, and where in it each document lies; None where its batches need packs of many widths."""
-        parcel = read_parcel(rows, ignore_index=self.ignore_index, packs=True)
+        weighted = self.supervise == "response"
+        parcel = read_parcel(rows, ignore_index=self.ignore_index, packs=True, weighted=weighted)
         if self.layout == "flat":
             return lay_out_flat(parcel, self._capacity)
         if parcel.packs is None and len(parcel) > 1:
@@ -239,7 +241,7 @@ class PackingCollator:
         """Which labels are targets, if not all are."""
         return None if self.supervise == "all" else runs_of_packs(parcel, layout)
 
-    def _build(self, parcel: Parcel, layout: PackLayout, supervised: list[int]) -> PacksBuild:
+    def _build(self, parcel: Parcel, layout: PackLayout, supervised: list[int], runs: Runs | None) -> PacksBuild:
         return PacksBuild(
             rows=layout.rows,
             columns=layout.columns,
@@ -255,6 +257,7 @@ class PackingCollator:
             record_ids=parcel.record_ids,
             num_tokens=layout.num_tokens.tolist(),
             num_supervised=supervised,
+            loss_weights=sums_of(runs),
         )
 
     def _boundaries(self, parcel: Parcel, layout: PackLayout) -> dict[str, NDArray[np.int32]]:

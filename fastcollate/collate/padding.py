@@ -13,11 +13,11 @@ from fastcollate.collate.kernels import fill_batches, join_sequences
 from fastcollate.collate.one_batch import PlainRows
 from fastcollate.collate.reading.inputs import read_parcel, read_rows
 from fastcollate.collate.row_layout import PaddingSide, RowLayout, Truncation, lay_out
-from fastcollate.collate.runs import Runs, runs_of_rows
+from fastcollate.collate.runs import Runs, runs_of_rows, sums_of, travelling, wanted_cells
 from fastcollate.collate.staged import Allocator, Built, Sources, Staged, new_arrays, stage_arrays
 from fastcollate.collate.views import FilledRows, Flat, array_views
 from fastcollate.errors import CollateError
-from fastcollate.ragged import IntArray, Parcel, RaggedBatch
+from fastcollate.ragged import Counted, IntArray, Parcel, RaggedBatch
 
 __all__ = ["PaddingCollator"]
 
@@ -32,7 +32,8 @@ class PaddingCollator:
     Rows that are dicts may say more, and all of it is honoured or refused by name: `labels` (-100: no target);
     `prompt_length` or `spans`, the supervised part; `completion_mask`, `assistant_masks` and `loss_mask`, 0 where
     a token is no target; `attention_mask`, 0 where the row is padded already; `position_ids` and `seq_lengths`,
-    of one document only; `weights`, all 1. Other keys are ignored.
+    of one document only; `weights`, all 1. Other keys are ignored. Where a corpus has weights of spans, the batch
+    has `loss_weights` with `supervise="response"`, float32[B, T], by which you multiply the losses: no model does.
 
     A filler row is all padding: its attention mask is zero and its labels are ignored. A batch of nothing but
     filler rows has `num_supervised` 0, and the mean of `cross_entropy` over its targets is NaN: sum the losses
@@ -153,7 +154,7 @@ class PaddingCollator:
             rows = next(rows.batches())
         if not isinstance(rows, Parcel):
             if not isinstance(rows, RaggedBatch):
-                rows = read_rows(rows, ignore_index=self._marked, packs=False)
+                rows = read_rows(rows, ignore_index=self._marked, packs=False)  # with weights of 1 only
             plain = self._plain_rows if allocate is new_arrays else None
             if plain is not None and (batch := plain.batch(rows)) is not None:
                 return [batch]
@@ -165,14 +166,13 @@ class PaddingCollator:
         parcel, layout = self._lay_out(rows)
         runs = self._runs(parcel, layout)
         arrays = self._fill(parcel, layout, runs, self._names, allocate)
-        supervised = self._num_supervised(parcel, layout, runs)
-        if supervised is None:
-            supervised = self._count(arrays["labels"], layout)
-        return arrays, self._filled(parcel, layout, supervised)
+        supervised = self._num_supervised(parcel, layout, runs) or self._count(arrays["labels"], layout)
+        return arrays, self._filled(parcel, layout, supervised, runs)
 
-    def _filled(self, parcel: Parcel, layout: RowLayout, supervised: list[int]) -> FilledRows:
+    def _filled(self, parcel: Parcel, layout: RowLayout, supervised: list[int], runs: Runs | None) -> FilledRows:
         shapes, tokens = (layout.counts, layout.columns), layout.num_tokens().tolist()
-        return FilledRows(self._names, *shapes, self.as_tuple, parcel.record_ids, tokens, supervised)
+        names = tuple(wanted_cells(self._names, layout.cells, runs))
+        return FilledRows(names, *shapes, self.as_tuple, parcel.record_ids, tokens, supervised, sums_of(runs))
 
     def stage(self, rows: Parcel | RaggedBatch | Sequence[Any], allocate: Allocator) -> Staged:
         """Return only the tokens of a parcel, side by side in their own dtype, and what pads them elsewhere.
@@ -189,17 +189,17 @@ class PaddingCollator:
         if not layout.is_rectangle:
             places = (layout.first, layout.places) if layout.left else (layout.first,)
             sources["rows"] = (*places, layout.sequences)
-        if runs is not None:
-            sources["runs"] = (runs.starts, runs.stops)
-        filled = self._filled(parcel, layout, self._supervised(parcel, layout, runs))
+        sources |= travelling(runs)
+        filled = self._filled(parcel, layout, self._supervised(parcel, layout, runs), runs)
         build = RowsBuild(filled, layout.shift, self.pad_token_id, self._unlabelled)
         return Staged(stage_arrays(sources, allocate), build)
 
-    def count(self, rows: Parcel) -> tuple[IntArray, IntArray]:
-        """Return the tokens and the targets that each batch of a parcel would have, int64[C] both."""
+    def count(self, rows: Parcel) -> Counted:
+        """Return the tokens and the targets that each batch of a parcel would have, and what these weigh."""
         parcel, layout = self._lay_out(rows)
         runs = self._runs(parcel, layout)
-        return layout.num_tokens(), np.array(self._supervised(parcel, layout, runs))
+        supervised = np.array(self._supervised(parcel, layout, runs))
+        return Counted(layout.num_tokens(), supervised, None if runs is None else runs.sums)
 
     @property
     def _marked(self) -> int | None:
@@ -238,7 +238,8 @@ class PaddingCollator:
         return ("input_ids", "attention_mask", "labels") if self.labels else ("input_ids", "attention_mask")
 
     def _lay_out(self, rows: Parcel | RaggedBatch | Sequence[Any]) -> tuple[Parcel, RowLayout]:
-        parcel = read_parcel(rows, ignore_index=self._marked, packs=False)
+        weighted = self.supervise == "response" and self.labels and not self.as_tuple
+        parcel = read_parcel(rows, ignore_index=self._marked, packs=False, weighted=weighted)
         return parcel, lay_out(
             parcel,
             shift=int(self.shift_labels),
@@ -260,17 +261,18 @@ class PaddingCollator:
     def _fill(
         self, parcel: Parcel, layout: RowLayout, runs: Runs | None, names: Sequence[str], allocate: Allocator
     ) -> dict[str, IntArray]:
-        """The arrays of these names, int64[cells] each."""
-        arrays = allocate(dict.fromkeys(names, ((layout.cells,), np.int64)))
+        """The arrays of these names, int64[cells] each, and what their labels count."""
+        arrays = allocate(wanted_cells(names, layout.cells, runs))
         targets = None if runs is None else (runs.starts, runs.stops)
         fill_batches(parcel, layout, arrays, targets, pad=self.pad_token_id, unlabelled=self._unlabelled)
+        if runs is not None:
+            runs.weigh(arrays, self._unlabelled)
         return arrays
 
     def _supervised(self, parcel: Parcel, layout: RowLayout, runs: Runs | None) -> list[int]:
-        supervised = self._num_supervised(parcel, layout, runs)
-        if supervised is None:
-            supervised = self._count(self._fill(parcel, layout, runs, ["labels"], new_arrays)["labels"], layout)
-        return supervised
+        if (supervised := self._num_supervised(parcel, layout, runs)) is not None:
+            return supervised
+        return self._count(self._fill(parcel, layout, runs, ["labels"], new_arrays)["labels"], layout)
 
     def _num_supervised(self, parcel: Parcel, layout: RowLayout, runs: Runs | None) -> list[int] | None:
         """The labels of each batch that count in the loss; None if only the labels can tell."""

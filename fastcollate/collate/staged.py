@@ -25,7 +25,7 @@ __all__ = [
     "stage_singly",
 ]
 
-_VALUES = ("tokens", "labels")
+_VALUES = ("tokens", "labels", "weights")
 _INT32 = np.dtype(np.int32)
 
 Wanted = Mapping[str, tuple[tuple[int, ...], DTypeLike]]  # arrays by name: shape and dtype of each
@@ -92,7 +92,7 @@ def new_arrays(wanted: Wanted) -> dict[str, NDArray[Any]]:
 
 
 def stage_arrays(sources: Sources, allocate: Allocator) -> dict[str, NDArray[Any]]:
-    """Copy what travels: tokens and labels in their dtype, the rest as int32, several arrays as rows of one."""
+    """Copy what travels: tokens, labels and weights in their dtype, else int32, several arrays as rows of one."""
     wanted: dict[str, tuple[tuple[int, ...], DTypeLike]] = {}
     for name, source in sources.items():
         if isinstance(source, tuple):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fastcollate.collate.batch import Batch
 from fastcollate.ragged import IntArray
 
-__all__ = ["FilledRows", "Flat", "array_views", "row_views", "shaped_views"]
+__all__ = ["FilledRows", "Flat", "array_views", "row_views", "shaped_views", "weighed"]
 
 Flat = Mapping[str, NDArray[Any]]  # the cells of all batches side by side, by name
 
@@ -29,6 +29,7 @@ class FilledRows(NamedTuple):
         record_ids: The record of each row of all batches, int64[R].
         num_tokens: See `Batch`; of each batch.
         num_supervised: See `Batch`; of each batch.
+        loss_weights: The `loss_weight` of each batch, where targets weigh otherwise than 1; else None.
     """
 
     names: Sequence[str]
@@ -38,6 +39,7 @@ class FilledRows(NamedTuple):
     record_ids: IntArray
     num_tokens: list[int]
     num_supervised: list[int]
+    loss_weights: list[float] | None = None
 
     def batches(self, arrays: Flat) -> list[Any]:
         """Return the batches that have these cells."""
@@ -48,10 +50,18 @@ class FilledRows(NamedTuple):
         if self.as_tuple:
             return list(zip(tensors[0], tensors[1], strict=True))
         about = row_views(self.record_ids, self.rows), self.num_tokens, self.num_supervised
-        return [
+        made = [
             Batch(zip(self.names, views, strict=True), ids, tokens, targets)
             for views, ids, tokens, targets in zip(zip(*tensors, strict=True), *about, strict=True)
         ]
+        return weighed(made, self.loss_weights)
+
+
+def weighed(batches: list[Batch], loss_weights: list[float] | None) -> list[Batch]:
+    """Return batches that know what their targets weigh, where these weigh otherwise than 1."""
+    for batch, weight in zip(batches, loss_weights or [], strict=loss_weights is not None):
+        batch.loss_weight = weight
+    return batches
 
 
 def array_views(flat: NDArray[Any], rows: Sequence[int], columns: Sequence[int]) -> list[torch.Tensor]:

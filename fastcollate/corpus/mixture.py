@@ -123,13 +123,18 @@ class Mixture:
 
     @cached_property
     def columns(self) -> Mapping[str, Column]:
-        """The columns that all sources have."""
+        """The columns that all sources have, and `weights`: those of sources without are 1."""
         first, *others = (source.corpus.columns for source in self.sources)
         shared = {name: kind for name, kind in first.items() if all(other.get(name) == kind for other in others)}
         if "labels" in first:  # which all have, of any dtype
             dtypes = [source.corpus.columns["labels"].dtype for source in self.sources]
             shared["labels"] = Column(str(np.result_type(*dtypes)), "token")
-        return shared
+        weights = [source.corpus.columns["weights"] for source in self.sources if self._is_weighted(source)]
+        return shared | {"weights": weights[0]} if weights else shared
+
+    @staticmethod
+    def _is_weighted(source: _Source) -> bool:
+        return "weights" in source.corpus.columns
 
     @cached_property
     def fingerprint(self) -> str:
@@ -230,4 +235,5 @@ class Mixture:
                 for name, column in self.columns.items()
                 if column.is_text
             },
+            unweighted={number for number in numbers if not self._is_weighted(self.sources[number])},
         )

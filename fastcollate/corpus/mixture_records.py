@@ -31,11 +31,13 @@ class MixtureRecords:
         counts: list[int],
         keys: list[int],
         texts: Mapping[str, Sequence[NDArray[np.int32]]],
+        *,
+        unweighted: Collection[int] = (),
     ) -> None:
         """Args: of each source its records, how many those are, and come in an epoch; the keys of what is chosen;
-        and what its numbers become in columns of strings.
+        and what its numbers become in columns of strings. And the sources whose spans all weigh 1.
         """
-        self._records, self._texts = records, texts
+        self._records, self._texts, self._unweighted = records, texts, unweighted
         self._sizes = np.maximum(sizes, 1)  # nobody asks for a record of an empty source
         self._begins = np.cumsum([0, *counts])
         self._bases = np.cumsum([0, *sizes])
@@ -70,7 +72,9 @@ class MixtureRecords:
 
     def find(self, indices: IntArray, columns: Collection[str] = ()) -> Found:
         """Return where the records `indices: int64[R]` lie in their sources, with the `columns` asked for."""
-        return self._found(indices, lambda source, rows: find_in(self._records[source], rows, columns))
+        return self._found(
+            indices, columns, lambda source, rows, wanted: find_in(self._records[source], rows, wanted)
+        )
 
     def is_slow(self) -> bool:
         """Return whether any source is worth reading ahead."""
@@ -78,22 +82,33 @@ class MixtureRecords:
 
     def read(self, indices: IntArray, columns: Collection[str], counts: ReadCounts) -> Found:
         """Return what `find` returns, with the rows in memory of their own, whatever source they come from."""
-        return self._found(indices, lambda source, rows: self._readers[source].read(rows, columns, counts))
+        return self._found(
+            indices, columns, lambda source, rows, wanted: self._readers[source].read(rows, wanted, counts)
+        )
 
     @cached_property
     def _readers(self) -> list[SlowRecords]:
         """The sources; those that are views of mapped files are paged in."""
         return [each if isinstance(each, SlowRecords) else PagedIn(each) for each in self._records]
 
-    def _found(self, indices: IntArray, look_up: Callable[[int, IntArray], Found]) -> Found:
-        """What `look_up(source, rows)` returns for the sources that have some of the records, as one."""
+    def _found(
+        self,
+        indices: IntArray,
+        columns: Collection[str],
+        look_up: Callable[[int, IntArray, Collection[str]], Found],
+    ) -> Found:
+        """What `look_up(source, rows, columns)` returns for the sources that have some of the records, as one."""
+
+        def of_source(number: int, rows: IntArray) -> Found:
+            if number not in self._unweighted or "weights" not in columns:
+                return self._renumbered(number, look_up(number, rows, columns))
+            others = [name for name in columns if name != "weights"]
+            return _weighed(self._renumbered(number, look_up(number, rows, others)))
+
         sources, rows = self.locate(indices)
-        parts = [
-            (places, self._renumbered(number, look_up(number, rows[places])))
-            for number, places in places_by_home(sources)
-        ]
+        parts = [(places, of_source(number, rows[places])) for number, places in places_by_home(sources)]
         if not parts:
-            return look_up(0, indices)
+            return of_source(0, indices)
         return Found.merged(len(indices), parts)._replace(record_ids=rows + self._bases[sources])
 
     def _renumbered(self, source: int, found: Found) -> Found:
@@ -134,3 +149,11 @@ class MixtureRecords:
         chosen = np.flatnonzero(turns == self._whole[sources])
         rows[chosen] = self._choice.at(sources[chosen], rows[chosen])
         return sources, rows
+
+
+def _weighed(found: Found) -> Found:
+    """The same records, each of whose spans weighs 1."""
+    spans = found.columns.get("spans")
+    counts = np.zeros(len(found.record_ids), np.int64) if spans is None else spans.lengths // 2
+    ones = Rows(np.ones(int(counts.max(initial=0)), np.float32), np.zeros_like(counts), counts)
+    return found._replace(columns={**found.columns, "weights": Scattered.of(ones)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -42,12 +42,16 @@ def found_in_time(
         counts: What reading from a disk or an object store is added to; None where nobody counts.
     """
     known, longest = corpus.columns, getattr(plan, "max_length", None)
-    # weights are gathered for whoever learns, so that nobody who knows none of them passes them over
-    beside = [name for name in known if columns is None or name in columns or (columns and name == "weights")]
+    beside = _wanted(known, columns)
     per_token = [name for name in beside if known[name].per == "token"]
     read, shares = read_in_time(corpus, records, shares, beside, counts)
     for share in shares:
         yield find_rows(read, share, beside, per_token=per_token, max_length=longest, whole=records)
+
+
+def _wanted(known: Iterable[str], columns: Collection[str] | None) -> list[str]:
+    """Those of the known columns that are asked for, and weights for whoever learns: nobody may pass them over."""
+    return [name for name in known if columns is None or name in columns or (columns and name == "weights")]
 
 
 def find_rows(
@@ -97,8 +101,7 @@ def _steps_of(
     """The steps of a share, whose batches over all ranks are found when they are counted."""
 
     def find(collator: Any) -> Iterator[Parcel]:
-        known = getattr(collator, "columns", ())
-        columns = [name for name in beside if name in known]
+        columns = _wanted(beside, getattr(collator, "columns", ()))
         for share in steps.whole():
             whole = find_rows(records, share, columns, per_token=per_token, max_length=max_length)
             yield from cut_parcels(whole, _CELLS_COUNTED)

@@ -67,12 +67,13 @@ from fastcollate.ragged.ragged_batch import Column, RaggedBatch, inside_spans
 from fastcollate.ragged.row_numbers import record_number, row_numbers
 from fastcollate.ragged.scattered import Found, Scattered
 from fastcollate.ragged.span import Span, bounds_at
-from fastcollate.ragged.steps import StepNumbers, Steps, WholeSteps
+from fastcollate.ragged.steps import Counted, StepNumbers, Steps, WholeSteps
 
 __all__ = [
     "Bound",
     "Capacity",
     "Column",
+    "Counted",
     "Found",
     "IntArray",
     "MergedRows",

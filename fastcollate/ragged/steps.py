@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastcollate.errors import StateError
 from fastcollate.ragged.ragged import IntArray
 
-__all__ = ["StepNumbers", "Steps", "WholeSteps"]
+__all__ = ["Counted", "StepNumbers", "Steps", "WholeSteps"]
+
+Known = tuple[list[int], list[int], list[float]]
 
 
 class StepNumbers(NamedTuple):
@@ -20,18 +23,47 @@ class StepNumbers(NamedTuple):
         micro: Which of its rank's batches of the step it is, from 0.
         num_tokens: The real tokens of all batches of the step.
         num_supervised: The targets of all batches of the step.
+        loss_weight: What these weigh together.
     """
 
     micro: int
     num_tokens: int
     num_supervised: int
+    loss_weight: float
+
+
+class Counted(NamedTuple):
+    """What batches have; letter: C, their number.
+
+    Attributes:
+        num_tokens: The real tokens of each, int64[C].
+        num_supervised: The targets of each, int64[C].
+        loss_weight: What its targets weigh together, float64[C]; None where each weighs 1.
+    """
+
+    num_tokens: IntArray
+    num_supervised: IntArray
+    loss_weight: NDArray[np.float64] | None = None
+
+    @property
+    def weights(self) -> NDArray[Any]:
+        """What the targets of each batch weigh, in any case."""
+        return self.num_supervised if self.loss_weight is None else self.loss_weight
+
+    @classmethod
+    def joined(cls, parts: Sequence[Counted]) -> Self:
+        """Return what the batches of several parts have, one after another."""
+        tokens = np.concatenate([part.num_tokens for part in parts])
+        targets = np.concatenate([part.num_supervised for part in parts])
+        known = any(part.loss_weight is not None for part in parts)
+        return cls(tokens, targets, np.concatenate([part.weights for part in parts]) if known else None)
 
 
 class Counts(Protocol):
     """A collator that says, without making a batch, what its batches would have."""
 
-    def count(self, parcel: Any, /) -> tuple[IntArray, IntArray]:
-        """Return the real tokens and the targets of each batch of a parcel: int64[C] both."""
+    def count(self, parcel: Any, /) -> Counted:
+        """Return what each batch of a parcel would have."""
         ...
 
 
@@ -45,14 +77,15 @@ class WholeSteps:
 
     def __init__(self, find: Callable[[Any], Iterable[Any]], size: int) -> None:
         self._find, self._size = find, size
-        self._last: tuple[Any, list[list[int]]] | None = None
+        self._last: tuple[Any, Known] | None = None
 
-    def counts(self, collator: Counts) -> list[list[int]]:
-        """Return the tokens of each step, and the targets of each; the latest collator's are kept."""
+    def counts(self, collator: Counts) -> Known:
+        """Return the tokens of each step, its targets, and what these weigh; the latest collator's are kept."""
         if self._last is None or self._last[0] is not collator:
-            parts = [np.stack(collator.count(parcel)) for parcel in self._find(collator)]
-            each = np.concatenate(parts, axis=1)
-            self._last = collator, each.reshape(2, -1, self._size).sum(axis=2).tolist()
+            each = Counted.joined([collator.count(parcel) for parcel in self._find(collator)])
+            sums = (of_batch.reshape(-1, self._size).sum(axis=1) for of_batch in (*each[:2], each.weights))
+            tokens, targets, weights = (of_step.tolist() for of_step in sums)
+            self._last = collator, (tokens, targets, weights)
         return self._last[1]
 
 
@@ -63,13 +96,13 @@ class Steps(NamedTuple):
         micro: Which of its rank's batches of the step each is, int64[C].
         home: The number of each batch's step, int64[C].
         whole: The batches of these steps over all ranks; None where `known` says all there is to say.
-        known: The tokens of each step, and the targets of each, once they are counted.
+        known: The tokens of each step, its targets, and what these weigh, once they are counted.
     """
 
     micro: IntArray
     home: IntArray
     whole: WholeSteps | None
-    known: list[list[int]] | None = None
+    known: Known | None = None
 
     def part(self, first: int, last: int) -> Steps:
         """Return those of the batches from `first` to `last`."""
@@ -97,6 +130,6 @@ class Steps(NamedTuple):
                 "workers do not count what a step of several ranks holds where accumulate is 1, since it costs "
                 "them time: read with num_workers=0 to ask for step_num_tokens or step_num_supervised"
             )
-        tokens, targets = known
+        tokens, targets, weights = known
         places = zip(self.micro.tolist(), self.home.tolist(), strict=True)
-        return [StepNumbers(micro, tokens[home], targets[home]) for micro, home in places]
+        return [StepNumbers(micro, tokens[home], targets[home], float(weights[home])) for micro, home in places]

@@ -10,7 +10,7 @@ from fastcollate.loader.stream import StreamLoader
 from fastcollate.trainers.accelerate import PreparedLoader
 from fastcollate.trainers.framework import compare_ranks, framework
 from fastcollate.trainers.trainer_epochs import TrainerEpochs, position_keeper
-from fastcollate.trainers.trainer_steps import check_collator, check_steps, targets_of_step
+from fastcollate.trainers.trainer_steps import check_collator, check_steps, check_weights, targets_of_step
 
 __all__ = ["StreamMixin"]
 
@@ -123,6 +123,7 @@ def _loader(trainer: Any, dataset: PlannedDataset[Any]) -> StreamLoader:
     """The stream of a dataset to the device of a Trainer."""
     args, collator = trainer.args, trainer.data_collator
     check_collator(trainer, collator)
+    check_weights(trainer, dataset)
     if trainer.get_sp_size() > 1:
         raise PlanError(
             "sequence parallelism by DeepSpeed cuts the batches of its own loaders alone: use cp instead"

@@ -14,7 +14,7 @@ from fastcollate.errors import InputError
 from fastcollate.loader.feeds import counter_of
 from fastcollate.trainers.framework import framework
 
-__all__ = ["check_collator", "check_steps", "targets_of_step"]
+__all__ = ["check_collator", "check_steps", "check_weights", "targets_of_step"]
 
 
 def check_collator(trainer: Any, collator: Any) -> None:
@@ -42,6 +42,22 @@ def check_collator(trainer: Any, collator: Any) -> None:
         raise InputError(
             f"{name}(keys={collator.keys!r}) in a Trainer: the documents of a row may see each other in a model "
             'of transformers; write keys="transformers"'
+        )
+
+
+def check_weights(trainer: Any, dataset: PlannedDataset[Any]) -> None:
+    """Refuse records whose targets weigh otherwise than 1, where the loss is the model's own.
+
+    Raises:
+        InputError: Nobody would multiply the losses by the weights.
+    """
+    transformers = framework("transformers")
+    own = isinstance(trainer.model, transformers.PreTrainedModel)
+    own = own and type(trainer).compute_loss is transformers.Trainer.compute_loss
+    if own and "weights" in dataset.corpus.columns:
+        raise InputError(
+            "the records have weights, and the loss of a model of transformers passes them over: override "
+            "compute_loss, which finds them in inputs['loss_weights'], or prepare the records without weights"
         )
 
 

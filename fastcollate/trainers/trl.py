@@ -47,7 +47,7 @@ def as_dataset(corpus: Corpus | Ragged) -> Any:
     if "weights" in whole.columns:
         raise InputError(
             "the corpus has weights, and labels say only whether a token is learnt: train on it with a "
-            "PaddingCollator, or prepare it without weights"
+            'PaddingCollator(supervise="response"), whose batches have loss_weights, or prepare it without weights'
         )
     parts = list(_of_store(whole) if isinstance(whole, TokenStore) else _of_corpus(whole))
     columns = {"input_ids": [(part.tokens.values, part.tokens.offsets) for part in parts]}

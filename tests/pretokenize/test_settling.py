@@ -90,9 +90,10 @@ def test_weights_of_messages_are_a_column(tmp_path):
     store = prepare([{"messages": turns}], tmp_path / "s", encoding="bytes")
     assert set(store.column("weights", 0).tolist()) == {0.5}
     dataset = BucketedDataset(store, batch_size=1)
-    for collate in (PaddingCollator(256), PaddingCollator(256, supervise="response")):
-        with pytest.raises(CollateError, match="weights other than 1"):
-            list(StreamLoader(dataset, collate))
+    with pytest.raises(CollateError, match="weights other than 1"):
+        list(StreamLoader(dataset, PaddingCollator(256)))
+    (batch,) = StreamLoader(dataset, PaddingCollator(256, supervise="response"))
+    assert set(batch["loss_weights"][batch["labels"] != -100].tolist()) == {0.5}
     assert len(list(StreamLoader(dataset, PaddingCollator(256, labels=False)))) == 1
 
 

@@ -3,19 +3,24 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scripts import on_two_ranks
 
 from fastcollate import (
+    BucketedDataset,
     CollateError,
     InputError,
     PackedDataset,
     PackingCollator,
     PaddingCollator,
     PlanError,
+    Ragged,
     StateError,
     StateMismatchError,
+    StoreWriter,
     StreamLoader,
+    TokenStore,
 )
 from fastcollate.trainers import hugging_face
 
@@ -230,6 +235,16 @@ def test_what_a_trainer_cannot_honour_is_refused(runs, tmp_path, given, error, s
     train = runs.dataset(accumulate=steps) if ranks is None else runs.dataset(rank=0, world_size=ranks)
     with pytest.raises(error, match=says):
         runs.trainer(str(tmp_path), train=train, **given).train()
+
+
+def test_weights_want_a_loss_that_knows_them(runs, tmp_path):
+    rows = [[1, 2, 3], [4, 5]]
+    with StoreWriter(tmp_path / "store", encoding="bytes") as writer:
+        spans, weights = Ragged.from_rows([[1, 3], [0, 2]]), np.array([0.5, 1], np.float32)
+        writer.append(Ragged.from_rows(rows), spans, columns={"weights": weights})
+    dataset = BucketedDataset(TokenStore(tmp_path / "store"), batch_size=2)
+    with pytest.raises(InputError, match=r"the records have weights.*override compute_loss.*loss_weights"):
+        runs.trainer(str(tmp_path / "out"), train=dataset).train()
 
 
 def test_a_checkpoint_without_a_position_and_data_that_changed_are_refused(runs, tmp_path):

@@ -23,24 +23,30 @@ _KNOWN = (*PER_TOKEN, "seq_lengths", "spans", "prompt_length", "weights")
 _SETTLED = frozenset({"spans"})  # the columns that mean what they say
 
 
-def read_parcel(rows: Parcel | RaggedBatch | Sequence[Any], *, ignore_index: int | None, packs: bool) -> Parcel:
+def read_parcel(
+    rows: Parcel | RaggedBatch | Sequence[Any], *, ignore_index: int | None, packs: bool, weighted: bool = False
+) -> Parcel:
     """Return what `read_rows` does as a parcel of one batch; a parcel as it is, with its columns applied."""
     if not isinstance(rows, Parcel):
-        return Parcel.of(read_rows(rows, ignore_index=ignore_index, packs=packs))
+        return Parcel.of(read_rows(rows, ignore_index=ignore_index, packs=packs, weighted=weighted))
     _check(rows.tokens.lengths, rows.record_ids, rows.packs, allowed=packs)
-    settled = rows.columns.keys() <= (_SETTLED if ignore_index != IGNORED else _SETTLED | {"labels"})
-    return rows if settled else _settled_parcel(rows, ignore_index)
+    settled = _SETTLED if ignore_index != IGNORED else _SETTLED | {"labels"}
+    settled = settled | {"weights"} if weighted and "spans" in rows.columns else settled
+    return rows if rows.columns.keys() <= settled else _settled_parcel(rows, ignore_index, weighted=weighted)
 
 
-def read_rows(rows: RaggedBatch | Sequence[Any], *, ignore_index: int | None, packs: bool) -> RaggedBatch:
+def read_rows(
+    rows: RaggedBatch | Sequence[Any], *, ignore_index: int | None, packs: bool, weighted: bool = False
+) -> RaggedBatch:
     """Return lists, arrays, tensors or dicts as one batch; a `RaggedBatch` is taken as it is.
 
-    Of the columns of the batch returned, `spans` and `labels` say all there is to say.
+    Of the columns of the batch returned, `spans` with their `weights`, and `labels`, say all there is to say.
 
     Args:
         rows: What the collator was called with.
         ignore_index: What labels hold where there is no target; None if they cannot mark it.
         packs: Whether a row may hold several documents: the batch returned is then one of packs.
+        weighted: Whether spans may weigh otherwise than 1, which is refused by default.
 
     Raises:
         CollateError: An empty batch or row, a row that is not flat integers, dicts without `input_ids`, or a
@@ -50,7 +56,7 @@ def read_rows(rows: RaggedBatch | Sequence[Any], *, ignore_index: int | None, pa
     batch = rows if isinstance(rows, RaggedBatch) else _read(rows, ignore_index)
     _check(batch.tokens.lengths, batch.record_ids, batch.packs, allowed=packs)
     if batch.columns and not batch.columns.keys() <= _SETTLED:
-        return settle(batch, ignore_index=ignore_index, packs=packs)
+        return settle(batch, ignore_index=ignore_index, packs=packs, weighted=weighted)
     return batch
 
 
@@ -65,11 +71,11 @@ def _check(lengths: IntArray, record_ids: IntArray, packs: Packs | None, *, allo
         raise CollateError("the batch is packs of documents: collate it with a PackingCollator")
 
 
-def _settled_parcel(parcel: Parcel, ignore_index: int | None) -> Parcel:
+def _settled_parcel(parcel: Parcel, ignore_index: int | None, *, weighted: bool) -> Parcel:
     """The parcel with its columns applied, as if all its rows were those of one batch."""
     columns = {name: column.rows() for name, column in parcel.columns.items()}
     whole = RaggedBatch(parcel.tokens.rows(), parcel.record_ids, columns, packs=parcel.packs, cuts=parcel.cuts)
-    return parcel.with_rows(settle(whole, ignore_index=ignore_index, packs=False))
+    return parcel.with_rows(settle(whole, ignore_index=ignore_index, packs=False, weighted=weighted))
 
 
 def _read(rows: Any, ignore_index: int | None) -> RaggedBatch:

@@ -23,8 +23,10 @@ _SETTLED = frozenset({"spans", "labels"})
 PER_TOKEN = ("labels", *MASKS, "position_ids")
 
 
-def settle(batch: RaggedBatch, *, ignore_index: int | None, packs: bool) -> RaggedBatch:
+def settle(batch: RaggedBatch, *, ignore_index: int | None, packs: bool, weighted: bool) -> RaggedBatch:
     """Return the batch with its columns applied: `spans` and `labels` are left, and say what the others said.
+
+    So are the `weights` of spans, where they are honoured.
 
     Rows are cut to where their attention mask is 1. A label where a mask is 0, or that is -100, becomes
     `ignore_index`. Rows that hold several documents become packs of them.
@@ -33,6 +35,7 @@ def settle(batch: RaggedBatch, *, ignore_index: int | None, packs: bool) -> Ragg
         batch: The rows and all their columns.
         ignore_index: What labels hold where there is no target; None if they cannot mark it.
         packs: Whether rows may hold several documents.
+        weighted: Whether spans may weigh otherwise than 1.
 
     Raises:
         CollateError: A column contradicts its row or another column, or cannot be honoured.
@@ -45,10 +48,14 @@ def settle(batch: RaggedBatch, *, ignore_index: int | None, packs: bool) -> Ragg
             raise CollateError(f"row {i} has {lengths[i]} input_ids and {what}: one a token")
     if ignore_index == IGNORED and columns.keys() <= _SETTLED:
         return batch
-    if "weights" in columns and (columns["weights"].joined() != 1).any():
-        raise CollateError("the batch has weights other than 1: labels cannot hold them; leave out 'weights'")
+    kept = _SETTLED | ({"weights"} if weighted and "spans" in columns else set())
+    if "weights" in columns.keys() - kept and (columns["weights"].joined() != 1).any():
+        raise CollateError(
+            "the batch has weights other than 1: labels cannot hold them; weights of spans become `loss_weights` "
+            "with supervise=\"response\" and without as_tuple; or leave out 'weights'"
+        )
     batch = _without_padding(batch)
-    settled = {name: batch.columns[name] for name in _SETTLED if name in columns}
+    settled = {name: batch.columns[name] for name in kept if name in columns}
     masks = [name for name in _TARGET_MASKS if name in columns]
     if masks and "spans" not in settled:  # the masks alone say what is a response
         settled["spans"] = _whole_rows(batch)
