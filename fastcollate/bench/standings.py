@@ -27,7 +27,17 @@ def print_standings(facts: dict[str, Any]) -> None:
     _say("gain", _gain(facts["loops"]))
     if not facts["copies"]:
         _say("device", "batches stay on the CPU: no copies are made")
+    _say("ranks", _waiting(facts["idle_of_packs"]))
     _say("equal work", _checked(facts))
+
+
+def _waiting(idle: dict[str, Any]) -> str:
+    if idle["ranks"] == 1:
+        return "there is one, which waits for nobody; --world-size R tells how long R ranks wait for each other"
+    return (
+        f"of the time of {idle['ranks']:,} ranks that share these packs {100 * idle['by_work']:.2f} % is lost on "
+        f"waiting for the busiest one of a step; with packs dealt at random {100 * idle['at_random']:.2f} %."
+    )
 
 
 def _subject(facts: dict[str, Any]) -> str:

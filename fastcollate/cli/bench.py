@@ -5,7 +5,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fastcollate.arguments import check_count
+from fastcollate.arguments import check_count, check_counts
 from fastcollate.bench.loops import (
     TokenLists,
     features_of,
@@ -18,6 +18,7 @@ from fastcollate.bench.loops import (
 from fastcollate.bench.race import ROUNDS, Epoch, Lap, race
 from fastcollate.bench.sample import expected_padding, sample
 from fastcollate.bench.standings import TITLES, print_standings
+from fastcollate.bench.waiting import idle_shares
 from fastcollate.cli.any_corpus import add_corpus, opened
 from fastcollate.corpus.corpus import block_of
 from fastcollate.errors import InputError, PlanError, plural
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", type=int, default=32, metavar="N", help="rows of a batch (default: 32)")
     add("--pack", type=int, metavar="N", help=f"tokens of a pack (default: {_PACK})")
     add("--shuffle-block", type=int, metavar="N", help="records that stay together (default: the corpus decides)")
+    add("--world-size", type=int, default=8, metavar="R", help="ranks whose waiting is told (default: 8)")
     add("--records", type=int, metavar="N", help="use N random records (default: enough for some seconds)")
     add("--seed", type=int, default=0, metavar="N", help="of the sample and the shuffle (default: 0)")
     add("--device", default="cpu", metavar="NAME", help="where batches go, such as cuda (default: cpu)")
@@ -56,13 +58,13 @@ def run(args: argparse.Namespace) -> None:
     """Run all loops over the same records, and say what they deliver and how fast."""
     store = opened(args)
     batch_size = check_count("batch_size", args.batch_size, 1, error=PlanError)
-    seed = check_count("seed", args.seed, error=PlanError)
+    seed, ranks = check_counts(seed=(args.seed, 0), world_size=(args.world_size, 1), error=PlanError)
     used = sample(store, args.records, batch_size=batch_size, seed=seed)
     batch_size = min(batch_size, len(used))
     length = max(2, min(_PACK, used.num_tokens)) if args.pack is None else args.pack
     packs = max(1, round(batch_size * used.num_tokens / len(used) / max(1, length)))  # about as many tokens
-    common = {"seed": seed, "device": args.device, "transfer": args.transfer}
-    common |= {"shuffle_block": block_of(used, args.shuffle_block)}
+    placed = {"seed": seed, "shuffle_block": block_of(used, args.shuffle_block)}
+    common = placed | {"device": args.device, "transfer": args.transfer}
     pad = store.eot_token_id or 0
     with announced("loading torch ..."):
         padded = padded_loader(used, batch_size=batch_size, pad=pad, **common)
@@ -84,6 +86,7 @@ def run(args: argparse.Namespace) -> None:
         "rounds": ROUNDS,
         "expected_plain_padding": expected_padding(*store.length_histogram(), batch_size),
         "loops": _facts(laps),
+        "idle_of_packs": idle_shares(used, length=length, batch_size=packs, ranks=ranks, **placed),
         "reads": {name: asdict(loader.stats.reads) for name, loader in (("padded", padded), ("packed", packed))},
         "copies": {name: copies(loader.stats) for name, loader in _copying(padded, packed).items()},
     }
