@@ -21,6 +21,7 @@ from benchmarks.harness.timing import seconds, spread
 collect_ignore = ["bench_peers.py"] if os.environ.get("FASTCOLLATE_PEERS") == "0" else []
 ROUNDS = 7
 QUICK_ROUNDS = 3
+ENOUGH = {"short", "very-long"}  # corpora as tests: the others run through the same code
 QUICK_EXPONENT = 6  # a quick run leaves out what has more than 10^6 records
 ROWS = pytest.StashKey[list]()
 FIGURES = pytest.StashKey[list]()
@@ -34,6 +35,19 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.stash[ROWS] = []
     config.stash[FIGURES] = []
+
+
+def pytest_collection_modifyitems(config, items):
+    """As tests, leave out cases that differ from others by what they measure alone."""
+    if not config.getoption("benchmark_enable"):
+        left_out = [item for item in items if item.get_closest_marker("measured")]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def kinds(*names):
+    """The corpora as parameters of a fixture."""
+    return [pytest.param(name, marks=[] if name in ENOUGH else pytest.mark.measured) for name in names]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -94,13 +108,13 @@ def corpus_of(tmp_path_factory, sized):
     return made
 
 
-@pytest.fixture(scope="session", params=list(DISTRIBUTIONS))
+@pytest.fixture(scope="session", params=kinds(*DISTRIBUTIONS))
 def corpus(request, corpus_of):
     """(kind, store) of a synthetic corpus."""
     return corpus_of(request.param)
 
 
-@pytest.fixture(scope="session", params=[*DISTRIBUTIONS, *REAL])
+@pytest.fixture(scope="session", params=kinds(*DISTRIBUTIONS, *REAL))
 def any_corpus(request, corpus_of):
     """(kind, store) of a synthetic corpus, or of real records where they are."""
     return corpus_of(request.param)
