@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+from itertools import islice
 
 import pytest
 from hypothesis import settings
@@ -93,6 +94,23 @@ def make_machine(kind):  # noqa: C901  # one rule for each thing a user may do
             self.begin(KINDS[kind]())
             self.dataset.load_state_dict(state)
             self.kept = True
+
+        @rule(saved=states, world_size=st.integers(2, 5), steps=st.integers(0, 3))
+        def go_on_over_ranks(self, saved, world_size, steps):
+            state, self.epoch, self.taken = saved
+            ranks = [KINDS[kind](rank=rank, world_size=world_size) for rank in range(world_size)]
+            left = self.batches_of(self.epoch)[self.taken :]
+            steps = min(steps, len(left) // world_size)  # what is left of the epoch then is dealt out anew
+            streams = []
+            for dataset in ranks:
+                dataset.load_state_dict(state)
+                streams.append([ids(batch) for batch in islice(dataset, steps)])
+            assert [batch for step in zip(*streams, strict=True) for batch in step] == left[: steps * world_size]
+            states = [dataset.state_dict() for dataset in ranks]
+            assert states == world_size * states[:1]
+            self.begin(KINDS[kind]())
+            self.dataset.load_state_dict(states[0])
+            self.taken, self.kept = self.taken + steps * world_size, True
 
         @rule(epoch=st.integers(0, 3))
         def set_epoch(self, epoch):
