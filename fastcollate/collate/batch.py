@@ -208,7 +208,8 @@ class Batch(dict[str, Any]):
             )
         rank, size = self.chunked.check(cp_rank, cp_size)
         inputs, part, held = self["input_ids"], self.map_tensors(lambda tensor: tensor), dict(self)
-        for name in {"labels", "loss_weights"} & held.keys():
+        named: list[str] = [name for name in ("labels", "loss_weights") if name in held]
+        for name in named:
             held[f"shift_{name}"] = self[name].reshape(-1).roll(-1).view_as(inputs)  # a document begins ignored
         cells = self.chunked.cells(rank, size, inputs.device)
         for name, value in held.items():

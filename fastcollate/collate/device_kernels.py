@@ -1,7 +1,7 @@
 """Padding on the device: the semantics of the NumPy kernels in vectorised torch, from staged arrays.
 
-Tokens come side by side in their store's dtype, everything else as int32. No operation here makes the host wait
-for the device.
+Tokens come side by side in their store's dtype, weights as float32, everything else as int32. No operation here
+makes the host wait for the device.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class RowsBuild(NamedTuple):
 
     The staged arrays: `tokens` side by side; `rows: int32[2|3, R]`, for each row of all batches its first cell,
     the cell of its first token where that is another, and the length of its sequence, unless rows of one length
-    fill all cells; `labels` and `runs` where there are any. Of the row [1 2 9] (its end token last), shift 1 and
-    3 columns: inputs [1 2 P], labels [2 9 -100].
+    fill all cells; `labels`, `runs` and their `weights` where there are any. Of the row [1 2 9] (its end token
+    last), shift 1 and 3 columns: inputs [1 2 P], labels [2 9 -100].
 
     Attributes:
         filled: Gives the batches out.
@@ -77,8 +77,8 @@ class PacksBuild(NamedTuple):
     """Builds the batches of documents that `PackingCollator.stage` made travel.
 
     The staged arrays: `tokens` side by side; `documents: int32[3, D]`, for each document of all batches its first
-    cell, its length and its number in its row; `labels`, `runs`, `cu_seqlens` and `cu_seqlens_padded` where there
-    are any.
+    cell, its length and its number in its row; `labels`, `runs` and their `weights`, `cu_seqlens` and
+    `cu_seqlens_padded` where there are any.
 
     Attributes:
         rows: The rows of each batch.

@@ -16,9 +16,9 @@ from fastcollate.collate.packed_rows.fixed import check_capacity
 from fastcollate.collate.packed_rows.pack_layout import PackLayout, lay_out_flat, lay_out_packs
 from fastcollate.collate.packed_rows.zigzag import chunked_batches
 from fastcollate.collate.reading.inputs import read_parcel
-from fastcollate.collate.runs import Runs, runs_of_packs, sums_of, travelling, wanted_cells
+from fastcollate.collate.runs import Learnt, Runs, runs_of_packs, sums_of, travelling, wanted_cells
 from fastcollate.collate.staged import Allocator, Sources, Staged, new_arrays, stage_arrays, stage_singly
-from fastcollate.collate.views import Flat, array_views
+from fastcollate.collate.views import Flat
 from fastcollate.errors import CollateError
 from fastcollate.ragged import Capacity, Counted, IntArray, Parcel, RaggedBatch
 
@@ -177,10 +177,7 @@ class PackingCollator:
         if runs is not None:
             runs.weigh(arrays, self.ignore_index)
         describe_cells(arrays, layout, gaps)
-        supervised = self._num_supervised(parcel, layout, runs)
-        if supervised is None:
-            supervised = self._count(arrays["labels"], layout)
-        names, build = list(arrays), self._build(parcel, layout, supervised, runs)
+        names, build = list(arrays), self._build(parcel, layout, self._learnt(parcel, layout, runs, arrays))
         return {**arrays, **self._boundaries(parcel, layout)}, FilledPacks(names, build)
 
     def count(self, parcel: Parcel) -> Counted:
@@ -188,16 +185,7 @@ class PackingCollator:
         parcel, layout = self._lay_out(parcel)
         if layout is None:
             return Counted.joined([self.count(part) for part in parcel.singles()])
-        runs = self._runs(parcel, layout)
-        supervised = self._num_supervised(parcel, layout, runs)
-        if supervised is None:
-            supervised = self.fill(parcel, new_arrays)[1].build.num_supervised
-        return Counted(layout.num_tokens, np.array(supervised), None if runs is None else runs.sums)
-
-    def _count(self, labels: IntArray, layout: PackLayout) -> list[int]:
-        """The labels of each batch that count in the loss."""
-        views = array_views(labels, layout.rows, layout.columns)
-        return [int(np.count_nonzero(view.numpy() != self.ignore_index)) for view in views]
+        return Counted.of(layout.num_tokens, *self._learnt(parcel, layout, self._runs(parcel, layout)))
 
     def stage(self, rows: Parcel | RaggedBatch | Sequence[Any], allocate: Allocator) -> Staged:
         """Return only the tokens of a parcel, in their own dtype, and what lays them out elsewhere.
@@ -218,14 +206,8 @@ class PackingCollator:
             sources["labels"] = given.joined().values
         sources |= travelling(runs)
         sources |= self._boundaries(parcel, layout)
-        supervised = self._num_supervised(parcel, layout, runs)
-        if supervised is None:  # rare, and known only once the labels are there: make them
-            gaps = layout.gaps(parcel.tokens.lengths)
-            inputs, labels = (np.empty(layout.cells, np.int64) for _ in range(2))
-            tokens = place_tokens(parcel.tokens, layout, inputs, self.pad_token_id, gaps)
-            self._write_labels(labels, tokens, parcel, layout, runs=runs, gaps=gaps)
-            supervised = self._count(labels, layout)
-        return Staged(stage_arrays(sources, allocate), self._build(parcel, layout, supervised, runs))
+        build = self._build(parcel, layout, self._learnt(parcel, layout, runs))
+        return Staged(stage_arrays(sources, allocate), build)
 
     def _lay_out(self, rows: Parcel | RaggedBatch | Sequence[Any]) -> tuple[Parcel, PackLayout | None]:
         """The parcel, and where in it each document lies; None where its batches need packs of many widths."""
@@ -241,7 +223,7 @@ class PackingCollator:
         """Which labels are targets, if not all are."""
         return None if self.supervise == "all" else runs_of_packs(parcel, layout)
 
-    def _build(self, parcel: Parcel, layout: PackLayout, supervised: list[int], runs: Runs | None) -> PacksBuild:
+    def _build(self, parcel: Parcel, layout: PackLayout, learnt: Learnt) -> PacksBuild:
         return PacksBuild(
             rows=layout.rows,
             columns=layout.columns,
@@ -256,8 +238,7 @@ class PackingCollator:
             longest=longest_documents(parcel, layout, self._capacity),
             record_ids=parcel.record_ids,
             num_tokens=layout.num_tokens.tolist(),
-            num_supervised=supervised,
-            loss_weights=sums_of(runs),
+            **learnt._asdict(),
         )
 
     def _boundaries(self, parcel: Parcel, layout: PackLayout) -> dict[str, NDArray[np.int32]]:
@@ -290,6 +271,12 @@ class PackingCollator:
         """The tensors of a batch that have a value for each cell."""
         beside = {"document_ids": self.keys == "plain", "attention_mask": self.attention_mask}
         return ["input_ids", "labels", "position_ids", *(name for name, wanted in beside.items() if wanted)]
+
+    def _learnt(self, parcel: Parcel, layout: PackLayout, runs: Runs | None, arrays: Flat | None = None) -> Learnt:
+        if (supervised := self._num_supervised(parcel, layout, runs)) is not None:
+            return Learnt(supervised, sums_of(runs))
+        arrays = self._fill(parcel, layout, new_arrays)[0] if arrays is None else arrays  # only the labels tell
+        return Learnt.counted(arrays, layout.rows, layout.columns, ignore_index=self.ignore_index, first=0)
 
     def _num_supervised(self, parcel: Parcel, layout: PackLayout, runs: Runs | None) -> list[int] | None:
         """The labels of each batch that count in the loss; None if only the labels can tell."""

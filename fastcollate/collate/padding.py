@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal, get_args
 
-import numpy as np
-
 from fastcollate.arguments import check_choices, check_count, check_counts, check_flags
 from fastcollate.collate.batch import with_steps
 from fastcollate.collate.device_kernels import RowsBuild
@@ -13,9 +11,9 @@ from fastcollate.collate.kernels import fill_batches, join_sequences
 from fastcollate.collate.one_batch import PlainRows
 from fastcollate.collate.reading.inputs import read_parcel, read_rows
 from fastcollate.collate.row_layout import PaddingSide, RowLayout, Truncation, lay_out
-from fastcollate.collate.runs import Runs, runs_of_rows, sums_of, travelling, wanted_cells
+from fastcollate.collate.runs import Learnt, Runs, runs_of_rows, sums_of, travelling, wanted_cells
 from fastcollate.collate.staged import Allocator, Built, Sources, Staged, new_arrays, stage_arrays
-from fastcollate.collate.views import FilledRows, Flat, array_views
+from fastcollate.collate.views import FilledRows, Flat
 from fastcollate.errors import CollateError
 from fastcollate.ragged import Counted, IntArray, Parcel, RaggedBatch
 
@@ -166,13 +164,17 @@ class PaddingCollator:
         parcel, layout = self._lay_out(rows)
         runs = self._runs(parcel, layout)
         arrays = self._fill(parcel, layout, runs, self._names, allocate)
-        supervised = self._num_supervised(parcel, layout, runs) or self._count(arrays["labels"], layout)
-        return arrays, self._filled(parcel, layout, supervised, runs)
+        return arrays, self._filled(parcel, layout, runs, arrays)
 
-    def _filled(self, parcel: Parcel, layout: RowLayout, supervised: list[int], runs: Runs | None) -> FilledRows:
+    def _filled(
+        self, parcel: Parcel, layout: RowLayout, runs: Runs | None, arrays: Flat | None = None
+    ) -> FilledRows:
         shapes, tokens = (layout.counts, layout.columns), layout.num_tokens().tolist()
-        names = tuple(wanted_cells(self._names, layout.cells, runs))
-        return FilledRows(names, *shapes, self.as_tuple, parcel.record_ids, tokens, supervised, sums_of(runs))
+        names, learnt = (
+            tuple(wanted_cells(self._names, layout.cells, runs)),
+            self._learnt(parcel, layout, runs, arrays),
+        )
+        return FilledRows(names, *shapes, self.as_tuple, parcel.record_ids, tokens, *learnt)
 
     def stage(self, rows: Parcel | RaggedBatch | Sequence[Any], allocate: Allocator) -> Staged:
         """Return only the tokens of a parcel, side by side in their own dtype, and what pads them elsewhere.
@@ -190,16 +192,14 @@ class PaddingCollator:
             places = (layout.first, layout.places) if layout.left else (layout.first,)
             sources["rows"] = (*places, layout.sequences)
         sources |= travelling(runs)
-        filled = self._filled(parcel, layout, self._supervised(parcel, layout, runs), runs)
-        build = RowsBuild(filled, layout.shift, self.pad_token_id, self._unlabelled)
+        build = RowsBuild(self._filled(parcel, layout, runs), layout.shift, self.pad_token_id, self._unlabelled)
         return Staged(stage_arrays(sources, allocate), build)
 
     def count(self, rows: Parcel) -> Counted:
         """Return the tokens and the targets that each batch of a parcel would have, and what these weigh."""
         parcel, layout = self._lay_out(rows)
         runs = self._runs(parcel, layout)
-        supervised = np.array(self._supervised(parcel, layout, runs))
-        return Counted(layout.num_tokens(), supervised, None if runs is None else runs.sums)
+        return Counted.of(layout.num_tokens(), *self._learnt(parcel, layout, runs))
 
     @property
     def _marked(self) -> int | None:
@@ -211,7 +211,8 @@ class PaddingCollator:
         """How a batch of plain rows is padded; None if these arguments ask for more."""
         counted = self.labels and self.ignore_index is not None and self.ignore_index >= 0
         more = self.padding_side == "left" or self.supervise == "response"
-        if counted or more or type(self).fill is not PaddingCollator.fill:
+        own = type(self)
+        if counted or more or (own.fill, own.collate) != (PaddingCollator.fill, PaddingCollator.collate):
             return None
         return PlainRows(
             self._names,
@@ -269,10 +270,12 @@ class PaddingCollator:
             runs.weigh(arrays, self._unlabelled)
         return arrays
 
-    def _supervised(self, parcel: Parcel, layout: RowLayout, runs: Runs | None) -> list[int]:
+    def _learnt(self, parcel: Parcel, layout: RowLayout, runs: Runs | None, arrays: Flat | None = None) -> Learnt:
         if (supervised := self._num_supervised(parcel, layout, runs)) is not None:
-            return supervised
-        return self._count(self._fill(parcel, layout, runs, ["labels"], new_arrays)["labels"], layout)
+            return Learnt(supervised, sums_of(runs))
+        arrays = self._fill(parcel, layout, runs, ["labels"], new_arrays) if arrays is None else arrays
+        shapes, first = (layout.counts, layout.columns), 1 - layout.shift
+        return Learnt.counted(arrays, *shapes, ignore_index=self.ignore_index, first=first)
 
     def _num_supervised(self, parcel: Parcel, layout: RowLayout, runs: Runs | None) -> list[int] | None:
         """The labels of each batch that count in the loss; None if only the labels can tell."""
@@ -289,11 +292,6 @@ class PaddingCollator:
             counts = layout.num_tokens() - (0 if layout.shift else layout.filled_first())
         found: list[int] = counts.tolist()
         return found
-
-    def _count(self, labels: IntArray, layout: RowLayout) -> list[int]:
-        """The labels of each batch that count; the first column does not, unless labels are shifted already."""
-        views, first = array_views(labels, layout.counts, layout.columns), 1 - layout.shift
-        return [int(np.count_nonzero(view.numpy()[:, first:] != self.ignore_index)) for view in views]
 
 
 def _optional(name: str, value: int | None, least: int | None = None) -> int | None:

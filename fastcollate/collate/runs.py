@@ -1,4 +1,4 @@
-"""Which labels are targets under `supervise="response"`: runs of supervised tokens, as cells of batches."""
+"""Which labels are targets under `supervise="response"`, as runs of cells; and how many batches learn in all."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from numpy.typing import DTypeLike, NDArray
 from fastcollate.collate.packed_rows.pack_layout import PackLayout
 from fastcollate.collate.row_layout import RowLayout
 from fastcollate.collate.staged import Sources, Wanted
+from fastcollate.collate.views import array_views
 from fastcollate.errors import CollateError
 from fastcollate.ragged import IntArray, Parcel, rows_between
 
-__all__ = ["WEIGHTS", "Runs", "runs_of_packs", "runs_of_rows", "sums_of", "travelling", "wanted_cells"]
+__all__ = ["WEIGHTS", "Learnt", "Runs", "runs_of_packs", "runs_of_rows", "sums_of", "travelling", "wanted_cells"]
 
 WEIGHTS = "loss_weights"
 
@@ -47,6 +48,42 @@ class Runs(NamedTuple):
         out[arrays["labels"] == ignore_index] = 0
 
 
+class Learnt(NamedTuple):
+    """The labels of each batch that count in the loss, and what they weigh; None where each weighs 1."""
+
+    num_supervised: list[int]
+    loss_weights: list[float] | None
+
+    @classmethod
+    def counted(
+        cls,
+        arrays: Mapping[str, NDArray[Any]],
+        rows: Sequence[int],
+        columns: Sequence[int],
+        *,
+        ignore_index: int | None,
+        first: int,
+    ) -> Learnt:
+        """Return what the labels themselves tell, where runs do not: a token may have the value that is skipped.
+
+        Args:
+            arrays: The cells of all batches side by side, by name.
+            rows: The rows of each batch.
+            columns: The width of each batch.
+            ignore_index: The value that the loss skips.
+            first: The first column that counts: 1 where the model shifts labels and drops the first.
+
+        >>> Learnt.counted({"labels": np.array([7, -100, 7, 8])}, [1, 1], [2, 2], ignore_index=-100, first=1)
+        Learnt(num_supervised=[0, 1], loss_weights=None)
+        """
+        labels = [view.numpy()[:, first:] for view in array_views(arrays["labels"], rows, columns)]
+        counts = [int(np.count_nonzero(view != ignore_index)) for view in labels]
+        if WEIGHTS not in arrays:
+            return cls(counts, None)
+        weights = [view.numpy()[:, first:] for view in array_views(arrays[WEIGHTS], rows, columns)]
+        return cls(counts, [float(view.sum(dtype=np.float64)) for view in weights])
+
+
 def wanted_cells(names: Sequence[str], cells: int, runs: Runs | None) -> Wanted:
     """Return what arrays are wanted: int64[cells] of each name, and float32[cells] of weights if there are any."""
     wanted: dict[str, tuple[tuple[int, ...], DTypeLike]] = dict.fromkeys(names, ((cells,), np.int64))
@@ -73,7 +110,8 @@ def runs_of_rows(parcel: Parcel, layout: RowLayout) -> Runs:
     """Return the supervised runs of padded rows, in the cells of their labels.
 
     A tail that is a target is a run of its own. An appended end token always is; a token that was kept from a
-    row's end is if a span reaches it. An appended end token weighs what the row's last span does.
+    row's end is if a span reaches it, and weighs as much. An appended end token weighs what the row's last span
+    does.
 
     Raises:
         CollateError: The rows have no spans.
@@ -89,15 +127,17 @@ def runs_of_rows(parcel: Parcel, layout: RowLayout) -> Runs:
     starts, stops = ((values[i::2] + moved).clip(least, most) for i in (0, 1))
     if layout.tails is not None:
         rows = layout.tails.numbers()
+        stored = held = parcel.tokens.lengths[owner]
+        if parcel.cuts is not None:
+            stored = held + parcel.cuts[owner]
+        weighs = np.maximum(values[::2], stored - held) < np.minimum(values[1::2], stored)  # lies in the row
         if not layout.tails.appended:
-            stored = parcel.tokens.lengths if parcel.cuts is None else parcel.tokens.lengths + parcel.cuts
-            last = stored[owner] - 1
-            reached = owner[(values[::2] <= last) & (last < values[1::2])]
-            rows = rows[np.isin(rows, reached)]
+            weighs = (values[::2] < stored) & (stored <= values[1::2])
+            rows = rows[np.isin(rows, owner[weighs])]
         starts, stops = np.concatenate([starts, ends[rows]]), np.concatenate([stops, ends[rows] + 1])
         order = np.argsort(starts, kind="stable")
         if weights is not None:
-            weights = np.concatenate([weights, _last_of(weights, owner, rows)])[order]
+            weights = np.concatenate([weights, _last_of(weights[weighs], owner[weighs], rows)])[order]
         starts, stops, owner = starts[order], stops[order], np.concatenate([owner, rows])[order]
     predicted = stops - starts
     if not shift:  # the first column is nobody's target
@@ -122,17 +162,22 @@ def runs_of_packs(parcel: Parcel, layout: PackLayout) -> Runs:
     return Runs(starts, stops, _by_batch(predicted, owner, parcel.edges), weights, sums)
 
 
-def _by_batch(of_runs: NDArray[Any], owner: IntArray, edges: IntArray) -> NDArray[Any]:
-    """The sum over each batch of what belongs to its rows, [C]; `owner: int64[S]` rises."""
-    before = np.concatenate([[0], of_runs.cumsum()])
-    found: NDArray[Any] = np.diff(before[np.searchsorted(owner, edges)])
+def _by_batch(counts: IntArray, owner: IntArray, edges: IntArray) -> IntArray:
+    """int64[C]: the sum over each batch of what belongs to its rows; `owner: int64[S]` rises."""
+    before = np.concatenate([[0], counts.cumsum()])
+    found: IntArray = np.diff(before[np.searchsorted(owner, edges)])
     return found
 
 
 def _sums(
     predicted: IntArray, weights: NDArray[np.float32] | None, owner: IntArray, edges: IntArray
 ) -> NDArray[np.float64] | None:
-    return None if weights is None else _by_batch(predicted * weights.astype(np.float64), owner, edges)
+    """float64[C]: what the predicted cells weigh, each batch by itself: none has the rounding of another."""
+    if weights is None:
+        return None
+    batches = np.searchsorted(edges, owner, side="right") - 1
+    counted = np.where(predicted > 0, predicted * weights.astype(np.float64), 0)
+    return np.bincount(batches, counted, minlength=len(edges) - 1).astype(np.float64, copy=False)
 
 
 def _last_of(weights: NDArray[np.float32], owner: IntArray, rows: IntArray) -> NDArray[np.float32]:

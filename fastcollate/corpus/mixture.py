@@ -235,5 +235,5 @@ class Mixture:
                 for name, column in self.columns.items()
                 if column.is_text
             },
-            unweighted={number for number in numbers if not self._is_weighted(self.sources[number])},
+            unweighted={n: s.corpus.columns for n, s in enumerate(self.sources) if not self._is_weighted(s)},
         )

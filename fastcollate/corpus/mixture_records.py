@@ -32,12 +32,13 @@ class MixtureRecords:
         keys: list[int],
         texts: Mapping[str, Sequence[NDArray[np.int32]]],
         *,
-        unweighted: Collection[int] = (),
+        unweighted: Mapping[int, Collection[str]] | None = None,
     ) -> None:
         """Args: of each source its records, how many those are, and come in an epoch; the keys of what is chosen;
-        and what its numbers become in columns of strings. And the sources whose spans all weigh 1.
+        and what its numbers become in columns of strings; and the columns of sources whose spans all weigh 1.
         """
-        self._records, self._texts, self._unweighted = records, texts, unweighted
+        self._records, self._texts = records, texts
+        self._unweighted = {number: set(names) for number, names in (unweighted or {}).items()}
         self._sizes = np.maximum(sizes, 1)  # nobody asks for a record of an empty source
         self._begins = np.cumsum([0, *counts])
         self._bases = np.cumsum([0, *sizes])
@@ -102,8 +103,9 @@ class MixtureRecords:
         def of_source(number: int, rows: IntArray) -> Found:
             if number not in self._unweighted or "weights" not in columns:
                 return self._renumbered(number, look_up(number, rows, columns))
-            others = [name for name in columns if name != "weights"]
-            return _weighed(self._renumbered(number, look_up(number, rows, others)))
+            wanted = {name for name in columns if name != "weights"} | ({"spans"} & self._unweighted[number])
+            found = _weighed(self._renumbered(number, look_up(number, rows, wanted)))
+            return found._replace(columns={name: found.columns[name] for name in columns if name in found.columns})
 
         sources, rows = self.locate(indices)
         parts = [(places, of_source(number, rows[places])) for number, places in places_by_home(sources)]

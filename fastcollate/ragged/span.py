@@ -14,6 +14,7 @@ from fastcollate.ragged.ragged import IntArray
 
 __all__ = ["Span", "bounds_at"]
 
+_AT_ONCE = 1 << 20  # bytes of blocks, which are copied twice
 _FARTHEST = 1 << 46  # values between two arrays: all addresses that programs have
 
 
@@ -87,12 +88,19 @@ class Span(NamedTuple):
         into = (at - (ends - blocks) * block).repeat(blocks)
         into += np.arange(0, len(into) * block, block)
         into[ends - 1] = at + np.maximum(counts - block, 0)
+        source = into + (places - at).repeat(blocks)
         out = np.empty(cells + block, self.values.dtype)
-        _items(out, block)[into] = _items(self.values, block)[into + (places - at).repeat(blocks)]
+        values, copied, some = (
+            _items(self.values, block),
+            _items(out, block),
+            max(1, _AT_ONCE // out[:block].nbytes),
+        )
+        for first in range(0, len(into), some):
+            copied[into[first : first + some]] = values[source[first : first + some]]
         return out[:cells]
 
     def rectangle(self, places: IntArray, width: int) -> NDArray[Any]:
-        """Return the `width` values, 16,384 at most, from each place on, side by side; the places were checked.
+        """Return the `width` values from each place on, side by side; the places were checked.
 
         Items of many bytes without a type are copied by one memcpy each, several times as fast as slices.
         """

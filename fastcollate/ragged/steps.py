@@ -45,6 +45,11 @@ class Counted(NamedTuple):
     num_supervised: IntArray
     loss_weight: NDArray[np.float64] | None = None
 
+    @classmethod
+    def of(cls, num_tokens: IntArray, num_supervised: list[int], loss_weight: list[float] | None) -> Self:
+        """Return what was counted; see the attributes."""
+        return cls(num_tokens, np.array(num_supervised), None if loss_weight is None else np.array(loss_weight))
+
     @property
     def weights(self) -> NDArray[Any]:
         """What the targets of each batch weigh, in any case."""
@@ -128,7 +133,7 @@ class Steps(NamedTuple):
         if known is None:
             raise StateError(
                 "workers do not count what a step of several ranks holds where accumulate is 1, since it costs "
-                "them time: read with num_workers=0 to ask for step_num_tokens or step_num_supervised"
+                "them time: read with num_workers=0 to ask for what a step has"
             )
         tokens, targets, weights = known
         places = zip(self.micro.tolist(), self.home.tolist(), strict=True)

@@ -80,7 +80,7 @@ class TitanLoader:
         """Yield what is left of the epoch, and then those that follow.
 
         Raises:
-            CollateError: The collator's batches have no `input_ids` and `labels`.
+            CollateError: The collator's batches have no `input_ids` and `labels`, or have weights.
         """
         if self._first_epoch is not None:
             yield from map(self._titan, self._first_epoch)
@@ -106,6 +106,8 @@ class TitanLoader:
     def _titan(self, batch: Any) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         if not isinstance(batch, dict) or not {"input_ids", "labels"} <= batch.keys():
             raise CollateError(f"torchtitan's batches have input_ids and labels: {_WANTED}")
+        if "loss_weights" in batch:
+            raise CollateError("the records have weights, and torchtitan's loss knows none: prepare them without")
         labels = batch["labels"]
         if self._shift:
             last = labels.new_full((len(labels), 1), self._ignore_index)

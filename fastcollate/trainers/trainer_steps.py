@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 import torch
@@ -51,13 +52,13 @@ def check_weights(trainer: Any, dataset: PlannedDataset[Any]) -> None:
     Raises:
         InputError: Nobody would multiply the losses by the weights.
     """
-    transformers = framework("transformers")
-    own = isinstance(trainer.model, transformers.PreTrainedModel)
-    own = own and type(trainer).compute_loss is transformers.Trainer.compute_loss
-    if own and "weights" in dataset.corpus.columns:
+    if "weights" not in dataset.corpus.columns:
+        return
+    whose = type(trainer).compute_loss.__module__.partition(".")[0]
+    if whose in {"transformers", "trl"} and "loss_weights" not in signature(trainer.model.forward).parameters:
         raise InputError(
-            "the records have weights, and the loss of a model of transformers passes them over: override "
-            "compute_loss, which finds them in inputs['loss_weights'], or prepare the records without weights"
+            "the records have weights, and neither Trainer nor its model looks at them: override compute_loss, "
+            "which finds them in inputs['loss_weights'], or prepare the records without weights"
         )
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from batches import content
 
-from fastcollate import Batch, CollateError, PackingCollator, PaddingCollator, Ragged, RaggedBatch
+from fastcollate import Batch, BucketedDataset, CollateError, PackingCollator, PaddingCollator, Ragged, RaggedBatch
 from fastcollate.collate.staged import Collator, new_arrays
 from fastcollate.ragged import Parcel, Rows, Scattered
 
@@ -174,3 +174,12 @@ def test_a_batch_of_fillers_has_nothing_to_weigh(kind):
     found = kind(0)(batch)
     assert (found.num_tokens, found.num_supervised) == (0, 0)
     assert found["labels"].eq(-100).all()
+
+
+def test_a_collator_that_overrides_how_batches_are_made_is_asked_for_each():
+    class Named(PaddingCollator):
+        def collate(self, rows, allocate):
+            return [{**batch, "name": 1} for batch in super().collate(rows, allocate)]
+
+    (batch,) = BucketedDataset(Ragged.from_rows([[1, 2], [3]]), batch_size=2)
+    assert Named(0)(batch)["name"] == Named(0)([[1, 2], [3]])["name"] == 1

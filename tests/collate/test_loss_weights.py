@@ -22,7 +22,7 @@ from fastcollate import (
 )
 from fastcollate.collate.staged import new_arrays
 from fastcollate.errors import CollateError
-from fastcollate.ragged import Rows
+from fastcollate.ragged import Parcel, Rows
 
 PAD = 999
 
@@ -200,6 +200,63 @@ def test_a_mixture_has_weights_of_one_for_sources_without(weighted, store):
 def test_who_has_no_room_for_weights_says_so(weighted, collator):
     with pytest.raises(CollateError, match=r"weights other than 1.*loss_weights"):
         collator(next(iter(BucketedDataset(weighted, batch_size=8))))
+
+
+LABELS = {
+    "labels": ({"labels": [5, -100, 7, 8]}, {}, [0, 0, 0.5, 0.5]),
+    "a mask": ({"loss_mask": [1, 1, 0, 1]}, {}, [0, 0.5, 0, 0.5]),
+    "a token": ({}, {"ignore_index": 7}, [0, 0.5, 0, 0.5]),
+}
+
+
+@pytest.mark.parametrize("make", [PaddingCollator, PackingCollator])
+@pytest.mark.parametrize("kind", LABELS)
+def test_what_labels_leave_out_weighs_nothing(make, kind):
+    columns, arguments, expected = LABELS[kind]
+    batch = batch_of([([5, 6, 7, 8], [(1, 4, 0.5)])])
+    given = {name: Rows(np.array(values), np.array([0]), np.array([4])) for name, values in columns.items()}
+    batch, collator = (
+        replace(batch, columns={**batch.columns, **given}),
+        make(9, supervise="response", **arguments),
+    )
+    staged = collator.stage(batch, new_arrays)
+    (built,) = staged.build({name: torch.from_numpy(array) for name, array in staged.arrays.items()})
+    for made in (collator(batch), built):
+        assert made["loss_weights"].tolist() == [expected]
+        assert (made.num_supervised, made.loss_weight) == (2, 1.0)
+    counted = collator.count(Parcel.of(batch))
+    assert (counted.num_supervised.tolist(), counted.weights.tolist()) == ([2], [1.0])
+
+
+@pytest.mark.parametrize(
+    ("spans", "max_length", "expected"),
+    [
+        ([(2, 10, 1.0), (12, 20, 9.0)], 10, [0, 0, 1, 1, 1]),  # token 9 is kept, which the first span has
+        ([(0, 6, 1.0), (6, 6, 9.0)], 6, [1, 1, 1, 1, 1]),
+    ],
+)
+def test_the_end_that_is_kept_weighs_what_its_own_span_does(spans, max_length, expected):
+    rows = BucketedDataset(Ragged.from_rows([list(range(20))]), batch_size=1, max_length=max_length)
+    whole = batch_of([(list(range(20)), spans)])
+    batch = replace(next(iter(rows)), columns=whole.columns)
+    collator = PaddingCollator(PAD, max_length=5, truncation="keep_end", supervise="response")
+    assert collator(batch)["loss_weights"].tolist() == [expected]
+
+
+def test_batches_of_a_parcel_weigh_by_themselves():
+    whole = batch_of([([1, 2, 3], [(1, 3, weight)]) for weight in (0.1, 1e30, 0.2, 0.3)])
+    parcel = replace(Parcel.of(whole), edges=np.arange(5))
+    found = [batch.loss_weight for batch in PaddingCollator(PAD, supervise="response").collate(parcel, new_arrays)]
+    assert found == [2 * float(np.float32(weight)) for weight in (0.1, 1e30, 0.2, 0.3)]
+
+
+def test_weights_of_a_mixture_are_there_without_its_spans(weighted, store):
+    both = mix([(weighted, 1), (store, 1)])
+    alone = both.at_epoch(0, 0).gather(np.arange(len(both)), ["weights"]).columns
+    beside = both.at_epoch(0, 0).gather(np.arange(len(both)), ["spans", "weights"]).columns
+    assert list(alone) == ["weights"]
+    np.testing.assert_array_equal(alone["weights"].lengths, beside["spans"].lengths // 2)
+    np.testing.assert_array_equal(alone["weights"].joined(), beside["weights"].joined())
 
 
 def test_as_many_weights_as_spans():
