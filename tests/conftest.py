@@ -18,10 +18,14 @@ for name in [name for name in os.environ if name == "PYTEST_ADDOPTS" or name.sta
 
 @pytest.fixture(scope="session", autouse=True)
 def interrupts_are_heard():
-    """Ctrl-C, which a shell lets its background jobs ignore, here and in the processes that tests start."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Ctrl-C, which a shell lets its background jobs ignore, and SIGHUP, which nohup does, here and in processes."""
+    heard = {signal.SIGINT: signal.default_int_handler}
+    if hasattr(signal, "SIGHUP"):
+        heard[signal.SIGHUP] = signal.SIG_DFL
+    before = {number: signal.signal(number, handler) for number, handler in heard.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
