@@ -18,7 +18,7 @@ for name in [name for name in os.environ if name == "PYTEST_ADDOPTS" or name.sta
 
 @pytest.fixture(scope="session", autouse=True)
 def interrupts_are_heard():
-    """Ctrl-C, which a shell lets its background jobs ignore, and SIGHUP, which nohup does, here and in processes."""
+    """Ctrl-C, which background jobs of a shell ignore, and SIGHUP, ignored under nohup: here and in processes."""
     heard = {signal.SIGINT: signal.default_int_handler}
     if hasattr(signal, "SIGHUP"):
         heard[signal.SIGHUP] = signal.SIG_DFL
