@@ -7,10 +7,19 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
+from stores import write_store
 from tiny import COLLATE, STEPS, Tiny, by_hand, corpus, dataset, evaluation, optimizer_of
 from torch.distributed.checkpoint.stateful import Stateful
 
-from fastcollate import CollateError, PackedDataset, PackingCollator, PaddingCollator, PlanError, StateError
+from fastcollate import (
+    BucketedDataset,
+    CollateError,
+    PackedDataset,
+    PackingCollator,
+    PaddingCollator,
+    PlanError,
+    StateError,
+)
 from fastcollate.trainers.torchtitan import TitanLoader
 
 ALIGNED = PaddingCollator(0)
@@ -99,7 +108,7 @@ def test_validation_comes_in_one_order_and_shifted_labels_are_not_shifted_again(
     assert torch.equal(batch[1], next(iter(map(COLLATE, evaluation())))["labels"])
 
 
-def test_what_is_no_batch_of_torchtitan_is_refused():
+def test_what_is_no_batch_of_torchtitan_is_refused(tmp_path):
     for collate in (PackingCollator(0, layout="flat"), PackingCollator(0, layout="flat", keys="transformers")):
         with pytest.raises(CollateError, match="torchtitan's batches are rows: give a PackingCollator, whose"):
             TitanLoader(dataset, collate, dp_rank=0, dp_world_size=1)
@@ -107,5 +116,8 @@ def test_what_is_no_batch_of_torchtitan_is_refused():
         next(iter(TitanLoader(dataset, PaddingCollator(0, labels=False), dp_rank=0, dp_world_size=1)))
     with pytest.raises(PlanError, match=r"the dataset is rank 0 of 1, and torchtitan says rank 1 of 2"):
         TitanLoader(dataset(), ALIGNED, dp_rank=1, dp_world_size=2)
+    weighted = BucketedDataset(write_store(tmp_path / "store", [4, 5], spans=True, weights=[0.5]), batch_size=2)
+    with pytest.raises(CollateError, match="the records have weights, and torchtitan's loss knows none"):
+        next(iter(TitanLoader(weighted, PaddingCollator(0, supervise="response"), dp_rank=0, dp_world_size=1)))
     with pytest.raises(StateError, match="the state of the loader is empty"):
         TitanLoader(dataset, ALIGNED, dp_rank=0, dp_world_size=1).load_state_dict({})
