@@ -20,7 +20,7 @@ from fastcollate.collate.runs import Learnt, Runs, runs_of_packs, sums_of, trave
 from fastcollate.collate.staged import Allocator, Sources, Staged, new_arrays, stage_arrays, stage_singly
 from fastcollate.collate.views import Flat
 from fastcollate.errors import CollateError
-from fastcollate.ragged import Capacity, Counted, IntArray, Parcel, RaggedBatch
+from fastcollate.ragged import Capacity, Counted, Parcel, RaggedBatch
 
 __all__ = ["PackingCollator"]
 
@@ -173,9 +173,7 @@ class PackingCollator:
         runs, gaps = self._runs(parcel, layout), layout.gaps(parcel.tokens.lengths)
         arrays = allocate(wanted_cells(self._names, layout.cells, runs))
         tokens = place_tokens(parcel.tokens, layout, arrays["input_ids"], self.pad_token_id, gaps)
-        self._write_labels(arrays["labels"], tokens, parcel, layout, runs=runs, gaps=gaps)
-        if runs is not None:
-            runs.weigh(arrays, self.ignore_index)
+        self._write_labels(arrays, parcel, layout, runs=runs, gaps=gaps, tokens=tokens)
         describe_cells(arrays, layout, gaps)
         names, build = list(arrays), self._build(parcel, layout, self._learnt(parcel, layout, runs, arrays))
         return {**arrays, **self._boundaries(parcel, layout)}, FilledPacks(names, build)
@@ -247,24 +245,26 @@ class PackingCollator:
 
     def _write_labels(
         self,
-        labels: IntArray,
-        tokens: NDArray[Any],
+        arrays: Flat,
         parcel: Parcel,
         layout: PackLayout,
         *,
         runs: Runs | None,
         gaps: Stretches,
+        tokens: NDArray[Any] | None = None,
     ) -> None:
-        """Write a label for each cell where there is a target, and `ignore_index` elsewhere."""
-        given = parcel.columns.get("labels")
+        """Write a label for each cell where there is a target, `ignore_index` elsewhere, and what each counts."""
+        labels, given = arrays["labels"], parcel.columns.get("labels")
         if given is None:
-            np.copyto(labels, tokens)
+            np.copyto(labels, parcel.tokens.laid_out(layout.begins, layout.cells) if tokens is None else tokens)
             gaps.fill(labels, self.ignore_index)
         else:
             place_tokens(given, layout, labels, self.ignore_index, gaps)
         if runs is not None:
             outside(runs.starts, runs.stops, layout.cells).fill(labels, self.ignore_index)
         labels[layout.begins] = self.ignore_index
+        if runs is not None:
+            runs.weigh(arrays, self.ignore_index)
 
     @property
     def _names(self) -> list[str]:
@@ -275,7 +275,12 @@ class PackingCollator:
     def _learnt(self, parcel: Parcel, layout: PackLayout, runs: Runs | None, arrays: Flat | None = None) -> Learnt:
         if (supervised := self._num_supervised(parcel, layout, runs)) is not None:
             return Learnt(supervised, sums_of(runs))
-        arrays = self._fill(parcel, layout, new_arrays)[0] if arrays is None else arrays  # only the labels tell
+        if arrays is None:  # only the labels tell: make them
+            arrays, gaps = (
+                new_arrays(wanted_cells(["labels"], layout.cells, runs)),
+                layout.gaps(parcel.tokens.lengths),
+            )
+            self._write_labels(arrays, parcel, layout, runs=runs, gaps=gaps)
         return Learnt.counted(arrays, layout.rows, layout.columns, ignore_index=self.ignore_index, first=0)
 
     def _num_supervised(self, parcel: Parcel, layout: PackLayout, runs: Runs | None) -> list[int] | None:

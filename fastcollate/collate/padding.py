@@ -125,11 +125,6 @@ class PaddingCollator:
 
     def __call__(self, rows: RaggedBatch | Sequence[Any]) -> Built:
         """Return the padded batch of `rows`; see the class."""
-        plain = self._plain_rows
-        if plain is not None and type(rows) is RaggedBatch and rows.steps is None:
-            batch = plain.batch(rows)
-            if batch is not None:
-                return batch
         return with_steps(self.collate(rows, new_arrays), rows, self)[0]
 
     def __repr__(self) -> str:
@@ -170,10 +165,8 @@ class PaddingCollator:
         self, parcel: Parcel, layout: RowLayout, runs: Runs | None, arrays: Flat | None = None
     ) -> FilledRows:
         shapes, tokens = (layout.counts, layout.columns), layout.num_tokens().tolist()
-        names, learnt = (
-            tuple(wanted_cells(self._names, layout.cells, runs)),
-            self._learnt(parcel, layout, runs, arrays),
-        )
+        names = tuple(wanted_cells(self._names, layout.cells, runs))
+        learnt = self._learnt(parcel, layout, runs, arrays)
         return FilledRows(names, *shapes, self.as_tuple, parcel.record_ids, tokens, *learnt)
 
     def stage(self, rows: Parcel | RaggedBatch | Sequence[Any], allocate: Allocator) -> Staged:
