@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections import deque
+import weakref
 from collections.abc import Collection, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from fastcollate.corpus.ahead import ReadAhead, is_slow
-from fastcollate.corpus.corpus import Corpus, Records, token_bytes
+from fastcollate.corpus.corpus import Corpus, Records, knows_places, token_bytes
 from fastcollate.corpus.mixture import Mixture
 from fastcollate.corpus.paged_in import PagedIn
+from fastcollate.device.prefetch import Prefetcher
 from fastcollate.plan.order import WindowedPlan
 from fastcollate.plan.shares import Share
 from fastcollate.plan.sorting import BLOCK_BYTES
 from fastcollate.storage.memory_room import memory_room
 from fastcollate.storage.read_counts import ReadCounts
 
-__all__ = ["is_beyond_memory", "read_in_time", "tell_how_it_is_read"]
+__all__ = ["is_beyond_memory", "read_in_time", "share_sizes", "tell_how_it_is_read"]
 
 log = logging.getLogger("fastcollate")
 
@@ -28,6 +30,10 @@ _SMALL = 256 << 20  # bytes of tokens that any machine has memory for
 _HELD = 0.8  # the part of the memory that is there which files fill before the system drops some of their pages
 _MOST, _LEAST = 256 << 20, 16 << 20  # bytes that are read ahead
 _PORTIONS = 4  # of these bytes: one is in use, one is ready, and two are read
+_MOST_AT_ONCE, _MOST_GATHERED = 4096, 16  # batches whose records are looked up, or gathered, at once
+_GROWTH = 4  # times as many batches as the last share had
+_PLANNED = 64  # portions that are announced and not yet found, at most
+_ALONE = 1 << 30  # what each costs, so that it is handed over alone
 _RANDOM_READS = 20_000  # a second, of a disk of a cloud machine in the middle
 
 
@@ -66,6 +72,18 @@ def tell_how_it_is_read(corpus: Corpus, plan: WindowedPlan[Any]) -> None:
         )
 
 
+def share_sizes(corpus: Corpus, records: Records, plan: WindowedPlan[Any]) -> dict[str, int]:
+    """Return how many batches a share has at `most`, and how many times as many as the one before, its `growth`.
+
+    Records that are shuffled in blocks are wanted, for any batch, from all over the blocks of a window: whoever
+    asks for all that a window has, reads large pieces.
+    """
+    most = _MOST_AT_ONCE if knows_places(records) else _MOST_GATHERED
+    in_blocks = not plan.shuffle or plan.shuffle_block > 1
+    at_once = in_blocks and (is_slow(records) or is_beyond_memory(corpus))
+    return {"most": most, "growth": most if at_once else _GROWTH}
+
+
 def read_in_time(
     corpus: Corpus, records: Records, shares: Iterator[Share], columns: Collection[str], counts: ReadCounts | None
 ) -> tuple[Records, Iterator[Share]]:
@@ -102,7 +120,7 @@ def _reading_ahead(corpus: Corpus, records: Records, counts: ReadCounts | None) 
 def _announced(
     shares: Iterator[Share], ahead: ReadAhead, columns: Collection[str], size: float
 ) -> Iterator[Share]:
-    """Yield the shares of a pass, in parts that are not too large, once those that follow are being read.
+    """Yield the shares of a pass, in parts that are not too large: a thread plans and announces those that follow.
 
     Args:
         shares: The shares.
@@ -110,22 +128,25 @@ def _announced(
         columns: What is read beside the tokens.
         size: The bytes of a token.
     """
-    waiting = deque[Share]()
     parts = _parts(shares, ahead, size, ahead.most_bytes // _PORTIONS)
+    announcing = Prefetcher(_announce(parts, ahead, columns), depth=_PLANNED, size=lambda _: _ALONE)
+    close = weakref.finalize(announcing, ahead.close)  # at exit, too, before the thread is waited for
     try:
-        while True:
-            while not waiting or ahead.room > 0:
-                part = next(parts, None)
-                if part is None:
-                    break
-                share, count = part
-                ahead.announce(share.real_ids, columns, size=count)
-                waiting.append(share)
-            if not waiting:
-                return
-            yield waiting.popleft()
+        yield from chain(announcing)  # which hides its `close`: that waits for the thread
+        close.detach()
+        ahead.end()
     finally:
-        ahead.close()
+        close()
+        announcing.close()
+
+
+def _announce(parts: Iterator[tuple[Share, int]], ahead: ReadAhead, columns: Collection[str]) -> Iterator[Share]:
+    """Yield parts once they are announced, each when there is room for it."""
+    for share, count in parts:
+        if not ahead.wait_for_room():
+            return
+        ahead.announce(share.real_ids, columns, size=count)
+        yield share
 
 
 def _parts(shares: Iterator[Share], ahead: ReadAhead, size: float, most: int) -> Iterator[tuple[Share, int]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import chain
 
 from fastcollate.corpus.corpus import Records, RecordsOfFiles
 from fastcollate.dataset.unchanged import UnchangedFiles
@@ -15,7 +16,13 @@ __all__ = ["checked"]
 
 
 def checked(
-    parcels: Iterator[Parcel], records: Records, begun: Position, *, worker: int = 0, num_workers: int = 1
+    parcels: Iterator[Parcel],
+    records: Records,
+    begun: Position,
+    *,
+    has_more: Callable[[], bool],
+    worker: int = 0,
+    num_workers: int = 1,
 ) -> Iterator[Parcel]:
     """Yield the parcels of a pass, while the files of their records are hashed in the background, and watched.
 
@@ -26,6 +33,7 @@ def checked(
         parcels: The batches of a pass, or of one worker's share of it; the first parcel has one batch.
         records: The records of the epoch.
         begun: Where the pass begins.
+        has_more: Whether batches follow that take time to be read; where none do, `parcels` has the rest at hand.
         worker: Which of those that share the pass, from 0.
         num_workers: How many share the pass.
 
@@ -38,24 +46,38 @@ def checked(
     if not isinstance(records, RecordsOfFiles):
         yield from parcels
         return
-    files, shards = UnchangedFiles(records.mapped), records.unverified()
-    parcel, following = next(parcels, None), next(parcels, None)
-    check = BackgroundCheck(shards if following is None else shards[worker::num_workers])
+    files, shards, marked = UnchangedFiles(records.mapped), records.unverified(), _marked(parcels, has_more)
+    first = next(marked, None)
+    check = BackgroundCheck(shards if first is None or first[1] else shards[worker::num_workers])
     given = 0
     try:
-        while parcel is not None:
-            if following is None and len(parcel) > 1:
-                parcel, following = parcel.part(0, len(parcel) - 1), parcel.part(len(parcel) - 1, len(parcel))
-            _tell(check, begun, given, all_of_it=following is None)
-            files.check(at_once=following is None)
+        for parcel, is_last in chain(() if first is None else [first], marked):
+            _tell(check, begun, given, all_of_it=is_last)
+            files.check(at_once=is_last)
             yield parcel
             files.check()  # before the next records are looked up
             given += len(parcel)
-            parcel, following = following, next(parcels, None)
         _tell(check, begun, given, all_of_it=True)
         files.check(at_once=True)
     finally:
         check.close()
+
+
+def _marked(parcels: Iterator[Parcel], has_more: Callable[[], bool]) -> Iterator[tuple[Parcel, bool]]:
+    """Yield each parcel, and whether it is the last batch of all, which comes alone."""
+    parcel = next(parcels, None)
+    while parcel is not None:
+        following = None
+        if not has_more():
+            following = next(parcels, None)
+            if following is None:
+                last = len(parcel) - 1
+                if last:
+                    yield parcel.part(0, last), False
+                yield parcel.part(last, last + 1), True
+                return
+        yield parcel, False
+        parcel = next(parcels, None) if following is None else following
 
 
 def _tell(check: BackgroundCheck, begun: Position, given: int, *, all_of_it: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -30,8 +30,10 @@ def found_in_time(
     *,
     columns: Collection[str] | None,
     counts: ReadCounts | None,
-) -> Iterator[Parcel]:
-    """Yield the batches of the shares of a pass with their rows where these lie, or read ahead of use.
+) -> tuple[Iterator[Parcel], Callable[[], bool]]:
+    """Return the batches of the shares of a pass, their rows where these lie or read ahead of use.
+
+    With them comes what tells, as soon as a share is here, whether another one follows, which is not read for it.
 
     Args:
         corpus: What is read.
@@ -45,8 +47,32 @@ def found_in_time(
     beside = _wanted(known, columns)
     per_token = [name for name in beside if known[name].per == "token"]
     read, shares = read_in_time(corpus, records, shares, beside, counts)
-    for share in shares:
-        yield find_rows(read, share, beside, per_token=per_token, max_length=longest, whole=records)
+    foreseen = _Foreseen(shares)
+    found = (
+        find_rows(read, share, beside, per_token=per_token, max_length=longest, whole=records)
+        for share in foreseen
+    )
+    return found, foreseen.has_more
+
+
+class _Foreseen(Iterator[Share]):
+    """The shares of a pass, each of which is planned before the one before it is given out."""
+
+    def __init__(self, shares: Iterator[Share]) -> None:
+        self._shares = shares
+        self._following: Share | None = None
+        self._has_begun = False
+
+    def __next__(self) -> Share:
+        share = self._following if self._has_begun else next(self._shares, None)
+        if share is None:
+            raise StopIteration
+        self._has_begun, self._following = True, next(self._shares, None)
+        return share
+
+    def has_more(self) -> bool:
+        """Return whether another share follows the last one."""
+        return self._following is not None
 
 
 def _wanted(known: Iterable[str], columns: Collection[str] | None) -> list[str]:

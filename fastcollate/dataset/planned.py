@@ -10,9 +10,9 @@ from typing import Any, Generic, Self, TypeVar
 from torch.utils.data import IterableDataset, get_worker_info
 
 from fastcollate.arguments import check_count
-from fastcollate.corpus.corpus import Corpus, Records, knows_places
+from fastcollate.corpus.corpus import Corpus, Records
 from fastcollate.corpus.unread import UNREAD
-from fastcollate.dataset.announced import tell_how_it_is_read
+from fastcollate.dataset.announced import share_sizes, tell_how_it_is_read
 from fastcollate.dataset.checked import checked
 from fastcollate.dataset.parcels import CELLS, cut_parcels, found_in_time
 from fastcollate.dataset.position import Pass, SharedPosition
@@ -29,8 +29,6 @@ from fastcollate.ragged import Parcel, RaggedBatch
 from fastcollate.storage.read_counts import ReadCounts
 
 __all__ = ["PlannedDataset"]
-
-_MOST_AT_ONCE, _MOST_GATHERED = 4096, 16  # batches whose records are looked up, or gathered, at once
 
 AnyPlan = TypeVar("AnyPlan", bound=WindowedPlan[Any])
 
@@ -160,11 +158,11 @@ class PlannedDataset(IterableDataset[RaggedBatch], Generic[AnyPlan]):
             num_workers=num_workers,
             accumulate=self.accumulate,
             begin=start.begin,
-            most=_MOST_AT_ONCE if knows_places(records) else _MOST_GATHERED,
+            **share_sizes(self.corpus, records, plan),
         )
-        found = found_in_time(self.corpus, plan, records, shares, columns=columns, counts=counts)
+        found, has_more = found_in_time(self.corpus, plan, records, shares, columns=columns, counts=counts)
         parcels = chain.from_iterable(cut_parcels(parcel.counted(counter), cells) for parcel in found)
-        return checked(parcels, records, start, worker=worker, num_workers=num_workers)
+        return checked(parcels, records, start, has_more=has_more, worker=worker, num_workers=num_workers)
 
     def finish(self, run: Pass) -> None:
         """Go on to the next epoch, after the last batch of a pass.

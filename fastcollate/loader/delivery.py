@@ -100,7 +100,7 @@ def _tell_waiting(waited: float, whole: float) -> None:
         warnings.warn(
             f"{waited:.0f} of the {whole:.0f} seconds of this pass were spent on waiting for storage "
             f"({waited / whole:.0%}): make shuffle_block larger, so that more is read at once, read from a faster "
-            "disk, or give the process more memory",
+            "disk, give the process more memory, or keep what a bucket gives on a disk (cache_dir)",
             stacklevel=4,
         )
 

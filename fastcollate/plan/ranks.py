@@ -16,7 +16,6 @@ from fastcollate.ragged import IntArray
 
 __all__ = ["deal_rows", "rank_batches", "rank_shares"]
 
-_GROWTH = 4  # how much larger the next share is
 
 AnyBatch = TypeVar("AnyBatch", bound=PlannedBatch)
 
@@ -71,10 +70,12 @@ def rank_shares(
     accumulate: int = 1,
     begin: int | None = None,
     most: int = 4096,
+    growth: int = 4,
 ) -> Iterator[Share]:
     """Yield what `rank_batches` yields as shares of several batches each, `most` at most.
 
-    The first share has one batch, so that it comes soon; shares grow until each has all that a window gives.
+    The first share has one batch, so that it comes soon; each has up to `growth` times as many as the one before,
+    until it has all that a window gives.
     """
     ahead, size = 1, world_size * accumulate
     ranks = _Ranks(rank, world_size, accumulate, worker, num_workers)
@@ -84,7 +85,7 @@ def rank_shares(
             continue
         while len(turn.numbers):
             yield turn.part(0, ahead).share(size)
-            turn, ahead = turn.part(ahead, len(turn.numbers)), min(ahead * _GROWTH, most)  # noqa: PLW2901
+            turn, ahead = turn.part(ahead, len(turn.numbers)), min(ahead * growth, most)  # noqa: PLW2901
 
 
 class _Ranks(NamedTuple):

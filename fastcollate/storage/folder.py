@@ -58,6 +58,12 @@ class FolderStorage:
             known = path.stat()
             return Entry(known.st_size, str(known.st_mtime_ns))
 
+    def read(self, name: str) -> bytes | None:
+        """Return all bytes of a file; None where there is none."""
+        path = self.local_path(name)
+        with storage_errors(path):
+            return path.read_bytes() if path.is_file() else None
+
     def open(self, name: str) -> BinaryIO:
         """Return a file, opened for reading."""
         with storage_errors(self.local_path(name)):

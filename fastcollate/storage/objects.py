@@ -105,6 +105,13 @@ class ObjectStorage:
             return None
         return Entry(meta["size"], meta["e_tag"] or str(meta["last_modified"]))
 
+    def read(self, name: str) -> bytes | None:
+        """Return all bytes of an object in one request; None where there is none."""
+        try:
+            return bytes(self._answer(lambda: self._whole(name), name, absent=True))
+        except FileNotFoundError:
+            return None
+
     def open(self, name: str) -> BinaryIO:
         """Return an object as a stream; a reader never gets parts of two versions of it."""
         found = self.look_up(name)
@@ -236,12 +243,23 @@ class ObjectStorage:
                 f"{self._at(name)}: ends at byte {start + len(data):,}, before byte {stop:,} that is asked for: "
                 "upload the object again"
             )
-        found = answer.meta["e_tag"] or ""
+        found = self._version(name, answer)
         if versions is not None:
             versions.add(found)
+        return data
+
+    async def _whole(self, name: str) -> memoryview:
+        answer = await self._obstore.get_async(self._store, self._key(name))
+        data = memoryview(await answer.bytes_async())
+        self._version(name, answer)
+        return data
+
+    def _version(self, name: str, answer: Any) -> str:
+        """The ETag of an answer; an error where an object is to keep its version, and has not."""
+        found = str(answer.meta["e_tag"] or "")
         if self._versions is not None and self._versions.setdefault(name, found) != found:
             raise ReplacedError.of(self._at(name))
-        return data
+        return found
 
     def _answer(
         self, call: Callable[[], Awaitable[Answer]], name: str = "", *, absent: bool = False, seconds: float = 0

@@ -38,6 +38,10 @@ class Storage(Protocol):
         """Return what is known of a file or an object; None where there is none of that name."""
         ...
 
+    def read(self, name: str) -> bytes | None:
+        """Return all bytes of a small file or object, in one request; None where there is none of that name."""
+        ...
+
     def open(self, name: str) -> BinaryIO:
         """Return a file or an object as a seekable stream, which is read ahead in large blocks."""
         ...

@@ -98,9 +98,7 @@ def check_all(path: Path | str, options: Options) -> None:
         StorageError: The disk or the object store failed.
     """
     if isinstance(path, str):
-        far = _far(path, options)
-        far.check_sizes()
-        far.check_hashes()
+        _far(path, options, check_sizes=True).check_hashes()
     else:
         manifest = read_manifest(path, options.fingerprint)
         check_files(path, manifest)
@@ -143,14 +141,13 @@ def check_cache(
     return None if cache_dir is None else str(cache_dir), cache_bytes
 
 
-def _far(url: str, options: Options) -> FarStore:
-    return FarStore.open(url, options.fingerprint, options.cache_dir, options.cache_bytes, options.storage_options)
+def _far(url: str, options: Options, *, check_sizes: bool) -> FarStore:
+    caching = options.cache_dir, options.cache_bytes
+    return FarStore.open(url, options.fingerprint, *caching, options.storage_options, check_sizes=check_sizes)
 
 
 def _open_far(url: str, options: Options) -> Opened:
-    far = _far(url, options)
-    if options.verify != "none":
-        far.check_sizes()
+    far = _far(url, options, check_sizes=options.verify != "none")
     arrays = far.arrays(_kind(far.copy.directory, far.manifest))
     opened = _of_arrays(far.manifest, arrays)._replace(far=far.tokens(arrays))
     if options.verify == "full":

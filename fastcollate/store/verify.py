@@ -88,7 +88,7 @@ def _current(path: Path) -> bytes:
 
 def manifest_of_prefix(storage: Storage, fingerprint: str | None = None) -> Manifest:
     """Return the manifest of the store in a prefix of an object store; see `read_manifest`."""
-    data = _content(storage, MANIFEST)
+    data = storage.read(MANIFEST)
     if data is None:
         if any(is_store_file(name) for name in storage.sizes()):
             raise StoreIncompleteError(
@@ -98,16 +98,11 @@ def manifest_of_prefix(storage: Storage, fingerprint: str | None = None) -> Mani
     if fingerprint is None or _sha256(data) == fingerprint:
         return Manifest.from_bytes(data, f"{storage.url}/{MANIFEST}")
     name = kept_name(str(fingerprint))
-    kept = _content(storage, name) if is_kept(name) else None
+    kept = storage.read(name) if is_kept(name) else None
     if kept is None or _sha256(kept) != fingerprint:
         found = Manifest.from_bytes(data, f"{storage.url}/{MANIFEST}")
         raise _other_store(storage.url, found, sum(map(is_kept, storage.sizes())), str(fingerprint))
     return Manifest.from_bytes(kept, f"{storage.url}/{name}")
-
-
-def _content(storage: Storage, name: str) -> bytes | None:
-    found = storage.look_up(name)
-    return None if found is None else bytes(storage.read_ranges(name, [(0, found.size)])[0])
 
 
 def not_here(url: Path | str) -> StoreError:

@@ -1,6 +1,7 @@
 """Where memory does not hold a corpus its records are read ahead, and batches are the same as ever."""
 
 import logging
+import threading
 
 import numpy as np
 import pytest
@@ -160,6 +161,31 @@ class Failing:
         if 5 in indices:
             raise StorageError("record 5 is away")
         return self.records.find(indices, columns)
+
+
+def test_a_batch_waits_for_no_later_one_and_threads_end_with_the_pass(store, monkeypatch):
+    usual = [batch.record_ids.tolist() for batch in BucketedDataset(store, batch_size=4, shuffle_block=64)]
+    gate = threading.Event()
+
+    class Gated(Failing):
+        def read(self, indices, columns, counts):
+            assert len(indices) == 4 or gate.wait(30)
+            return self.records.find(indices, columns)
+
+    monkeypatch.setattr(announced, "_LEAST", 1)
+    monkeypatch.setattr(announced, "_MOST", 40_000)
+    monkeypatch.setattr(TokenStore, "at_epoch", lambda self, seed, epoch: Gated(self._records))
+    batches = iter(BucketedDataset(store, batch_size=4, shuffle_block=64))
+    before = set(threading.enumerate())
+    given = [next(batches).record_ids.tolist()]
+    assert not gate.is_set()
+    gate.set()
+    given += [batch.record_ids.tolist() for batch in batches]
+    assert given == usual
+    again = iter(BucketedDataset(store, batch_size=4, shuffle_block=64))
+    next(again)
+    again.close()
+    assert not [thread for thread in threading.enumerate() if "prefetch" in thread.name and thread not in before]
 
 
 def test_an_error_comes_with_the_batch_that_needs_the_record(store, monkeypatch):

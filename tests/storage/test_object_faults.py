@@ -113,12 +113,13 @@ def test_what_does_not_pass_is_told_in_time(faulty, kind, read):
     [
         lambda storage: storage.sizes(),
         lambda storage: storage.look_up("data"),
+        lambda storage: storage.read("data"),
         lambda storage: storage.put("new", b"1"),
         lambda storage: storage.put("new", b"1", if_absent=True),
         lambda storage: storage.rename("data", "new"),
         lambda storage: storage.delete("data"),
     ],
-    ids=["sizes", "look_up", "put", "put_if_absent", "rename", "delete"],
+    ids=["sizes", "look_up", "read", "put", "put_if_absent", "rename", "delete"],
 )
 @pytest.mark.parametrize("kind", ["stall", "refused", "denied"])
 def test_every_call_has_a_deadline_and_a_message(faulty, storage, kind, call):

@@ -27,6 +27,7 @@ def test_an_empty_place_has_nothing(storage):
         Path(storage.url).mkdir(parents=True)
     assert storage.sizes() == {}
     assert storage.look_up("a") is None
+    assert storage.read("a") is None
     storage.delete("a")
     with pytest.raises(StorageError, match=r"a: (there is no such object|No such file)"):
         storage.open("a")
@@ -46,6 +47,7 @@ def test_names_are_kept_with_what_they_hold(storage):
         with storage.open(name) as file:
             assert file.read() == name.encode()
         assert storage.look_up(name).size == len(name.encode())
+        assert storage.read(name) == name.encode()
 
 
 def test_a_file_is_read_from_any_place(storage):

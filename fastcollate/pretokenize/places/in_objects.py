@@ -173,15 +173,7 @@ class PrefixPlace:
 
     def _content(self, name: str) -> bytes:
         """Return what an object holds; nothing if it is not there."""
-        found = self.storage.look_up(name)
-        if found is None:
-            return b""
-        try:
-            return bytes(self.storage.read_ranges(name, [(0, found.size)])[0])
-        except StorageError:
-            if self.storage.look_up(name) == found:
-                raise
-            return self._content(name)  # another has replaced or deleted it
+        return self.storage.read(name) or b""
 
     def _is_ours(self) -> bool:
         claim = self._claimed()

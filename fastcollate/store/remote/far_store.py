@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -51,6 +52,8 @@ class FarStore(NamedTuple):
         cache_dir: str | None,
         cache_bytes: int | None,
         storage_options: Mapping[str, Any] | None,
+        *,
+        check_sizes: bool,
     ) -> Self:
         """Find the manifest of a store; that of a known fingerprint may have been kept on this machine.
 
@@ -60,35 +63,27 @@ class FarStore(NamedTuple):
             cache_dir: The directory for what is kept; None keeps the index in the user's own, no tokens on a disk.
             cache_bytes: The bytes of token ids kept there at most; None keeps all.
             storage_options: Settings of the object store.
+            check_sizes: Whether every object must be there with its size: the listing comes beside the manifest.
 
         Raises:
             StoreError: There is no such store.
+            StoreCorruptError: An object is missing or has another size.
             StorageError: The disk, the network or the server failed.
         """
         storage = open_storage(url, storage_options, one_version=True)
         cache = Path(cache_dir) if cache_dir is not None else default_cache()
+        beside = ThreadPoolExecutor(1)
+        there = beside.submit(storage.sizes) if check_sizes else None
+        beside.shutdown(wait=False)
         manifest = _kept(cache, fingerprint) if fingerprint is not None else None
         if manifest is None:
             manifest = manifest_of_prefix(storage, fingerprint)
             _keep(cache, manifest)
+        if there is not None:
+            _check_sizes(storage.url, there.result(), manifest)
         copy = IndexCopy(storage, manifest, copy_directory(cache, manifest.fingerprint))
         blocks = BlockCache(cache / "blocks", cache_bytes) if cache_dir is not None else None
         return cls(storage, manifest, copy, blocks, storage_options)
-
-    def check_sizes(self) -> None:
-        """Every object is there and has its size.
-
-        Raises:
-            StoreCorruptError: One is not.
-            StorageError: The network or the server failed.
-        """
-        there = self.storage.sizes()
-        for file in (file for entry in self.manifest.shards for file in entry.files):
-            where = f"{self.storage.url}/{file.name}"
-            if file.name not in there:
-                raise StoreCorruptError(f"{where} {MISSING}")
-            if there[file.name] != file.bytes:
-                raise StoreCorruptError(wrong_size(where, there[file.name], file.bytes))
 
     def check_hashes(self) -> None:
         """Every object has its SHA-256; all are fetched for it.
@@ -129,6 +124,15 @@ class FarStore(NamedTuple):
             seconds=read_settings(self.storage.url, self.options).seconds,
             check_current=self.check_current,
         )
+
+
+def _check_sizes(url: str, there: Mapping[str, int], manifest: Manifest) -> None:
+    """Every object is there and has its size."""
+    for file in (file for entry in manifest.shards for file in entry.files):
+        if file.name not in there:
+            raise StoreCorruptError(f"{url}/{file.name} {MISSING}")
+        if there[file.name] != file.bytes:
+            raise StoreCorruptError(wrong_size(f"{url}/{file.name}", there[file.name], file.bytes))
 
 
 def _kept(cache: Path, fingerprint: str) -> Manifest | None:

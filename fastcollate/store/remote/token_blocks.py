@@ -26,7 +26,7 @@ from fastcollate.store.remote.copied_arrays import CopiedArrays
 
 __all__ = ["TokenBlocks"]
 
-_AT_ONCE = 16  # requests of a process
+_AT_ONCE = 32  # requests of a process
 _GAP = 4  # blocks that nobody asked for, and that take less time to read than another request
 _TRIES = 4  # of what comes, but is not what it should be
 _PAUSES = 0.05, 2.0  # seconds before the second try, doubled before each further one, and the longest pause
