@@ -93,8 +93,8 @@ def compare(figure, local, bucket, block, cache):
     assert (total, stats.tokens) == (near_total, near_stats.tokens)
     how = f"blocks of {block >> 10} KiB, {'through a cache' if cache else 'straight'}"
     for name, value, unit in (
-        ("tokens a second", stats.tokens / took / 1e6, "M"),
-        ("tokens a second of the local disk", near_stats.tokens / near_took / 1e6, "M"),
+        ("delivered", stats.tokens / took / 1e6, "M tokens/s"),
+        ("delivered by the local disk", near_stats.tokens / near_took / 1e6, "M tokens/s"),
         ("opening with the index at hand", opened * 1e3, "ms"),
         ("first batch", first * 1e3, "ms"),
         ("first batch of the local disk", near_first * 1e3, "ms"),
@@ -127,7 +127,7 @@ def test_a_trainer_that_asks_for_ten_million_tokens_a_second(figure, local, buck
     for where, store in (("far", far), ("on the local disk", local)):
         rate, waited = rate_at_demand(store, block, seconds)
         how = f"at a demand of 10 M, {where}, blocks of {block >> 10} KiB"
-        figure(f"tokens a second {how}", rate / 1e6, "M")
+        figure(f"delivered {how}", rate / 1e6, "M tokens/s")
         figure(f"waited {how}", 100 * waited, "% of the time")
 
 
