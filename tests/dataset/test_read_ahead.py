@@ -17,6 +17,7 @@ from fastcollate import (
     TokenStore,
     mix,
 )
+from fastcollate.corpus import ahead
 from fastcollate.corpus.ahead import ReadAhead
 from fastcollate.dataset import announced
 from fastcollate.loader import delivery
@@ -174,6 +175,7 @@ def test_a_batch_waits_for_no_later_one_and_threads_end_with_the_pass(store, mon
 
     monkeypatch.setattr(announced, "_LEAST", 1)
     monkeypatch.setattr(announced, "_MOST", 40_000)
+    monkeypatch.setattr(ahead, "_FIRST", 1)
     monkeypatch.setattr(TokenStore, "at_epoch", lambda self, seed, epoch: Gated(self._records))
     batches = iter(BucketedDataset(store, batch_size=4, shuffle_block=64))
     before = set(threading.enumerate())

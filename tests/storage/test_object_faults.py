@@ -10,6 +10,7 @@ import pytest
 from object_server import BUSY, DENIED, settings
 
 from fastcollate.errors import StorageError
+from fastcollate.storage.network.failures import ReplacedError
 from fastcollate.storage.storage import open_storage
 
 DATA = np.random.default_rng(5).bytes(700_000)
@@ -207,6 +208,18 @@ def test_an_object_that_is_replaced_is_never_read_in_part(storage, size):
         storage.put("changing", bytes(size))
         with pytest.raises(StorageError, match="changing: the object was replaced while it was read: begin again"):
             file.read()
+
+
+def test_an_object_keeps_its_version_where_that_was_asked_for(bucket, options, storage):
+    keeping = open_storage(bucket, options, one_version=True)
+    storage.put("one", b"first")
+    assert keeping.read("one") == b"first"
+    storage.put("one", b"other")
+    with pytest.raises(ReplacedError):
+        keeping.read("one")
+    with pytest.raises(ReplacedError):
+        keeping.read_ranges("one", [(0, 5)])
+    assert (storage.read("one"), storage.read("none")) == (b"other", None)
 
 
 def test_ranges_are_of_one_version(faulty, storage):
