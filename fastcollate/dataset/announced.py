@@ -31,7 +31,6 @@ _HELD = 0.8  # the part of the memory that is there which files fill before the 
 _MOST, _LEAST = 256 << 20, 16 << 20  # bytes that are read ahead
 _PORTIONS = 4  # of these bytes: one is in use, one is ready, and two are read
 _MOST_AT_ONCE, _MOST_GATHERED = 4096, 16  # batches whose records are looked up, or gathered, at once
-_GROWTH = 4  # times as many batches as the last share had
 _PLANNED = 64  # portions that are announced and not yet found, at most
 _ALONE = 1 << 30  # what each costs, so that it is handed over alone
 _RANDOM_READS = 20_000  # a second, of a disk of a cloud machine in the middle
@@ -73,7 +72,7 @@ def tell_how_it_is_read(corpus: Corpus, plan: WindowedPlan[Any]) -> None:
 
 
 def share_sizes(corpus: Corpus, records: Records, plan: WindowedPlan[Any]) -> dict[str, int]:
-    """Return how many batches a share has at `most`, and how many times as many as the one before, its `growth`.
+    """Return what `rank_shares` is to know of a corpus: how many batches a share has at most, and its growth.
 
     Records that are shuffled in blocks are wanted, for any batch, from all over the blocks of a window: whoever
     asks for all that a window has, reads large pieces.
@@ -81,7 +80,7 @@ def share_sizes(corpus: Corpus, records: Records, plan: WindowedPlan[Any]) -> di
     most = _MOST_AT_ONCE if knows_places(records) else _MOST_GATHERED
     in_blocks = not plan.shuffle or plan.shuffle_block > 1
     at_once = in_blocks and (is_slow(records) or is_beyond_memory(corpus))
-    return {"most": most, "growth": most if at_once else _GROWTH}
+    return {"most": most, "growth": most} if at_once else {"most": most}
 
 
 def read_in_time(

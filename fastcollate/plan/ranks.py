@@ -16,7 +16,6 @@ from fastcollate.ragged import IntArray
 
 __all__ = ["deal_rows", "rank_batches", "rank_shares"]
 
-
 AnyBatch = TypeVar("AnyBatch", bound=PlannedBatch)
 
 
