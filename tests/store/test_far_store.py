@@ -24,6 +24,7 @@ from fastcollate import (
     open_corpus,
 )
 from fastcollate.storage.network.block_cache import BLOCK_BYTES
+from fastcollate.storage.objects import ObjectStorage
 from fastcollate.storage.storage import open_storage
 
 COUNT = 530
@@ -127,6 +128,13 @@ def test_a_first_batch_takes_two_round_trips_on_a_warm_index(near, far, before):
     store = far.open(options={"endpoint_url": proxy.address})
     store.take([3])
     assert len(proxy.requests) == 3, "the manifest and beside it the sizes of the files; a block"
+
+
+def test_a_listing_from_before_a_writer_finished_is_no_damage(near, far, monkeypatch):
+    sizes, before = ObjectStorage.sizes, iter([{"shard-00000.arrow": 1}])
+    monkeypatch.setattr(ObjectStorage, "sizes", lambda self: next(before, None) or sizes(self))
+    assert far.open().fingerprint == near.fingerprint
+    assert list(before) == []
 
 
 @pytest.mark.parametrize("kind", ["padded", "shifted", "flat"])

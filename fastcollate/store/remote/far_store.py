@@ -80,7 +80,7 @@ class FarStore(NamedTuple):
             manifest = manifest_of_prefix(storage, fingerprint)
             _keep(cache, manifest)
         if there is not None:
-            _check_sizes(storage.url, there.result(), manifest)
+            _check_sizes(storage, there.result(), manifest)
         copy = IndexCopy(storage, manifest, copy_directory(cache, manifest.fingerprint))
         blocks = BlockCache(cache / "blocks", cache_bytes) if cache_dir is not None else None
         return cls(storage, manifest, copy, blocks, storage_options)
@@ -126,13 +126,17 @@ class FarStore(NamedTuple):
         )
 
 
-def _check_sizes(url: str, there: Mapping[str, int], manifest: Manifest) -> None:
-    """Every object is there and has its size."""
-    for file in (file for entry in manifest.shards for file in entry.files):
+def _check_sizes(storage: Storage, there: Mapping[str, int], manifest: Manifest) -> None:
+    """Every object is there and has its size; `there` may have been listed before a writer finished."""
+    files = [file for entry in manifest.shards for file in entry.files]
+    if any(there.get(file.name) != file.bytes for file in files):
+        there = storage.sizes()
+    for file in files:
+        where = f"{storage.url}/{file.name}"
         if file.name not in there:
-            raise StoreCorruptError(f"{url}/{file.name} {MISSING}")
+            raise StoreCorruptError(f"{where} {MISSING}")
         if there[file.name] != file.bytes:
-            raise StoreCorruptError(wrong_size(f"{url}/{file.name}", there[file.name], file.bytes))
+            raise StoreCorruptError(wrong_size(where, there[file.name], file.bytes))
 
 
 def _kept(cache: Path, fingerprint: str) -> Manifest | None:
