@@ -260,10 +260,9 @@ class PackingCollator:
             gaps.fill(labels, self.ignore_index)
         else:
             place_tokens(given, layout, labels, self.ignore_index, gaps)
-        if runs is not None:
-            outside(runs.starts, runs.stops, layout.cells).fill(labels, self.ignore_index)
         labels[layout.begins] = self.ignore_index
         if runs is not None:
+            outside(runs.starts, runs.stops, layout.cells).fill(labels, self.ignore_index)
             runs.weigh(arrays, self.ignore_index)
 
     @property
@@ -276,11 +275,8 @@ class PackingCollator:
         if (supervised := self._num_supervised(parcel, layout, runs)) is not None:
             return Learnt(supervised, sums_of(runs))
         if arrays is None:  # only the labels tell: make them
-            arrays, gaps = (
-                new_arrays(wanted_cells(["labels"], layout.cells, runs)),
-                layout.gaps(parcel.tokens.lengths),
-            )
-            self._write_labels(arrays, parcel, layout, runs=runs, gaps=gaps)
+            arrays = new_arrays(wanted_cells(["labels"], layout.cells, runs))
+            self._write_labels(arrays, parcel, layout, runs=runs, gaps=layout.gaps(parcel.tokens.lengths))
         return Learnt.counted(arrays, layout.rows, layout.columns, ignore_index=self.ignore_index, first=0)
 
     def _num_supervised(self, parcel: Parcel, layout: PackLayout, runs: Runs | None) -> list[int] | None:
